@@ -1,0 +1,581 @@
+//! The sigchain: an append-only, hash-linked history of one identity, replayed into a state
+//! (SPEC.md, "Sigchain").
+
+use crate::{
+    Code, Envelope, Error, Event, Head, Identity, Key, ObjectId, Op, Reason, Result, SignedClaim,
+    Target, Timestamp, batch, commitment, event,
+};
+use alloc::{
+    borrow::ToOwned,
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
+
+/// The largest bundle in bytes.
+pub const MAX_BUNDLE: usize = 32 * 1024 * 1024;
+/// The largest number of events of a chain.
+pub const MAX_EVENTS: usize = 10_000;
+
+/// A span of the chain in which one key was the current one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Era {
+    /// The key.
+    pub key: Identity,
+    /// The first seq that it may sign.
+    pub from: u64,
+    /// The seq of the rotation that ended it.
+    pub until: Option<u64>,
+    /// From this seq on, what it signed is void.
+    pub compromised_since: Option<u64>,
+}
+
+/// A claim that the chain lists.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Listing {
+    /// The claim's id.
+    pub claim: ObjectId,
+    /// The claimed account.
+    pub subject: Identity,
+    /// The `add` event's seq.
+    pub seq: u64,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// The platform's stable account id.
+    pub account: Option<String>,
+    /// Where the proof was published.
+    pub url: Option<String>,
+}
+
+/// An act of revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Revocation {
+    /// The `revoke` event's seq.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A device of the identity.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Device {
+    /// The device's key.
+    pub key: Identity,
+    /// The `add_device` event's seq.
+    pub seq: u64,
+    /// What it may do.
+    pub caps: Vec<String>,
+    /// Until when.
+    pub not_after: Option<Timestamp>,
+    /// Its public name.
+    pub name: Option<String>,
+    /// Its revocation.
+    pub revoked: Option<Revocation>,
+}
+
+/// What a chain says of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Listed and in force.
+    Listed(u64),
+    /// Signed by the current key, but not on the chain.
+    Unlisted,
+    /// Ended by a revocation.
+    Revoked(Revocation),
+    /// It does not stand; the code says why.
+    Refused(Code),
+}
+
+/// A replayed chain. Events are verified as they are appended; every state is derived from
+/// verified events alone.
+///
+/// ```
+/// use kez_core::{Chain, Event, Identity, Op, Scheme, SecretKey, Timestamp, ObjectId};
+/// let key = SecretKey::from_bytes(Scheme::Ed25519, [7; 32]).unwrap();
+/// let me = key.public().identity().clone();
+/// let now = Timestamp::from_seconds(1_795_262_400);
+/// let mut chain = Chain::new(&me).unwrap();
+/// let op = Op::Add {
+///     subject: Identity::parse("github:jason").unwrap(),
+///     claim: ObjectId::digest("claim", b"{}"),
+///     account: None,
+///     url: None,
+/// };
+/// let mut event = Event::new(me.clone(), chain.head(), now, op).to_envelope().unwrap();
+/// event.sign(&key, &[0; 32]).unwrap();
+/// chain.append(event, now).unwrap();
+/// let again = Chain::replay(chain.to_bundle().as_bytes(), Some(&me), now).unwrap();
+/// assert_eq!(again.head(), chain.head());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    name: Identity,
+    current: Arc<Key>,
+    events: Vec<Event>,
+    lines: Vec<String>,
+    ids: Vec<ObjectId>,
+    eras: Vec<Era>,
+    next: Option<ObjectId>,
+    listings: BTreeMap<ObjectId, Listing>,
+    by_subject: BTreeMap<Identity, Vec<ObjectId>>,
+    revoked_claims: BTreeMap<ObjectId, Vec<Revocation>>,
+    revoked_subjects: BTreeMap<Identity, Vec<Revocation>>,
+    devices: BTreeMap<Identity, Device>,
+    void_claims: BTreeSet<ObjectId>,
+    used_keys: BTreeSet<Identity>,
+    skipped: Vec<u64>,
+}
+
+impl Chain {
+    /// An empty chain of that genesis primary.
+    ///
+    /// # Errors
+    /// `key_expected`, `key_refused`.
+    pub fn new(primary: &Identity) -> Result<Self> {
+        let key = Key::from_identity(primary)?;
+        let era = Era { key: primary.clone(), from: 1, until: None, compromised_since: None };
+        Ok(Self {
+            name: primary.clone(),
+            current: Arc::new(key),
+            events: Vec::new(),
+            lines: Vec::new(),
+            ids: Vec::new(),
+            eras: alloc::vec![era],
+            next: None,
+            listings: BTreeMap::new(),
+            by_subject: BTreeMap::new(),
+            revoked_claims: BTreeMap::new(),
+            revoked_subjects: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            void_claims: BTreeSet::new(),
+            used_keys: BTreeSet::from([primary.clone()]),
+            skipped: Vec::new(),
+        })
+    }
+
+    /// Replays a bundle: one canonical event a line, LF after every line, in seq order. If
+    /// `name` is given, the chain must have it.
+    ///
+    /// # Errors
+    /// The first broken rule, with the line's number; `chain_empty`, `too_large`.
+    pub fn replay(bundle: &[u8], name: Option<&Identity>, now: Timestamp) -> Result<Self> {
+        if bundle.len() > MAX_BUNDLE {
+            return Err(Error::about(Code::TooLarge, "a chain has at most 32 MiB"));
+        }
+        let mut chain: Option<Self> = name.map(Self::new).transpose()?;
+        let mut pending = Vec::new();
+        let mut rest = bundle;
+        while !rest.is_empty() {
+            let number = chain.as_ref().map_or(1, |c| c.events.len() + 1);
+            let step = || -> Result<(Envelope, Event, &[u8], &[u8])> {
+                let end = rest.iter().position(|b| *b == b'\n').ok_or(Code::LineSyntax)?;
+                let (line, tail) = (&rest[..end], &rest[end + 1..]);
+                if line.is_empty() || line.ends_with(b"\r") {
+                    return Err(Code::LineSyntax.into());
+                }
+                let envelope = event::read_line(line)?;
+                let event = Event::from_payload(envelope.payload().clone())?;
+                Ok((envelope, event, line, tail))
+            };
+            let result = step().and_then(|(envelope, event, line, tail)| {
+                let chain = match &mut chain {
+                    Some(chain) => chain,
+                    None => chain.insert(Self::new(&event.chain)?),
+                };
+                chain.admit(&envelope, &event, now, &mut pending)?;
+                // read_line has checked that the line is UTF-8.
+                let line = core::str::from_utf8(line).map_err(|_| Code::JsonUtf8)?.to_owned();
+                chain.apply(event, envelope.id(), line);
+                rest = tail;
+                Ok(())
+            });
+            if let Err(error) = result {
+                // An earlier bad signature comes first, as it would one by one.
+                check_pending(&pending)?;
+                return Err(at_line(number, &error));
+            }
+        }
+        check_pending(&pending)?;
+        chain.filter(|c| !c.events.is_empty()).ok_or_else(|| Code::ChainEmpty.into())
+    }
+
+    /// Appends one signed event. On an error the chain is as before.
+    ///
+    /// # Errors
+    /// `chain_*` and the other codes of the rule that is broken; `signature_bad`.
+    pub fn append(&mut self, envelope: Envelope, now: Timestamp) -> Result<()> {
+        let line = envelope.to_canonical();
+        if line.len() > event::MAX_EVENT {
+            return Err(Error::about(Code::TooLarge, "an event has at most 16 KiB"));
+        }
+        let event = Event::from_payload(envelope.payload().clone())?;
+        let mut pending = Vec::new();
+        self.admit(&envelope, &event, now, &mut pending)?;
+        batch::verify(&pending).map_err(|(_, error)| error)?;
+        self.apply(event, envelope.id(), line);
+        Ok(())
+    }
+
+    /// Checks everything but the signatures themselves, which are put into `pending`.
+    fn admit(
+        &self,
+        envelope: &Envelope,
+        event: &Event,
+        now: Timestamp,
+        pending: &mut Vec<(usize, batch::Pending)>,
+    ) -> Result<()> {
+        if event.chain != self.name {
+            return Err(Error::about(Code::ChainId, &event.chain));
+        }
+        if self.events.len() >= MAX_EVENTS {
+            return Err(Error::about(Code::TooLarge, "a chain has at most 10,000 events"));
+        }
+        if event.seq != self.events.len() as u64 + 1 {
+            return Err(Error::about(Code::ChainSeq, event.seq));
+        }
+        if event.prev != self.ids.last().copied() {
+            return Err(Code::ChainPrev.into());
+        }
+        if self.events.last().is_some_and(|last| event.created_at < last.created_at) {
+            return Err(Error::about(Code::ChainTime, event.created_at));
+        }
+        if event.created_at.is_future(now) {
+            return Err(Error::about(Code::ChainFuture, event.created_at));
+        }
+        let signers = self.signers(event)?;
+        let keys: Vec<&Key> = signers.iter().map(|k| &**k).collect();
+        envelope
+            .check_set(&keys)
+            .map_err(|e| Error::about(Code::ChainSigner, e.context().unwrap_or_default()))?;
+        for (sig, key) in envelope.signatures().iter().zip(signers) {
+            let message = envelope.message(&key, sig.suite)?;
+            let sig = batch::Pending { key, suite: sig.suite, message, sig: sig.bytes };
+            pending.push((self.events.len() + 1, sig));
+        }
+        Ok(())
+    }
+
+    /// Who must sign the event, in order; checks the operation's own rules on the way.
+    fn signers(&self, event: &Event) -> Result<Vec<Arc<Key>>> {
+        let current = || alloc::vec![self.current.clone()];
+        let fresh = |key: &Key| {
+            if self.used_keys.contains(key.identity()) {
+                return Err(Error::about(Code::KeyUsed, key));
+            }
+            Ok(Arc::new(key.clone()))
+        };
+        if event.next.is_some() && self.next.is_some() && !matches!(event.op, Op::Rotate { .. }) {
+            return Err(Code::NextRefused.into());
+        }
+        match &event.op {
+            Op::Add { claim, .. } if self.listings.contains_key(claim) => {
+                Err(Error::about(Code::ClaimListed, claim))
+            }
+            Op::Add { .. } | Op::Revoke { .. } => Ok(current()),
+            Op::Rotate { to, compromised_since, .. } => {
+                let to = fresh(to)?;
+                let from = self.eras.last().map_or(1, |era| era.from);
+                if compromised_since.is_some_and(|s| s < from || s >= event.seq) {
+                    return Err(Error::about(
+                        Code::CompromiseRefused,
+                        format_args!("from {from} on"),
+                    ));
+                }
+                match self.next {
+                    Some(next) if commitment(to.identity()) != next => {
+                        Err(Code::NextMismatch.into())
+                    }
+                    Some(_) => Ok(alloc::vec![to]),
+                    None => Ok(alloc::vec![self.current.clone(), to]),
+                }
+            }
+            Op::AddDevice { device, .. } => Ok(alloc::vec![self.current.clone(), fresh(device)?]),
+            Op::RevokeDevice { device, .. } => match self.devices.get(device) {
+                Some(d) if d.revoked.is_none() => Ok(current()),
+                _ => Err(Error::about(Code::DeviceUnknown, device)),
+            },
+            Op::Unknown(_) if event.critical == Some(false) => Ok(current()),
+            Op::Unknown(name) => Err(Error::about(Code::OpUnknown, name)),
+        }
+    }
+
+    /// Applies an event that was admitted and whose signatures verify (or will be checked).
+    fn apply(&mut self, event: Event, id: ObjectId, line: String) {
+        let (seq, at) = (event.seq, event.created_at);
+        if event.next.is_some() {
+            self.next = event.next;
+        }
+        match &event.op {
+            Op::Add { subject, claim, account, url } => {
+                self.by_subject.entry(subject.clone()).or_default().push(*claim);
+                self.void_claims.remove(claim);
+                let listing = Listing {
+                    claim: *claim,
+                    subject: subject.clone(),
+                    seq,
+                    added_at: at,
+                    account: account.clone(),
+                    url: url.clone(),
+                };
+                self.listings.insert(*claim, listing);
+            }
+            Op::Revoke { target, reason, .. } => {
+                let revocation = Revocation { seq, at, reason: *reason };
+                match target {
+                    Target::Claim(id) => self.revoked_claims.entry(*id).or_default(),
+                    Target::Subject(s) => self.revoked_subjects.entry(s.clone()).or_default(),
+                }
+                .push(revocation);
+            }
+            Op::Rotate { to, compromised_since, .. } => {
+                if let Some(era) = self.eras.last_mut() {
+                    era.until = Some(seq);
+                    era.compromised_since = *compromised_since;
+                }
+                self.eras.push(Era {
+                    key: to.identity().clone(),
+                    from: seq + 1,
+                    until: None,
+                    compromised_since: None,
+                });
+                self.used_keys.insert(to.identity().clone());
+                self.current = Arc::new(to.clone());
+                self.next = event.next;
+                if let Some(since) = *compromised_since {
+                    self.void(since);
+                }
+            }
+            Op::AddDevice { device, caps, not_after, name } => {
+                let key = device.identity().clone();
+                self.used_keys.insert(key.clone());
+                let device = Device {
+                    key: key.clone(),
+                    seq,
+                    caps: caps.clone(),
+                    not_after: *not_after,
+                    name: name.clone(),
+                    revoked: None,
+                };
+                self.devices.insert(key, device);
+            }
+            Op::RevokeDevice { device, reason } => {
+                if let Some(device) = self.devices.get_mut(device) {
+                    device.revoked = Some(Revocation { seq, at, reason: *reason });
+                }
+            }
+            Op::Unknown(_) => self.skipped.push(seq),
+        }
+        self.events.push(event);
+        self.ids.push(id);
+        self.lines.push(line);
+    }
+
+    /// Undoes what the events from `since` on have done. Eras do not overlap, so over the whole
+    /// chain every event is undone at most once.
+    fn void(&mut self, since: u64) {
+        let from = usize::try_from(since - 1).unwrap_or(self.events.len());
+        for event in &self.events[from..] {
+            let seq = event.seq;
+            match &event.op {
+                Op::Add { claim, subject, .. } => {
+                    self.listings.remove(claim);
+                    self.void_claims.insert(*claim);
+                    if let Some(ids) = self.by_subject.get_mut(subject) {
+                        ids.retain(|id| id != claim);
+                    }
+                }
+                Op::Revoke { target: Target::Claim(id), .. } => {
+                    if let Some(list) = self.revoked_claims.get_mut(id) {
+                        list.retain(|r| r.seq != seq);
+                    }
+                }
+                Op::Revoke { target: Target::Subject(subject), .. } => {
+                    if let Some(list) = self.revoked_subjects.get_mut(subject) {
+                        list.retain(|r| r.seq != seq);
+                    }
+                }
+                Op::AddDevice { device, .. } => {
+                    self.devices.remove(device.identity());
+                }
+                Op::RevokeDevice { device, .. } => {
+                    if let Some(device) = self.devices.get_mut(device) {
+                        device.revoked = None;
+                    }
+                }
+                Op::Rotate { .. } | Op::Unknown(_) => {}
+            }
+        }
+    }
+
+    /// The identity's name: its genesis primary.
+    #[must_use]
+    pub const fn name(&self) -> &Identity {
+        &self.name
+    }
+
+    /// The key that may sign now.
+    #[must_use]
+    pub fn current_key(&self) -> &Key {
+        &self.current
+    }
+
+    /// The commitment to the next key, if one is set.
+    #[must_use]
+    pub const fn next(&self) -> Option<ObjectId> {
+        self.next
+    }
+
+    /// The last event's position and id.
+    #[must_use]
+    pub fn head(&self) -> Option<Head> {
+        self.ids.last().map(|id| Head { seq: self.ids.len() as u64, id: *id })
+    }
+
+    /// The id of the event at that seq.
+    #[must_use]
+    pub fn id_at(&self, seq: u64) -> Option<ObjectId> {
+        self.ids.get(usize::try_from(seq).ok()?.checked_sub(1)?).copied()
+    }
+
+    /// The events, in order.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The canonical lines, without line feeds, in order.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// The keys that were current, in order.
+    #[must_use]
+    pub fn eras(&self) -> &[Era] {
+        &self.eras
+    }
+
+    /// The devices, revoked ones included.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.values()
+    }
+
+    /// The seqs of events of unknown operations that were skipped.
+    #[must_use]
+    pub fn skipped(&self) -> &[u64] {
+        &self.skipped
+    }
+
+    /// Whether an event is void because its key was compromised by then.
+    #[must_use]
+    pub fn is_void(&self, seq: u64) -> bool {
+        self.eras.iter().any(|era| {
+            era.compromised_since.is_some_and(|s| s <= seq) && era.until.is_some_and(|u| seq < u)
+        })
+    }
+
+    /// The claims that were added, in order of their seq, each with its revocation.
+    #[must_use]
+    pub fn listings(&self) -> Vec<(&Listing, Option<Revocation>)> {
+        let mut all: Vec<_> = self
+            .listings
+            .values()
+            .map(|l| (l, self.revocation(&l.claim, &l.subject, l.seq)))
+            .collect();
+        all.sort_by_key(|(l, _)| l.seq);
+        all
+    }
+
+    /// The newest listing of a subject that is not revoked: what a pointer proves.
+    #[must_use]
+    pub fn active(&self, subject: &Identity) -> Option<&Listing> {
+        let ids = self.by_subject.get(subject)?;
+        let mut newest = ids.iter().rev().filter_map(|id| self.listings.get(id));
+        newest.find(|l| self.revocation(&l.claim, &l.subject, l.seq).is_none())
+    }
+
+    /// The latest revocation that ended a subject's claims.
+    #[must_use]
+    pub fn subject_revocation(&self, subject: &Identity) -> Option<Revocation> {
+        let listed = self.by_subject.get(subject).into_iter().flatten();
+        let by_claim = listed.filter_map(|id| {
+            let listing = self.listings.get(id)?;
+            self.revocation(id, subject, listing.seq)
+        });
+        by_claim.max_by_key(|r| r.seq)
+    }
+
+    fn revocation(&self, claim: &ObjectId, subject: &Identity, seq: u64) -> Option<Revocation> {
+        let by_id = self.revoked_claims.get(claim).and_then(|l| l.first());
+        let by_subject = self.revoked_subjects.get(subject).and_then(|list| {
+            // The list is in seq order; the first after the listing ended it.
+            list.get(list.partition_point(|r| r.seq < seq))
+        });
+        by_id.into_iter().chain(by_subject).min_by_key(|r| r.seq).copied()
+    }
+
+    /// What the chain says of a claim that names it as its primary.
+    #[must_use]
+    pub fn standing(&self, signed: &SignedClaim) -> Standing {
+        let claim = signed.claim();
+        let id = signed.id();
+        let signer = signed.signer().identity();
+        let Some(era) = self.eras.iter().rev().find(|era| era.key == *signer) else {
+            return Standing::Refused(Code::ChainSigner);
+        };
+        if let Some(listing) = self.listings.get(&id) {
+            if listing.subject != claim.subject {
+                return Standing::Refused(Code::ListingMismatch);
+            }
+            if let Some(revocation) = self.revocation(&id, &listing.subject, listing.seq) {
+                return Standing::Revoked(revocation);
+            }
+            return match era.until {
+                Some(until) if listing.seq >= until => Standing::Refused(Code::KeyRotated),
+                _ => Standing::Listed(listing.seq),
+            };
+        }
+        if self.void_claims.contains(&id) {
+            return Standing::Refused(Code::KeyCompromised);
+        }
+        if let Some(revocation) = self.revoked_claims.get(&id).and_then(|l| l.first()) {
+            return Standing::Revoked(*revocation);
+        }
+        // The claim's place on the chain is unknown, so its own date decides.
+        let subject = self.revoked_subjects.get(&claim.subject);
+        if let Some(r) = subject.and_then(|l| l.iter().rev().find(|r| claim.created_at <= r.at)) {
+            return Standing::Revoked(*r);
+        }
+        match (era.until, era.compromised_since) {
+            (None, _) => Standing::Unlisted,
+            (Some(_), None) => Standing::Refused(Code::KeyRotated),
+            (Some(_), Some(_)) => Standing::Refused(Code::KeyCompromised),
+        }
+    }
+
+    /// The bundle: every event as one canonical line with a line feed. The same chain gives the
+    /// same bytes everywhere.
+    #[must_use]
+    pub fn to_bundle(&self) -> String {
+        let mut out = String::with_capacity(self.lines.iter().map(|l| l.len() + 1).sum());
+        for line in &self.lines {
+            out.push_str(line);
+            out.push('\n');
+        }
+        out
+    }
+}
+
+fn check_pending(pending: &[(usize, batch::Pending)]) -> Result<()> {
+    batch::verify(pending).map_err(|(at, error)| at_line(pending[at].0, &error))
+}
+
+fn at_line(number: usize, error: &Error) -> Error {
+    match error.context() {
+        Some(context) => Error::about(error.code(), format_args!("event {number}: {context}")),
+        None => Error::about(error.code(), format_args!("event {number}")),
+    }
+}

@@ -1,0 +1,196 @@
+//! Channels: which requests to make to find an account's proofs, and how to read the answers,
+//! without doing I/O (SPEC.md, "Channels"). A channel is one file and one line in [`lookup`].
+
+mod ap;
+mod bluesky;
+mod dns;
+mod github;
+mod html;
+mod nostr;
+
+pub(crate) use nostr::chain_filters;
+pub use nostr::{carrier, chain_carrier};
+
+use crate::{
+    Code, Error, Identity, Result, Scheme, Timestamp,
+    json::Value,
+    transport::{Answer, Body, Endpoints, Failure, Request, Via, retry_at},
+    verdict::Place,
+};
+use alloc::{boxed::Box, string::String, vec::Vec};
+
+/// A lookup in progress: a state machine that is fed with answers.
+pub trait Lookup {
+    /// Takes the answers to the last step's requests, in their order (none at the start), and
+    /// says what to do next.
+    fn step(&mut self, answers: Vec<Fetched>) -> Step;
+}
+
+/// A request with what came of it.
+pub type Fetched = (Request, Result<Answer, Failure>);
+
+/// What a lookup wants next.
+#[derive(Debug)]
+pub enum Step {
+    /// These requests, side by side.
+    Ask(Vec<Request>),
+    /// Nothing more: what the account shows, or why that cannot be told.
+    Done(Result<Finding, Miss>),
+}
+
+/// What an account shows, by the platform's own word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finding {
+    /// The platform's stable id of the account.
+    pub account: Option<String>,
+    /// The texts that only the account's owner can write, best first.
+    pub texts: Vec<Text>,
+    /// Where it was looked, for the case that there is no text.
+    pub place: Option<Place>,
+    /// Whether the resolver says that DNSSEC validated the answer.
+    pub dnssec: Option<bool>,
+    /// How the answer was had, and when.
+    pub source: Option<(Via, Timestamp)>,
+}
+
+/// A text of the account's owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The text.
+    pub text: String,
+    /// Where it was found.
+    pub place: Place,
+}
+
+/// Why it cannot be told what an account shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Miss {
+    /// The reason.
+    pub code: Code,
+    /// In more detail.
+    pub detail: Option<String>,
+    /// Where it was looked.
+    pub place: Option<Place>,
+    /// When to try again.
+    pub retry_at: Option<Timestamp>,
+}
+
+impl Miss {
+    fn at(code: Code, place: Place) -> Self {
+        Self { code, detail: None, place: Some(place), retry_at: None }
+    }
+
+    fn because(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+impl From<Miss> for Step {
+    fn from(miss: Miss) -> Self {
+        Self::Done(Err(miss))
+    }
+}
+
+/// Starts the lookup of a subject's proofs.
+///
+/// # Errors
+/// `no_channel` for a scheme without one.
+pub fn lookup(
+    subject: &Identity,
+    endpoints: &Endpoints,
+    now: Timestamp,
+) -> Result<Box<dyn Lookup>> {
+    Ok(match subject.scheme() {
+        Scheme::Dns => Box::new(dns::DnsLookup::new(subject)),
+        Scheme::Github => Box::new(github::GithubLookup::new(subject, endpoints)),
+        Scheme::Nostr => Box::new(nostr::NostrLookup::new(subject, endpoints, now)?),
+        Scheme::Bluesky => Box::new(bluesky::BlueskyLookup::new(subject, endpoints)),
+        Scheme::Ap => Box::new(ap::ApLookup::new(subject)),
+        Scheme::Ed25519 => return Err(Error::about(Code::NoChannel, subject)),
+    })
+}
+
+/// An HTTP answer that has arrived, with where it came from.
+struct Http {
+    status: u16,
+    headers: alloc::collections::BTreeMap<String, String>,
+    bytes: Vec<u8>,
+    place: Place,
+    source: (Via, Timestamp),
+}
+
+impl Http {
+    /// Takes an answer; a transport failure becomes a miss.
+    fn of((request, answer): Fetched) -> Result<Self, Miss> {
+        match answer {
+            Ok(answer) => {
+                let place = answer.place(&request);
+                let source = (answer.via, answer.fetched_at);
+                match answer.body {
+                    Body::Http { status, headers, bytes } => {
+                        Ok(Self { status, headers, bytes, place, source })
+                    }
+                    _ => Err(Miss::at(Code::ResponseRefused, place)),
+                }
+            }
+            Err(failure) => Err(failed(&request, failure)),
+        }
+    }
+
+    /// What a status other than 200 means where nothing more specific is known.
+    fn miss(&self) -> Miss {
+        let limited = self.status == 429
+            || (self.status == 403
+                && (self.headers.get("x-ratelimit-remaining").is_some_and(|v| v == "0")
+                    || self.headers.contains_key("retry-after")));
+        let code = match self.status {
+            _ if limited => Code::RateLimited,
+            401 => Code::AuthRequired,
+            404 | 410 => Code::IdentityNotFound,
+            300..=399 => Code::RedirectRefused,
+            _ => Code::HttpStatus,
+        };
+        let mut miss = Miss::at(code, self.place.clone());
+        if limited || self.status == 503 {
+            miss.retry_at = retry_at(&self.headers, self.source.1);
+        }
+        miss
+    }
+
+    /// The JSON of a 200 answer.
+    fn json(&self) -> Result<Value, Miss> {
+        if self.status != 200 {
+            return Err(self.miss());
+        }
+        let refused = |why: &str| Miss::at(Code::ResponseRefused, self.place.clone()).because(why);
+        let kind = self.headers.get("content-type").map(String::as_str).unwrap_or_default();
+        if !kind.contains("json") {
+            return Err(refused("the answer is not JSON"));
+        }
+        Value::parse_foreign(&self.bytes).map_err(|_| refused("the answer is not JSON"))
+    }
+
+    fn refused(&self, why: &str) -> Miss {
+        Miss::at(Code::ResponseRefused, self.place.clone()).because(why)
+    }
+}
+
+fn failed(request: &Request, failure: Failure) -> Miss {
+    let place = Place { url: request.place(), http_status: None, rcode: None };
+    Miss { code: failure.code, detail: failure.detail, place: Some(place), retry_at: None }
+}
+
+/// Percent-encodes one value of a query or one segment of a path.
+fn encode(text: &str) -> String {
+    let mut out = String::new();
+    for b in text.bytes() {
+        if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(b));
+        } else {
+            out.push('%');
+            out.push_str(&crate::hex::encode(&[b]).to_ascii_uppercase());
+        }
+    }
+    out
+}

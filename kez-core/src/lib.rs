@@ -1,0 +1,41 @@
+#![no_std]
+#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
+
+extern crate alloc;
+
+mod batch;
+pub mod chain;
+pub mod channel;
+pub mod claim;
+mod envelope;
+mod error;
+mod event;
+pub mod fork;
+mod hash;
+pub mod hex;
+mod identity;
+pub mod json;
+mod key;
+pub mod proof;
+mod source;
+mod time;
+pub mod transport;
+mod verdict;
+mod verifier;
+mod zstd;
+
+pub use chain::{Chain, Standing};
+pub use claim::{Claim, Head, SignedClaim};
+pub use envelope::{Envelope, NOSTR_KIND, Signature};
+pub use error::{Code, Error, Kind, Result};
+pub use event::{Event, MAX_EVENT, Op, Reason, Target, chain_path};
+pub use fork::Fork;
+pub use hash::{ObjectId, commitment};
+pub use identity::{Identity, Scheme};
+pub use key::{Key, NostrEvent, SecretKey, Suite};
+pub use proof::{Encoding, Proof};
+pub use time::{MAX_SKEW, Timestamp, human_span};
+pub use transport::{Endpoints, Transport};
+pub use verdict::{History, Note, Place, Report, Status, judge};
+pub use verifier::{Graph, Memory, NoMemory, Progress, Verifier};

@@ -1,0 +1,160 @@
+//! Where sigchains are found, and how the copies from several sources become one history
+//! (SPEC.md, "Chain sources").
+
+use crate::{
+    Chain, Code, Endpoints, Envelope, Event, History, Identity, NOSTR_KIND, ObjectId, Scheme,
+    SignedClaim, Timestamp,
+    chain::MAX_BUNDLE,
+    channel::{Fetched, chain_filters},
+    event::{self, chain_path},
+    fork::{Merge, merge},
+    json::Value,
+    transport::{Body, Request},
+};
+use alloc::{boxed::Box, collections::BTreeMap, format, string::String, vec::Vec};
+
+/// The requests that may yield a primary's chain: named sources first, then the claim's, the
+/// servers, the claimed domain's well-known path, and the relays of a nostr key.
+pub(crate) fn requests(
+    primary: &Identity,
+    claim: Option<&SignedClaim>,
+    domains: &[String],
+    named: &[String],
+    endpoints: &Endpoints,
+) -> Vec<Request> {
+    let bundle = |url: String| Request::Http { url, accept: "*/*", limit: MAX_BUNDLE };
+    let relay = |url: &String| Request::Relay { url: url.clone(), filters: chain_filters(primary) };
+    let mut all: Vec<Request> = Vec::new();
+    for url in named.iter().chain(claim.iter().flat_map(|c| &c.claim().sources)) {
+        let is_relay = url.starts_with("ws:") || url.starts_with("wss:");
+        all.push(if is_relay { relay(url) } else { bundle(url.clone()) });
+    }
+    for server in &endpoints.sig_servers {
+        all.push(bundle(format!("{}/v1/sigchains/{primary}", server.trim_end_matches('/'))));
+    }
+    for domain in domains {
+        all.push(bundle(format!("https://{domain}/.well-known/kez/{}.jsonl", chain_path(primary))));
+    }
+    if primary.scheme() == Scheme::Nostr {
+        all.extend(endpoints.relays.iter().map(relay));
+    }
+    let mut unique: Vec<Request> = Vec::new();
+    for request in all {
+        if !unique.contains(&request) {
+            unique.push(request);
+        }
+    }
+    unique
+}
+
+/// What the sources together say.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    chains: Vec<Chain>,
+    absent: bool,
+    failure: Option<String>,
+}
+
+impl Gathered {
+    /// Reads one source's answer.
+    pub(crate) fn read(&mut self, primary: &Identity, (request, answer): Fetched, now: Timestamp) {
+        let place = request.place();
+        let mut fail = |why: String| {
+            self.failure.get_or_insert(format!("{place}: {why}"));
+        };
+        match answer {
+            Err(failure) => fail(format!("{}", failure.code)),
+            Ok(answer) => match answer.body {
+                Body::Http { status: 200, bytes, .. } => {
+                    match Chain::replay(&bytes, Some(primary), now) {
+                        Ok(chain) => self.chains.push(chain),
+                        // A source that serves rubbish is one that cannot be had.
+                        Err(error) => fail(format!("{error:?}")),
+                    }
+                }
+                Body::Http { status: 404 | 410, .. } => self.absent = true,
+                Body::Http { status, .. } => fail(format!("HTTP status {status}")),
+                Body::Relay { events } => {
+                    let found = assemble(primary, &events, now);
+                    self.absent |= found.is_empty();
+                    self.chains.extend(found);
+                }
+                Body::Txt { .. } => fail(format!("{}", Code::ResponseRefused)),
+            },
+        }
+    }
+
+    /// Joins the copies with what was seen before.
+    pub(crate) fn history(self, remembered: Option<Chain>) -> History {
+        let answered = self.absent || !self.chains.is_empty();
+        let seen = remembered.as_ref().and_then(Chain::head).map_or(0, |h| h.seq);
+        let served = self.chains.iter().filter_map(Chain::head).map(|h| h.seq).max().unwrap_or(0);
+        let mut settled = false;
+        let mut copies = remembered.into_iter().chain(self.chains);
+        let mut best = copies.next();
+        for copy in copies {
+            let Some(other) = best.take() else { break };
+            best = match merge(other, copy) {
+                Ok(Merge::Same(chain)) => Some(*chain),
+                Ok(Merge::Fork(fork)) => match fork.into_settled() {
+                    Ok(chain) => {
+                        settled = true;
+                        Some(chain)
+                    }
+                    Err(fork) => return History::Forked(fork),
+                },
+                // Not met: all copies were replayed under the one name that was asked for.
+                Err(error) => return History::Unknown(Some(format!("{error}"))),
+            };
+        }
+        match best {
+            Some(chain) => History::Known {
+                chain: Box::new(chain),
+                rolled_back: answered && served < seen && !settled,
+                remembered: !answered,
+                settled,
+            },
+            None if self.absent => History::Absent,
+            None => History::Unknown(self.failure),
+        }
+    }
+}
+
+/// Puts a chain together from the nostr events that carry its lines. The lines prove themselves,
+/// so the carriers' authors do not matter; strangers' lines lead nowhere.
+fn assemble(primary: &Identity, events: &[Value], now: Timestamp) -> Vec<Chain> {
+    let mut by_prev: BTreeMap<Option<ObjectId>, BTreeMap<ObjectId, Envelope>> = BTreeMap::new();
+    for json in events {
+        let text = |name| json.get(name).and_then(Value::as_str);
+        if json.get("kind").and_then(Value::as_int) != Some(i64::from(NOSTR_KIND)) {
+            continue;
+        }
+        let Some(line) = text("content") else { continue };
+        let Ok(envelope) = event::read_line(line.as_bytes()) else { continue };
+        let Ok(event) = Event::from_payload(envelope.payload().clone()) else { continue };
+        if event.chain == *primary {
+            by_prev.entry(event.prev).or_default().insert(envelope.id(), envelope);
+        }
+    }
+    let mut done = Vec::new();
+    let Ok(empty) = Chain::new(primary) else { return done };
+    let mut open = alloc::vec![empty];
+    while let Some(chain) = open.pop() {
+        let children = by_prev.get(&chain.head().map(|h| h.id));
+        let mut grown = children.into_iter().flat_map(BTreeMap::values).filter_map(|envelope| {
+            let mut longer = chain.clone();
+            longer.append(envelope.clone(), now).ok().map(|()| longer)
+        });
+        match grown.next() {
+            Some(first) => {
+                open.push(first);
+                open.extend(grown);
+                // Two branches make a fork; more add nothing to it.
+                open.truncate(4);
+            }
+            None if chain.head().is_some() => done.push(chain),
+            None => {}
+        }
+    }
+    done
+}

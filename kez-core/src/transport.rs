@@ -1,0 +1,277 @@
+//! What a channel may ask for, what comes back, and the policy that every transport keeps
+//! (SPEC.md, "Transport").
+
+use crate::{Code, Timestamp, json::Value, verdict::Place};
+use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The largest body of a platform's answer in bytes.
+pub const MAX_BODY: usize = 256 * 1024;
+/// Seconds that one request may take in all.
+pub const REQUEST_SECONDS: u64 = 10;
+/// How many requests run side by side.
+pub const MAX_CONCURRENCY: usize = 8;
+/// How many redirects on one host are followed.
+pub const MAX_REDIRECTS: usize = 3;
+/// How many events one relay may send.
+pub const MAX_RELAY_EVENTS: usize = 500;
+
+/// One thing to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// An HTTP GET. No header but `Accept` is set, so that browsers need no preflight.
+    Http {
+        /// The absolute URL.
+        url: String,
+        /// The `Accept` header.
+        accept: &'static str,
+        /// The largest body in bytes.
+        limit: usize,
+    },
+    /// The TXT records of a name.
+    Txt {
+        /// The name, without trailing dot.
+        name: String,
+    },
+    /// Events of a nostr relay (NIP-01 REQ until EOSE).
+    Relay {
+        /// The relay's ws or wss URL.
+        url: String,
+        /// The filters of one REQ.
+        filters: Vec<Value>,
+    },
+}
+
+impl Request {
+    /// A GET of at most [`MAX_BODY`].
+    #[must_use]
+    pub const fn get(url: String, accept: &'static str) -> Self {
+        Self::Http { url, accept, limit: MAX_BODY }
+    }
+
+    /// Where it goes, as reports show it.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Http { url, .. } | Self::Relay { url, .. } => url.clone(),
+            Self::Txt { name } => alloc::format!("dns:{name}?type=TXT"),
+        }
+    }
+}
+
+/// How an answer was had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// From the platform itself.
+    Direct,
+    /// Through a DNS-over-HTTPS resolver.
+    Doh,
+    /// From the local cache.
+    Cache,
+    /// From a file.
+    File,
+}
+
+/// A fetched answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What came.
+    pub body: Body,
+    /// How.
+    pub via: Via,
+    /// When it was fetched from the platform.
+    pub fetched_at: Timestamp,
+}
+
+/// The content of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// An HTTP answer of any status.
+    Http {
+        /// The status code.
+        status: u16,
+        /// Headers with lower-case names.
+        headers: BTreeMap<String, String>,
+        /// The body.
+        bytes: Vec<u8>,
+    },
+    /// TXT records, each with its character-strings joined.
+    Txt {
+        /// The DNS response code (RFC 1035: 0 no error, 2 failure, 3 no such name).
+        rcode: u8,
+        /// The records.
+        records: Vec<Vec<u8>>,
+        /// The resolver's AD bit: it says that it validated DNSSEC.
+        authentic: bool,
+    },
+    /// The events that a relay sent before EOSE, unverified.
+    Relay {
+        /// The events.
+        events: Vec<Value>,
+    },
+}
+
+/// Why no answer was had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A code of kind network.
+    pub code: Code,
+    /// In the transport's words.
+    pub detail: Option<String>,
+}
+
+impl Failure {
+    /// A failure with words.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: Some(detail.into()) }
+    }
+}
+
+/// Fetches for the verifier. Implementations keep the policy of this module and hold no rule of
+/// the protocol.
+pub trait Transport {
+    /// Fetches one answer.
+    fn fetch(&self, request: &Request) -> impl Future<Output = Result<Answer, Failure>>;
+}
+
+/// Where the platforms are. The defaults are the public services; tests name their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// GitHub's REST API.
+    pub github: String,
+    /// The PLC directory.
+    pub plc: String,
+    /// An atproto service that resolves handles.
+    pub bluesky: String,
+    /// Relays that are asked for nostr keys.
+    pub relays: Vec<String>,
+    /// Sigchain servers.
+    pub sig_servers: Vec<String>,
+}
+
+impl Default for Endpoints {
+    fn default() -> Self {
+        let relays = ["wss://relay.damus.io", "wss://nos.lol", "wss://relay.primal.net"];
+        Self {
+            github: "https://api.github.com".to_owned(),
+            plc: "https://plc.directory".to_owned(),
+            bluesky: "https://public.api.bsky.app".to_owned(),
+            relays: relays.map(ToOwned::to_owned).to_vec(),
+            sig_servers: Vec::new(),
+        }
+    }
+}
+
+/// Checks a URL before it is asked: https or wss, no credentials, and no literal of an address
+/// that is not public. With `loopback` (tests only), http and ws to loopback pass as well.
+///
+/// # Errors
+/// `address_refused`.
+///
+/// ```
+/// use kez_core::transport::check_url;
+/// assert!(check_url("https://example.com/", false).is_ok());
+/// assert!(check_url("https://0x7f.1/", false).is_err());
+/// ```
+pub fn check_url(url: &str, loopback: bool) -> Result<url::Url, Failure> {
+    let refused = || Failure::new(Code::AddressRefused, url);
+    let parsed = url::Url::parse(url).map_err(|_| refused())?;
+    let address = match parsed.host() {
+        Some(url::Host::Domain(name)) => {
+            let local = name == "localhost" || name.ends_with(".localhost");
+            local.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        }
+        Some(url::Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+        Some(url::Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+        None => return Err(refused()),
+    };
+    let secure = matches!(parsed.scheme(), "https" | "wss");
+    let plain = matches!(parsed.scheme(), "http" | "ws");
+    let is_loopback = address.is_some_and(|ip| ip.is_loopback());
+    let ok = match address {
+        _ if loopback && is_loopback && (secure || plain) => true,
+        Some(ip) => secure && is_public(ip),
+        None => secure,
+    };
+    if ok && parsed.username().is_empty() && parsed.password().is_none() {
+        Ok(parsed)
+    } else {
+        Err(refused())
+    }
+}
+
+/// Whether an address is public unicast. Loopback, private, link-local, shared, multicast,
+/// documentation and translated ranges are not.
+///
+/// ```
+/// use kez_core::transport::is_public;
+/// assert!(is_public("9.9.9.9".parse().unwrap()));
+/// assert!(!is_public("::ffff:127.0.0.1".parse().unwrap()));
+/// ```
+#[must_use]
+pub const fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+const fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    !(ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || ip.is_documentation()
+        || a == 0
+        || (a == 100 && b & 0xc0 == 64)
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99)
+        || (a == 198 && b & 0xfe == 18)
+        || a >= 224)
+}
+
+const fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let s = ip.segments();
+    // Only global unicast (2000::/3), without the ranges inside it that lead elsewhere:
+    // 2001::/23 (Teredo and other special uses), 2001:db8::/32, 2002::/16 (6to4), 3fff::/20.
+    s[0] & 0xe000 == 0x2000
+        && !(s[0] == 0x2001 && s[1] < 0x200)
+        && !(s[0] == 0x2001 && s[1] == 0xdb8)
+        && s[0] != 0x2002
+        && !(s[0] == 0x3fff && s[1] < 0x1000)
+}
+
+/// When a platform that limits requests says that it may be asked again: `Retry-After` in
+/// seconds, or the reset time of the three header families in use, as epoch or RFC 3339.
+pub(crate) fn retry_at(
+    headers: &BTreeMap<String, String>,
+    fetched_at: Timestamp,
+) -> Option<Timestamp> {
+    if let Some(seconds) = headers.get("retry-after").and_then(|v| v.parse::<i64>().ok()) {
+        return Some(fetched_at.plus(seconds));
+    }
+    let reset = headers.get("x-ratelimit-reset").or_else(|| headers.get("ratelimit-reset"))?;
+    if let Ok(n) = reset.parse::<i64>() {
+        // The standard draft counts seconds from now, the older headers give an epoch.
+        return Some(if n < 1_000_000_000 {
+            fetched_at.plus(n)
+        } else {
+            Timestamp::from_seconds(n)
+        });
+    }
+    let whole = reset.get(..19)?;
+    alloc::format!("{whole}Z").parse().ok()
+}
+
+impl Answer {
+    pub(crate) fn place(&self, request: &Request) -> Place {
+        let (http_status, rcode) = match &self.body {
+            Body::Http { status, .. } => (Some(*status), None),
+            Body::Txt { rcode, .. } => (None, Some(*rcode)),
+            Body::Relay { .. } => (None, None),
+        };
+        Place { url: request.place(), http_status, rcode }
+    }
+}

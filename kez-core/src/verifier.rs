@@ -1,0 +1,372 @@
+//! The road from an identity to its verdict, written once for every platform. It drives the
+//! sans-I/O parts with a [`Transport`] that is handed in.
+
+use crate::{
+    Chain, Code, Endpoints, History, Identity, Proof, Report, Status, Timestamp,
+    chain::{Device, Era},
+    channel::{self, Fetched, Finding, Miss, Step},
+    judge, proof,
+    source::{self, Gathered},
+    transport::{MAX_CONCURRENCY, Request, Transport},
+};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use futures_util::{StreamExt as _, future::join_all, stream};
+
+/// What a verifier remembers between runs: the longest chain seen of each primary.
+pub trait Memory {
+    /// The bundle that was remembered last.
+    fn chain(&self, primary: &Identity) -> Option<Vec<u8>>;
+    /// Remembers a bundle. Losing it costs rollback detection, so an error may be swallowed here.
+    fn remember(&self, primary: &Identity, bundle: &str);
+}
+
+/// Remembers nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoMemory;
+
+impl Memory for NoMemory {
+    fn chain(&self, _: &Identity) -> Option<Vec<u8>> {
+        None
+    }
+    fn remember(&self, _: &Identity, _: &str) {}
+}
+
+/// A step of a verification, for live logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// A request starts.
+    Asking(&'a Request),
+    /// A request ended; with the failure's code, if it failed.
+    Answered(&'a Request, Option<Code>),
+    /// A subject was judged.
+    Judged(&'a Report),
+}
+
+/// A verifier: configuration and the handed-in parts.
+pub struct Verifier<'a, T, M> {
+    /// Fetches.
+    pub transport: &'a T,
+    /// Remembers.
+    pub memory: &'a M,
+    /// Where the platforms are.
+    pub endpoints: Endpoints,
+    /// Further sources of chains: https URLs of bundles, wss URLs of relays.
+    pub sources: Vec<String>,
+    /// The time of the verification.
+    pub now: Timestamp,
+    /// Is told of every step.
+    pub progress: &'a dyn Fn(Progress<'_>),
+}
+
+/// An identity with all its edges. The JSON form is versioned by `schema`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Graph {
+    /// `kez.graph/1`.
+    pub schema: &'static str,
+    /// What was asked for.
+    pub query: Identity,
+    /// The identity's name, if one was found.
+    pub primary: Option<Identity>,
+    /// `known`, `absent`, `unknown` or `fork`.
+    pub chain: &'static str,
+    /// The chain's head.
+    pub head: Option<crate::Head>,
+    /// The keys that were current, in order.
+    pub keys: Vec<Era>,
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// Whether the next key is committed to.
+    pub pre_rotation: bool,
+    /// One report an edge.
+    pub edges: Vec<Report>,
+    /// When this was made.
+    pub checked_at: Timestamp,
+}
+
+impl Graph {
+    /// The graph's own status: `fork` if the chain has one, else the worst of the edges that the
+    /// owner did not revoke.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        if self.chain == "fork" {
+            return Status::Fork;
+        }
+        let rank = |s: &Status| match s {
+            Status::Revoked => 0,
+            Status::Valid => 1,
+            Status::Expired => 2,
+            Status::Unreachable => 3,
+            Status::Invalid => 4,
+            Status::Fork => 5,
+        };
+        let worst = self.edges.iter().map(|e| e.status).max_by_key(rank);
+        worst.unwrap_or(if self.chain == "known" { Status::Valid } else { Status::Unreachable })
+    }
+}
+
+impl<T: Transport, M: Memory> Verifier<'_, T, M> {
+    async fn fetch(&self, request: Request) -> Fetched {
+        (self.progress)(Progress::Asking(&request));
+        let answer = self.transport.fetch(&request).await;
+        (self.progress)(Progress::Answered(&request, answer.as_ref().err().map(|f| f.code)));
+        (request, answer)
+    }
+
+    async fn fetch_all(&self, requests: Vec<Request>) -> Vec<Fetched> {
+        join_all(requests.into_iter().map(|r| self.fetch(r))).await
+    }
+
+    /// What a subject shows, by its platform's word.
+    async fn look_up(&self, subject: &Identity) -> Result<Finding, Miss> {
+        let mut lookup = channel::lookup(subject, &self.endpoints, self.now).map_err(|error| {
+            Miss { code: error.code(), detail: None, place: None, retry_at: None }
+        })?;
+        let mut answers = Vec::new();
+        // No channel needs as many steps; a platform that pages for ever is stopped.
+        for _ in 0..16 {
+            match lookup.step(answers) {
+                Step::Ask(requests) => answers = self.fetch_all(requests).await,
+                Step::Done(result) => return result,
+            }
+        }
+        Err(Miss { code: Code::ResponseRefused, detail: None, place: None, retry_at: None })
+    }
+
+    /// The history of a primary: from its sources, joined with what was seen before.
+    pub async fn history(
+        &self,
+        primary: &Identity,
+        proof: Option<&Proof>,
+        subject: Option<&Identity>,
+    ) -> History {
+        let claim = match proof {
+            Some(Proof::Claim(signed)) => Some(signed),
+            _ => None,
+        };
+        let remembered = self
+            .memory
+            .chain(primary)
+            .and_then(|bundle| Chain::replay(&bundle, Some(primary), self.now).ok());
+        // The domains that are claimed may serve the chain: the one at hand and those listed.
+        let mut domains: Vec<String> = Vec::new();
+        let listed = remembered.iter().flat_map(|c| c.listings()).map(|(l, _)| l.subject.clone());
+        for id in subject.cloned().into_iter().chain(listed) {
+            let domain = id.value().into();
+            if id.scheme() == crate::Scheme::Dns && !domains.contains(&domain) {
+                domains.push(domain);
+            }
+        }
+        let requests = source::requests(primary, claim, &domains, &self.sources, &self.endpoints);
+        let mut gathered = Gathered::default();
+        for fetched in self.fetch_all(requests).await {
+            gathered.read(primary, fetched, self.now);
+        }
+        let history = gathered.history(remembered);
+        if let Some(chain) = history.chain() {
+            self.memory.remember(primary, &chain.to_bundle());
+        }
+        history
+    }
+
+    /// Verifies what a subject shows: one report for every proof found there, the best first.
+    /// Never empty.
+    pub async fn verify(&self, subject: &Identity) -> Vec<Report> {
+        let mut histories = BTreeMap::new();
+        self.verify_with(subject, None, &mut histories).await
+    }
+
+    /// As [`Verifier::verify`], with histories that are known already. With `expected`, proofs
+    /// that name another primary are reported as somebody else's.
+    async fn verify_with(
+        &self,
+        subject: &Identity,
+        expected: Option<&Identity>,
+        histories: &mut BTreeMap<Identity, History>,
+    ) -> Vec<Report> {
+        let mut blank = Report::new(subject.clone(), self.now);
+        let finding = match self.look_up(subject).await {
+            Ok(finding) => finding,
+            Err(miss) => {
+                blank.fail(miss.code, miss.detail);
+                blank.place = miss.place;
+                blank.retry_at = miss.retry_at;
+                (self.progress)(Progress::Judged(&blank));
+                return alloc::vec![blank];
+            }
+        };
+        blank.account = finding.account;
+        blank.dnssec = finding.dnssec;
+        blank.place = finding.place;
+        if let Some((via, at)) = finding.source {
+            blank.via = Some(via);
+            blank.checked_at = at;
+        }
+        let mut reports = Vec::new();
+        for text in &finding.texts {
+            for found in proof::find(&text.text) {
+                let mut report = blank.clone();
+                report.place = Some(text.place.clone());
+                report.encoding = Some(found.encoding);
+                match found.proof {
+                    Ok(proof) => self.conclude(&mut report, &proof, expected, histories).await,
+                    Err(error) => report.fail(error.code(), error.context().map(String::from)),
+                }
+                if !reports.contains(&report) {
+                    reports.push(report);
+                }
+            }
+        }
+        if reports.is_empty() {
+            blank.fail(Code::ProofNotFound, None);
+            reports.push(blank);
+        }
+        reports.sort_by_key(|r| {
+            let rank = match r.status {
+                Status::Valid => 0,
+                Status::Fork => 1,
+                Status::Revoked => 2,
+                Status::Expired => 3,
+                Status::Unreachable => 4,
+                Status::Invalid => 5,
+            };
+            (rank, core::cmp::Reverse(r.signed_at))
+        });
+        (self.progress)(Progress::Judged(&reports[0]));
+        reports
+    }
+
+    async fn conclude(
+        &self,
+        report: &mut Report,
+        proof: &Proof,
+        expected: Option<&Identity>,
+        histories: &mut BTreeMap<Identity, History>,
+    ) {
+        let primary = proof.primary();
+        if expected.is_some_and(|e| e != primary) {
+            report.primary = Some(primary.clone());
+            return report.fail(Code::WrongOwner, Some(format!("it names {primary}")));
+        }
+        // One account may show many primaries; each history is fetched once, and only a few.
+        if !histories.contains_key(primary) && histories.len() < 4 {
+            let history = self.history(primary, Some(proof), Some(&report.subject)).await;
+            histories.insert(primary.clone(), history);
+        }
+        match histories.get(primary) {
+            Some(history) => judge(report, proof, history, self.now),
+            None => report.fail(Code::ChainUnreachable, Some("too many primaries".into())),
+        }
+    }
+
+    /// Verifies a proof that is at hand, as if `subject` showed it: offline but for the chain.
+    pub async fn verify_proof(&self, proof: &Proof, subject: &Identity) -> Report {
+        let mut report = Report::new(subject.clone(), self.now);
+        let mut histories = BTreeMap::new();
+        self.conclude(&mut report, proof, None, &mut histories).await;
+        report
+    }
+
+    /// The whole identity behind anything: its primary, its chain, and every claim verified.
+    pub async fn identity(&self, query: &Identity) -> Graph {
+        let mut histories = BTreeMap::new();
+        let mut edges = Vec::new();
+        let primary = if query.scheme().is_key() {
+            let history = self.history(query, None, None).await;
+            histories.insert(query.clone(), history);
+            Some(query.clone())
+        } else {
+            let mut reports = self.verify_with(query, None, &mut histories).await;
+            let best = reports.swap_remove(0);
+            let primary = best.primary.clone();
+            edges.push(best);
+            primary
+        };
+        let mut graph = Graph {
+            schema: "kez.graph/1",
+            query: query.clone(),
+            primary: primary.clone(),
+            chain: "unknown",
+            head: None,
+            keys: Vec::new(),
+            devices: Vec::new(),
+            pre_rotation: false,
+            edges,
+            checked_at: self.now,
+        };
+        let Some(primary) = primary else { return graph };
+        let history = histories.remove(&primary).unwrap_or(History::Unknown(None));
+        graph.chain = match &history {
+            History::Known { .. } => "known",
+            History::Absent => "absent",
+            History::Unknown(_) => "unknown",
+            History::Forked(_) => "fork",
+        };
+        // Of a fork the first branch is shown, so that its edges can be named at all.
+        let chain = match &history {
+            History::Forked(fork) => Some(fork.branches().0),
+            other => other.chain(),
+        };
+        if let Some(chain) = chain {
+            graph.head = chain.head();
+            graph.keys = chain.eras().to_vec();
+            graph.devices = chain.devices().cloned().collect();
+            graph.pre_rotation = chain.next().is_some();
+        }
+        let (live, mut dead) = self.listed(chain, &primary, &graph.edges);
+        let primary_ref = &primary;
+        let mut found: Vec<Report> = stream::iter(live)
+            .map(|subject| {
+                let mut known = BTreeMap::from([(primary.clone(), history.clone())]);
+                async move {
+                    let mut reports =
+                        self.verify_with(&subject, Some(primary_ref), &mut known).await;
+                    reports.swap_remove(0)
+                }
+            })
+            .buffer_unordered(MAX_CONCURRENCY)
+            .collect()
+            .await;
+        graph.edges.append(&mut found);
+        graph.edges.append(&mut dead);
+        graph.edges.sort_by(|a, b| a.subject.cmp(&b.subject));
+        graph
+    }
+
+    /// The listed subjects that are still in force, to be looked up, and reports on those that
+    /// the owner revoked, which need no look. Subjects that are verified already are left out.
+    fn listed(
+        &self,
+        chain: Option<&Chain>,
+        primary: &Identity,
+        done: &[Report],
+    ) -> (Vec<Identity>, Vec<Report>) {
+        let mut live: Vec<Identity> = Vec::new();
+        let mut dead: Vec<Report> = Vec::new();
+        // A nostr key may show a proof of itself on the relays without listing it.
+        let listings = chain.map(Chain::listings).unwrap_or_default();
+        for (listing, revocation) in listings.into_iter().rev() {
+            let subject = &listing.subject;
+            let seen = live.contains(subject)
+                || dead.iter().chain(done).any(|report| report.subject == *subject);
+            if seen {
+                continue;
+            }
+            let Some(revocation) = revocation else {
+                live.push(subject.clone());
+                continue;
+            };
+            let mut report = Report::new(subject.clone(), self.now);
+            report.primary = Some(primary.clone());
+            report.claim = Some(listing.claim);
+            report.account.clone_from(&listing.account);
+            report.signed_at = Some(listing.added_at);
+            report.head = chain.and_then(Chain::head);
+            report.revoked_at = Some(revocation.at);
+            report.revocation = Some(revocation.reason);
+            report.fail(Code::Revoked, None);
+            dead.push(report);
+        }
+        (live, dead)
+    }
+}
