@@ -56,6 +56,18 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
+    /// Takes a copy at hand.
+    pub(crate) fn add(&mut self, copy: crate::Result<Chain>) {
+        match copy {
+            Ok(chain) => self.chains.push(chain),
+            // A bundle of another identity says nothing about this one.
+            Err(error) if error.code() == Code::ChainId => {}
+            Err(error) => {
+                self.failure.get_or_insert(format!("the copy at hand: {error:?}"));
+            }
+        }
+    }
+
     /// Reads one source's answer.
     pub(crate) fn read(&mut self, primary: &Identity, (request, answer): Fetched, now: Timestamp) {
         let place = request.place();

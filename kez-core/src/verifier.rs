@@ -53,6 +53,8 @@ pub struct Verifier<'a, T, M> {
     pub endpoints: Endpoints,
     /// Further sources of chains: https URLs of bundles, wss URLs of relays.
     pub sources: Vec<String>,
+    /// Copies of chains at hand, as bundles; those of other primaries are passed over.
+    pub bundles: Vec<Vec<u8>>,
     /// The time of the verification.
     pub now: Timestamp,
     /// Is told of every step.
@@ -118,7 +120,10 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     }
 
     /// What a subject shows, by its platform's word.
-    async fn look_up(&self, subject: &Identity) -> Result<Finding, Miss> {
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub async fn look_up(&self, subject: &Identity) -> Result<Finding, Miss> {
         let mut lookup = channel::lookup(subject, &self.endpoints, self.now).map_err(|error| {
             Miss { code: error.code(), detail: None, place: None, retry_at: None }
         })?;
@@ -159,6 +164,9 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         }
         let requests = source::requests(primary, claim, &domains, &self.sources, &self.endpoints);
         let mut gathered = Gathered::default();
+        for bundle in &self.bundles {
+            gathered.add(Chain::replay(bundle, Some(primary), self.now));
+        }
         for fetched in self.fetch_all(requests).await {
             gathered.read(primary, fetched, self.now);
         }

@@ -1,1 +1,30 @@
+//! What the `kez` command stands on: the native [`transport`], the user's [`home`], the
+//! [`keystore`] and the configuration. No rule of the protocol lives here.
 
+pub mod config;
+pub mod home;
+pub mod keystore;
+pub mod publish;
+pub mod transport;
+
+use kez_core::Timestamp;
+
+/// The machine's clock; the only place where it is read.
+#[must_use]
+pub fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seconds = since.map(|d| d.as_secs()).unwrap_or_default();
+    Timestamp::from_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+/// 32 bytes from the operating system.
+///
+/// # Errors
+/// `storage_failed` if it has none to give, on which nothing may go on.
+pub fn random() -> kez_core::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| {
+        kez_core::Error::about(kez_core::Code::StorageFailed, format!("no randomness: {e}"))
+    })?;
+    Ok(bytes)
+}

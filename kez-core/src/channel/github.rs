@@ -33,6 +33,7 @@ enum Stage {
     List,
     Gists,
     Raw,
+    User,
 }
 
 impl GithubLookup {
@@ -47,13 +48,17 @@ impl GithubLookup {
         }
     }
 
-    /// The account's id, if the owner is the one that was asked for.
-    fn owner(&self, gist: &Value, http: &Http) -> Result<String, Miss> {
+    /// The id of a gist's owner, who must be the one that was asked for.
+    fn gist_owner(&self, gist: &Value, http: &Http) -> Result<String, Miss> {
         let owner = gist.get("owner").ok_or_else(|| http.refused("a gist without owner"))?;
+        self.owner(owner, http)
+    }
+
+    fn owner(&self, owner: &Value, http: &Http) -> Result<String, Miss> {
         let login = owner.get("login").and_then(Value::as_str).unwrap_or_default();
         if login.to_ascii_lowercase() != self.login {
             return Err(Miss::at(Code::WrongOwner, http.place.clone())
-                .because(format!("the gist is owned by {login}")));
+                .because(format!("the owner is {login}")));
         }
         let id = owner.get("id").and_then(Value::as_int);
         id.map(|id| id.to_string()).ok_or_else(|| http.refused("an owner without id"))
@@ -68,7 +73,7 @@ impl GithubLookup {
         self.finding.source = Some(http.source);
         let mut urls = Vec::new();
         for gist in gists {
-            self.finding.account = Some(self.owner(gist, &http)?);
+            self.finding.account = Some(self.gist_owner(gist, &http)?);
             let Some(Value::Object(files)) = gist.get("files") else { continue };
             let proof = files.iter().any(|(name, _)| FILES.contains(&name.as_str()));
             let id = gist.get("id").and_then(Value::as_str).unwrap_or_default();
@@ -87,8 +92,21 @@ impl GithubLookup {
             Some(url) if self.pages < MAX_PAGES && url.starts_with(&self.api) => {
                 Ok(Step::Ask(vec![Request::get(url.into(), ACCEPT)]))
             }
+            // Without a gist there is no owner to read the account's id from.
+            _ if self.finding.account.is_none() => {
+                self.stage = Stage::User;
+                let url = format!("{}/users/{}", self.api, self.login);
+                Ok(Step::Ask(vec![Request::get(url, ACCEPT)]))
+            }
             _ => Ok(Step::Done(Ok(core::mem::take(&mut self.finding)))),
         }
+    }
+
+    fn user(&mut self, fetched: Fetched) -> Result<Step, Miss> {
+        let http = Http::of(fetched)?;
+        let user = http.json()?;
+        self.finding.account = Some(self.owner(&user, &http)?);
+        Ok(Step::Done(Ok(core::mem::take(&mut self.finding))))
     }
 
     fn gists(&mut self, answers: Vec<Fetched>) -> Result<Step, Miss> {
@@ -100,7 +118,7 @@ impl GithubLookup {
                 continue;
             }
             let gist = http.json()?;
-            let account = self.owner(&gist, &http)?;
+            let account = self.gist_owner(&gist, &http)?;
             if self.finding.account.as_ref() != Some(&account) {
                 return Err(Miss::at(Code::WrongOwner, http.place));
             }
@@ -157,6 +175,7 @@ impl Lookup for GithubLookup {
             Stage::List => self.list(answers.remove(0)),
             Stage::Gists => self.gists(answers),
             Stage::Raw => self.raw(answers),
+            Stage::User => self.user(answers.remove(0)),
         };
         result.unwrap_or_else(Step::from)
     }

@@ -1,0 +1,364 @@
+//! The command line. Style: names are the field's terms, help is lower-case sentences, data goes
+//! to stdout, everything else to stderr.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use kez_core::{Identity, Timestamp};
+use std::path::PathBuf;
+
+/// Say "these accounts, keys and domains are all me", and check who says so.
+#[derive(Debug, Parser)]
+#[command(name = "kez", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  kez key new --name me
+  kez claim create github:jason --format markdown
+  kez verify id dns:example.com
+  kez id @alice@fosstodon.org
+
+Exit codes: 0 valid, 1 invalid, 2 usage, 3 revoked, 4 expired, 5 unreachable, 6 fork")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Print one JSON object (NDJSON for lists) instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Use cached answers only; fetch nothing
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+    /// Use cached answers up to this age, as in 30s, 10m, 2h, 7d
+    #[arg(long, global = true, value_name = "AGE", default_value = "60s", value_parser = span)]
+    pub(crate) max_age: i64,
+    /// Verify as of this time, as in 2026-11-21T12:00:00Z
+    #[arg(long, global = true, value_name = "TIME")]
+    pub(crate) at: Option<Timestamp>,
+    /// A further source of sigchains: a file, an https URL of a bundle, or a wss URL of a relay
+    #[arg(long, global = true, value_name = "SOURCE")]
+    pub(crate) source: Vec<String>,
+    /// Print without colour (also: NO_COLOR)
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    /// Read the passphrase of keys from this file instead of the terminal
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Tests only: allow plain http and servers on this machine
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) danger_allow_loopback: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make, list, import and export keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Make claims
+    #[command(subcommand)]
+    Claim(ClaimCommand),
+    /// Verify an identity's proof, a file, or a list
+    #[command(subcommand)]
+    Verify(VerifyCommand),
+    /// Show the whole identity behind a key, handle, URL or domain, every claim verified
+    Id {
+        /// Anything that names an identity
+        identity: String,
+    },
+    /// Draw an identity
+    Graph {
+        /// Anything that names an identity
+        identity: String,
+        /// The form of the drawing
+        #[arg(long, default_value = "dot")]
+        format: GraphFormat,
+        /// Write to this file instead of stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Say what a reason code means and what to do (all codes without an argument)
+    Explain {
+        /// A code as printed in a report
+        code: Option<String>,
+    },
+    /// Keep your sigchain: the signed history of your claims, keys and devices
+    #[command(subcommand)]
+    Sigchain(SigchainCommand),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum KeyType {
+    Ed25519,
+    Nostr,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key
+    New {
+        /// The kind of key
+        #[arg(long = "type", default_value = "ed25519", value_name = "TYPE")]
+        kind: KeyType,
+        /// The key's name
+        #[arg(long, default_value = "default")]
+        name: String,
+        /// Make the next key for rotation: it is printed once, for paper, and not stored; your
+        /// sigchain will commit to it with the next event
+        #[arg(long, conflicts_with = "name")]
+        next: bool,
+        /// Store the key unencrypted: anybody who reads the file can act as you
+        #[arg(long)]
+        no_passphrase: bool,
+    },
+    /// List the stored keys
+    List,
+    /// Show one stored key's public identity
+    Show {
+        /// The key's name
+        #[arg(default_value = "default")]
+        name: String,
+    },
+    /// Import a secret key (nsec or 64 hex digits) from a file or stdin
+    Import {
+        /// The file, or - for stdin
+        #[arg(default_value = "-")]
+        file: PathBuf,
+        /// The kind of key, for hex digits
+        #[arg(long = "type", default_value = "ed25519", value_name = "TYPE")]
+        kind: KeyType,
+        /// The key's name
+        #[arg(long, default_value = "default")]
+        name: String,
+        /// Store the key unencrypted: anybody who reads the file can act as you
+        #[arg(long)]
+        no_passphrase: bool,
+    },
+    /// Print a secret key to stdout, for a backup
+    Export {
+        /// The key's name
+        name: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Json,
+    Compact,
+    Markdown,
+    Dns,
+    Pointer,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClaimCommand {
+    /// Sign a claim of an account, and say where to publish it
+    Create {
+        /// The account, domain or key that you claim
+        subject: Identity,
+        /// Let the claim expire after this time, as in 90d
+        #[arg(long, value_name = "AGE", value_parser = span)]
+        expires: Option<i64>,
+        /// The form to print; chosen by the channel if not given
+        #[arg(long)]
+        format: Option<Format>,
+        /// Write to this file instead of stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// The platform's own id of the account (looked up if not given)
+        #[arg(long, value_name = "ID")]
+        account: Option<String>,
+        /// A URL where your sigchain is served, kept in the claim (up to 8)
+        #[arg(long, value_name = "URL")]
+        chain_url: Vec<String>,
+        /// Leave your sigchain's head out of the claim
+        #[arg(long)]
+        no_head: bool,
+        /// The signing key's name
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VerifyCommand {
+    /// Look an identity up on its platform and verify the proof there
+    Id {
+        /// The identity
+        identity: String,
+    },
+    /// Verify a proof from a file, offline, in any encoding
+    File {
+        /// The file, or - for stdin
+        file: PathBuf,
+        /// The account that shows the proof
+        #[arg(long = "as", value_name = "IDENTITY")]
+        shown_by: Option<Identity>,
+    },
+    /// Verify a list of identities from stdin, one a line; prints NDJSON
+    #[command(name = "-")]
+    List,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    Dot,
+    Mermaid,
+    Svg,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Own {
+    /// Which of your chains, by its primary (needed only if you have several)
+    #[arg(long, value_name = "PRIMARY")]
+    pub(crate) chain: Option<Identity>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ReasonArg {
+    Superseded,
+    Retired,
+    Compromised,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SigchainCommand {
+    /// List a claim on your chain (the first event starts the chain)
+    Add {
+        /// The claimed subject, a claim's id, or a file with the claim
+        claim: String,
+        /// Where the proof was published
+        #[arg(long)]
+        url: Option<String>,
+        /// The name of the key that starts a new chain
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
+        #[command(flatten)]
+        own: Own,
+    },
+    /// End a claim by its id, or every claim of a subject
+    Revoke {
+        /// The subject, or the claim's id
+        target: String,
+        /// Why
+        #[arg(long, default_value = "retired")]
+        reason: ReasonArg,
+        /// A public note
+        #[arg(long)]
+        text: Option<String>,
+        #[command(flatten)]
+        own: Own,
+    },
+    /// Replace the chain's key
+    Rotate {
+        /// The stored key to rotate to; if your chain has committed to a paper key, leave this
+        /// out and give that key on stdin or at the prompt
+        #[arg(long, value_name = "NAME")]
+        to: Option<String>,
+        /// The name under which the paper key is stored from now on
+        #[arg(long, value_name = "NAME", default_value = "rotated", conflicts_with = "to")]
+        name: String,
+        /// Why
+        #[arg(long, default_value = "superseded")]
+        reason: ReasonArg,
+        /// Declare what the old key signed from this event on void
+        #[arg(long, value_name = "SEQ")]
+        compromised_since: Option<u64>,
+        /// Store the paper key unencrypted
+        #[arg(long)]
+        no_passphrase: bool,
+        #[command(flatten)]
+        own: Own,
+    },
+    /// Add a device, by a stored ed25519 key that signs along
+    AddDevice {
+        /// The stored key's name
+        device: String,
+        /// What it may do, as in chat/1
+        #[arg(long)]
+        cap: Vec<String>,
+        /// Until when, as in 365d
+        #[arg(long, value_name = "AGE", value_parser = span)]
+        not_after: Option<i64>,
+        /// A name, which is public for ever
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        own: Own,
+    },
+    /// End a device for good
+    RevokeDevice {
+        /// The device's key
+        device: Identity,
+        /// Why
+        #[arg(long, default_value = "retired")]
+        reason: ReasonArg,
+        #[command(flatten)]
+        own: Own,
+    },
+    /// Show your chain
+    Show {
+        #[command(flatten)]
+        own: Own,
+    },
+    /// Print your chain as a bundle
+    Export {
+        /// Write to this file instead of stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        own: Own,
+    },
+    /// Take over a bundle as your chain, if it continues the one you have
+    Import {
+        /// The file, or - for stdin
+        file: PathBuf,
+    },
+    /// Verify a bundle, or a fork object, from a file, offline
+    Verify {
+        /// The file, or - for stdin
+        file: PathBuf,
+    },
+    /// Publish your chain
+    Publish {
+        /// A `.well-known` directory that a web server serves
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// A nostr relay
+        #[arg(long, value_name = "URL")]
+        relay: Vec<String>,
+        /// A sigchain server
+        #[arg(long, value_name = "URL")]
+        server: Vec<String>,
+        /// The nostr key that signs the carrying events (the chain's key, if it is one)
+        #[arg(long, value_name = "NAME")]
+        nostr_key: Option<String>,
+        #[command(flatten)]
+        own: Own,
+    },
+}
+
+/// Seconds from `90d`, `2h`, `10m`, `30s` or `0`.
+fn span(text: &str) -> Result<i64, String> {
+    let wrong = || "a number with s, m, h or d, as in 90d".to_owned();
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: i64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|n| *n <= 3_155_760_000).ok_or_else(wrong)
+}

@@ -1,0 +1,195 @@
+//! `kez claim`.
+
+use super::{
+    Context,
+    args::{ClaimCommand, Format},
+    output::{Out, hint},
+    progress,
+};
+use kez_core::{Claim, Code, Error, Identity, ObjectId, Result, Scheme, SignedClaim, proof};
+use kez_native::{
+    home::{storage, write_atomic},
+    keystore::Entry,
+};
+use std::{fs, path::PathBuf};
+
+pub(super) async fn run(context: &Context, out: &Out, command: ClaimCommand) -> Result<u8> {
+    let ClaimCommand::Create {
+        subject,
+        expires,
+        format,
+        out: file,
+        account,
+        chain_url,
+        no_head,
+        key,
+    } = command;
+    let entry = signing_key(context, key.as_deref())?;
+    let chains = context.home.chains(context.now)?;
+    let chain = chains.iter().find(|c| c.current_key().identity() == &entry.identity);
+    let primary = chain.map_or(&entry.identity, |c| c.name()).clone();
+    let mut claim = Claim::new(subject.clone(), primary.clone(), context.now);
+    claim.expires_at = expires.map(|s| context.now.plus(s));
+    claim.sources = chain_url;
+    claim.head = chain.filter(|_| !no_head).and_then(|c| c.head());
+    claim.account = match account {
+        Some(account) => Some(account),
+        None => look_up_account(context, &subject).await?,
+    };
+    let mut envelope = claim.to_envelope()?;
+    envelope.sign(&context.open(&entry.name)?, &kez_native::random()?)?;
+    let signed = SignedClaim::verify(envelope)?;
+    save(context, &signed)?;
+
+    let format = format.unwrap_or(match subject.scheme() {
+        Scheme::Dns => Format::Dns,
+        Scheme::Github => Format::Markdown,
+        Scheme::Ap => Format::Pointer,
+        _ => Format::Compact,
+    });
+    let text = render(&signed, format);
+    let steps = instruction(&subject, format, signed.id());
+    let value = serde_json::json!({
+        "schema": "kez.claim/1",
+        "id": signed.id(),
+        "subject": subject,
+        "primary": primary,
+        "format": format!("{format:?}").to_lowercase(),
+        "text": text,
+        "instruction": steps,
+    });
+    match &file {
+        Some(path) => {
+            write_atomic(path, text.as_bytes(), 0o644)?;
+            out.result(&value, &format!("wrote {}", path.display()));
+        }
+        None => out.result(&value, &text),
+    }
+    if !out.json {
+        hint(&format!("\n{steps}"));
+    }
+    Ok(0)
+}
+
+fn render(signed: &SignedClaim, format: Format) -> String {
+    let compact = proof::to_compact(signed.envelope());
+    match format {
+        Format::Json => signed.envelope().to_canonical(),
+        Format::Compact => compact,
+        Format::Markdown => proof::to_markdown(signed),
+        Format::Dns => match signed.claim().subject.scheme() {
+            Scheme::Dns => proof::to_zone_line(signed.claim().subject.value(), &compact),
+            // For other subjects only the character-strings make sense.
+            _ => proof::to_txt_strings(&compact).iter().map(|s| format!("\"{s}\" ")).collect(),
+        },
+        Format::Pointer => proof::to_pointer(&signed.claim().primary),
+    }
+}
+
+/// Where to paste the proof, per channel.
+fn instruction(subject: &Identity, format: Format, id: ObjectId) -> String {
+    let value = subject.value();
+    let place = match subject.scheme() {
+        Scheme::Github => format!(
+            "Publish it: as {value}, make a public gist at https://gist.github.com/ with a file named kez.md and this text."
+        ),
+        Scheme::Dns => format!(
+            "Publish it: add this TXT record at _kez.{value} (or, in a provider's form: name _kez, type TXT, value = the compact form)."
+        ),
+        Scheme::Nostr => "Publish it: with this key, publish an event of kind 30078 with the tag [\"d\",\"kez\"] and this text as its content; or put the pointer form into your profile's about.".to_owned(),
+        Scheme::Bluesky => "Publish it: put the pointer form (--format pointer) into your profile's description; or write a record of the collection org.kez.proof with {\"$type\":\"org.kez.proof\",\"proof\":\"<this text>\"}.".to_owned(),
+        Scheme::Ap => format!(
+            "Publish it: at https://{}/, edit your profile and add a field named KEZ with this text.",
+            subject.host().unwrap_or_default()
+        ),
+        Scheme::Ed25519 => "An ed25519 key has no place of its own to publish at; list it with `kez sigchain add`.".to_owned(),
+    };
+    let chain = if format == Format::Pointer {
+        "The pointer proves nothing until your published sigchain lists the claim:"
+    } else {
+        "Then list it on your sigchain, so that you can revoke it:"
+    };
+    format!(
+        "{place}\n{chain} kez sigchain add {subject}\nCheck it: kez verify id {subject}\nClaim id: {id}"
+    )
+}
+
+/// The platform's stable id, so that a name that somebody else re-registers stops verifying.
+async fn look_up_account(context: &Context, subject: &Identity) -> Result<Option<String>> {
+    if matches!(subject.scheme(), Scheme::Dns | Scheme::Nostr | Scheme::Ed25519)
+        || context.global.offline
+    {
+        return Ok(None);
+    }
+    let net = context.transport()?;
+    let verifier = context.verifier(&net, &progress)?;
+    match verifier.look_up(subject).await {
+        Ok(finding) => Ok(finding.account),
+        Err(miss) if miss.code == Code::IdentityNotFound => Err(Error::about(miss.code, subject)),
+        Err(miss) => {
+            hint(&format!(
+                "kez: warning: the account's stable id could not be looked up ({}); the claim does not pin it",
+                miss.code
+            ));
+            Ok(None)
+        }
+    }
+}
+
+/// The key to sign with: the one named, the configured one, or the only one.
+pub(super) fn signing_key(context: &Context, name: Option<&str>) -> Result<Entry> {
+    let keys = context.keys();
+    if let Some(name) = name.or(context.config.default_key.as_deref()) {
+        return keys.entry(name);
+    }
+    let mut all = keys.list()?;
+    match all.len() {
+        0 => Err(Error::about(Code::KeyNotFound, "make one with `kez key new`")),
+        1 => Ok(all.remove(0)),
+        _ => all
+            .into_iter()
+            .find(|e| e.name == "default")
+            .ok_or_else(|| Error::about(Code::Usage, "several keys: name one with --key")),
+    }
+}
+
+fn path(context: &Context, id: ObjectId) -> PathBuf {
+    context.home.path(&format!("claims/{id}.json"))
+}
+
+fn save(context: &Context, signed: &SignedClaim) -> Result<()> {
+    let text = signed.envelope().to_canonical();
+    write_atomic(&path(context, signed.id()), text.as_bytes(), 0o644)
+}
+
+/// The user's claim that is meant: by subject (the newest), by id, or from a file.
+pub(super) fn find(context: &Context, what: &str) -> Result<SignedClaim> {
+    if let Ok(id) = ObjectId::parse(what) {
+        let path = path(context, id);
+        return proof::from_json(&fs::read(&path).map_err(storage(&path))?);
+    }
+    if what == "-" || std::path::Path::new(what).is_file() {
+        let text = super::read_input(what.as_ref(), 64 * 1024)?;
+        return match proof::from_text(&String::from_utf8_lossy(&text))? {
+            (_, kez_core::Proof::Claim(signed)) => Ok(signed),
+            _ => Err(Error::about(Code::TypeUnknown, "a claim is wanted, not a pointer")),
+        };
+    }
+    let subject = Identity::parse(what)?;
+    let dir = context.home.path("claims");
+    let mut newest: Option<SignedClaim> = None;
+    for entry in fs::read_dir(&dir).into_iter().flatten() {
+        let file = entry.map_err(storage(&dir))?.path();
+        let Ok(signed) = proof::from_json(&fs::read(&file).map_err(storage(&file))?) else {
+            continue;
+        };
+        let newer =
+            newest.as_ref().is_none_or(|n| n.claim().created_at < signed.claim().created_at);
+        if signed.claim().subject == subject && newer {
+            newest = Some(signed);
+        }
+    }
+    newest.ok_or_else(|| {
+        Error::about(Code::Usage, format!("no claim of {subject} yet: kez claim create {subject}"))
+    })
+}

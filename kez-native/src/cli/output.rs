@@ -1,0 +1,224 @@
+//! What people and programs read: text or JSON on stdout, hints on stderr. Text that may come
+//! from elsewhere never reaches a terminal with control characters.
+
+use kez_core::{Code, Error, Graph, Kind, Note, Report, Status, Timestamp, human_span};
+use serde::Serialize;
+use std::io::{IsTerminal as _, Write as _};
+
+/// How to print.
+pub(crate) struct Out {
+    pub(crate) json: bool,
+    color: bool,
+}
+
+impl Out {
+    pub(crate) fn new(json: bool, no_color: bool) -> Self {
+        let quiet = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Self { json, color: !no_color && !quiet && std::io::stdout().is_terminal() }
+    }
+
+    /// One result: a JSON object, or text.
+    pub(crate) fn result(&self, value: &impl Serialize, text: &str) {
+        if self.json {
+            line(&serde_json::to_string(value).unwrap_or_default());
+        } else {
+            line(text.trim_end_matches('\n'));
+        }
+    }
+
+    pub(crate) fn color(&self, status: Status) -> (&'static str, &'static str) {
+        if !self.color {
+            return ("", "");
+        }
+        let code = match status {
+            Status::Valid => "\x1b[32m",
+            Status::Invalid | Status::Fork => "\x1b[31m",
+            Status::Revoked | Status::Expired => "\x1b[33m",
+            Status::Unreachable => "\x1b[36m",
+        };
+        (code, "\x1b[0m")
+    }
+
+    /// A failure of the whole command: JSON on stdout, or text on stderr. Gives the exit code.
+    pub(crate) fn failure(&self, error: &Error) -> u8 {
+        let code = error.code();
+        if self.json {
+            let value = serde_json::json!({
+                "schema": "kez.error/1",
+                "kind": code.kind().as_str(),
+                "code": code.as_str(),
+                "summary": code.summary(),
+                "remedy": code.remedy(),
+                "detail": error.context(),
+            });
+            line(&value.to_string());
+        } else {
+            hint(&format!("kez: error: {error}"));
+            hint(&format!("kez: hint: {} [{code}]", code.remedy()));
+        }
+        exit_code(code)
+    }
+}
+
+/// The exit code of a command that failed with this code.
+pub(crate) const fn exit_code(code: Code) -> u8 {
+    match code.kind() {
+        Kind::Input | Kind::Storage => 2,
+        _ => code.status().exit_code(),
+    }
+}
+
+/// Prints a line of data. A closed pipe ends the program, as in other commands.
+pub(crate) fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(141);
+    }
+}
+
+/// Prints a line for people, beside the data.
+pub(crate) fn hint(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", clean(text));
+}
+
+/// Makes text from elsewhere safe to show: control, bidirectional and zero-width characters
+/// become `\u{…}`, line feeds stay.
+pub(crate) fn clean(text: &str) -> String {
+    let bad = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}' | '\u{feff}')
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if bad(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// One line about an edge: status, subject, reason and age.
+pub(crate) fn edge_line(out: &Out, report: &Report, now: Timestamp) -> String {
+    let (on, off) = out.color(report.status);
+    let mut text = format!("{on}{:<11}{off} {}", report.status.as_str(), report.subject);
+    let mut facts: Vec<String> = Vec::new();
+    if let Some(reason) = report.reason {
+        facts.push(reason.as_str().to_owned());
+    }
+    if let Some(at) = report.signed_at {
+        facts.push(format!("signed {} ago", human_span(now.seconds() - at.seconds())));
+    }
+    if let Some(at) = report.revoked_at {
+        facts.push(format!("revoked {at}"));
+    }
+    if let Some(at) = report.expires_at {
+        let left = at.seconds() - now.seconds();
+        facts.push(if left > 0 {
+            format!("expires in {}", human_span(left))
+        } else {
+            format!("expired {at}")
+        });
+    }
+    if let Some(at) = report.retry_at {
+        facts.push(format!("retry at {at}"));
+    }
+    facts.extend(
+        report
+            .notes
+            .iter()
+            .filter(|n| **n != Note::AccountUnpinned)
+            .map(|n| n.summary().to_owned()),
+    );
+    if !facts.is_empty() {
+        text.push_str(&format!("  ({})", facts.join(", ")));
+    }
+    clean(&text)
+}
+
+/// The whole report in lines.
+pub(crate) fn report_text(out: &Out, report: &Report, now: Timestamp) -> String {
+    let (on, off) = out.color(report.status);
+    let mut lines = Vec::new();
+    let mut row = |name: &str, value: String| lines.push(format!("  {name:<9} {}", clean(&value)));
+    if let Some(primary) = &report.primary {
+        row("owner", primary.to_string());
+    }
+    if let Some(reason) = report.reason {
+        let detail = report.detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
+        row("reason", format!("{reason}: {}{detail}", reason.summary()));
+        row("to do", reason.remedy().to_owned());
+    }
+    if let Some(place) = &report.place {
+        let mut text = place.url.clone();
+        if let Some(status) = place.http_status {
+            text.push_str(&format!(" [HTTP {status}]"));
+        }
+        if let Some(rcode) = place.rcode {
+            text.push_str(&format!(" [rcode {rcode}]"));
+        }
+        row("at", text);
+    }
+    if let Some(account) = &report.account {
+        row("account", account.clone());
+    }
+    if let Some(at) = report.signed_at {
+        row("signed", format!("{at} ({} ago)", human_span(now.seconds() - at.seconds())));
+    }
+    if let Some(at) = report.expires_at {
+        row("expires", at.to_string());
+    }
+    if let Some(at) = report.revoked_at {
+        row("revoked", at.to_string());
+    }
+    if let Some(at) = report.retry_at {
+        row("retry at", at.to_string());
+    }
+    if let Some(head) = &report.head {
+        row("chain", format!("event {} ({})", head.seq, head.id.short()));
+    }
+    if let Some(dnssec) = report.dnssec {
+        row(
+            "dnssec",
+            if dnssec { "validated by the resolver" } else { "not validated" }.to_owned(),
+        );
+    }
+    for note in &report.notes {
+        row("note", note.summary().to_owned());
+    }
+    row("checked", report.checked_at.to_string());
+    format!("{on}{}{off}  {}\n{}", report.status.as_str(), report.subject, lines.join("\n"))
+}
+
+/// An identity in lines: the primary, its chain, one line an edge.
+pub(crate) fn graph_text(out: &Out, graph: &Graph, now: Timestamp) -> String {
+    let mut text = String::new();
+    match &graph.primary {
+        Some(primary) => text.push_str(&format!("{primary}\n")),
+        None => text.push_str(&format!("{}: no identity found\n", graph.query)),
+    }
+    let chain = match (graph.chain, &graph.head) {
+        ("fork", _) => "sigchain: two histories, both validly signed".to_owned(),
+        (_, Some(head)) => {
+            let next = if graph.pre_rotation { ", next key committed" } else { "" };
+            let keys = if graph.keys.len() > 1 {
+                format!(", {} rotations", graph.keys.len() - 1)
+            } else {
+                String::new()
+            };
+            format!("sigchain: {} events, head {}{keys}{next}", head.seq, head.id.short())
+        }
+        ("absent", _) => "sigchain: none".to_owned(),
+        _ => "sigchain: could not be asked".to_owned(),
+    };
+    text.push_str(&format!("  {chain}\n"));
+    for device in &graph.devices {
+        let state = if device.revoked.is_some() { "revoked" } else { "active" };
+        text.push_str(&format!("  device {} {state}\n", device.key));
+    }
+    for edge in &graph.edges {
+        text.push_str(&format!("  {}\n", edge_line(out, edge, now)));
+    }
+    text
+}

@@ -1,0 +1,404 @@
+//! `kez sigchain`.
+
+use super::{
+    Context,
+    args::{Own, ReasonArg, SigchainCommand},
+    claim, key,
+    output::{Out, clean, hint, line},
+    read_input,
+};
+use kez_core::{
+    Chain, Code, Error, Event, Fork, Identity, ObjectId, Op, Reason, Result, Scheme, SecretKey,
+    Target, commitment,
+    fork::{Merge, merge},
+    json::Value,
+};
+use kez_native::{
+    home::{storage, write_atomic},
+    publish,
+};
+use std::{fs, path::Path};
+
+impl From<ReasonArg> for Reason {
+    fn from(reason: ReasonArg) -> Self {
+        match reason {
+            ReasonArg::Superseded => Self::Superseded,
+            ReasonArg::Retired => Self::Retired,
+            ReasonArg::Compromised => Self::Compromised,
+        }
+    }
+}
+
+pub(super) async fn run(context: &Context, out: &Out, command: SigchainCommand) -> Result<u8> {
+    match command {
+        SigchainCommand::Add { claim, url, key, own } => {
+            let _lock = context.home.lock()?;
+            let signed = claim::find(context, &claim)?;
+            let mut chain = match own_chain(context, &own) {
+                Err(error) if error.code() == Code::ChainEmpty => {
+                    Chain::new(&claim::signing_key(context, key.as_deref())?.identity)?
+                }
+                other => other?,
+            };
+            if signed.claim().primary != *chain.name() {
+                return Err(Error::about(
+                    Code::ChainId,
+                    format!("the claim is of {}", signed.claim().primary),
+                ));
+            }
+            let op = Op::Add {
+                subject: signed.claim().subject.clone(),
+                claim: signed.id(),
+                account: signed.claim().account.clone(),
+                url,
+            };
+            append(context, out, &mut chain, op)?;
+        }
+        SigchainCommand::Revoke { target, reason, text, own } => {
+            let _lock = context.home.lock()?;
+            let mut chain = own_chain(context, &own)?;
+            let target = match ObjectId::parse(&target) {
+                Ok(id) => Target::Claim(id),
+                Err(_) => Target::Subject(Identity::parse(&target)?),
+            };
+            let ends = chain.listings().into_iter().filter(|(l, r)| {
+                r.is_none()
+                    && match &target {
+                        Target::Claim(id) => l.claim == *id,
+                        Target::Subject(subject) => l.subject == *subject,
+                    }
+            });
+            if ends.count() == 0 {
+                hint(
+                    "kez: note: your chain lists no such claim in force; the revocation stands for any that turns up",
+                );
+            }
+            append(context, out, &mut chain, Op::Revoke { target, reason: reason.into(), text })?;
+        }
+        SigchainCommand::Rotate { to, name, reason, compromised_since, no_passphrase, own } => {
+            let _lock = context.home.lock()?;
+            let mut chain = own_chain(context, &own)?;
+            let reason = reason.into();
+            rotate(context, out, &mut chain, to.as_deref(), &name, no_passphrase, |to| {
+                Op::Rotate { to, reason, compromised_since }
+            })?;
+        }
+        SigchainCommand::AddDevice { device, cap, not_after, name, own } => {
+            let _lock = context.home.lock()?;
+            let mut chain = own_chain(context, &own)?;
+            let secret = context.open(&device)?;
+            if let Some(name) = &name {
+                hint(&format!("kez: note: the name {name:?} becomes public for ever"));
+            }
+            let op = Op::AddDevice {
+                device: secret.public().clone(),
+                caps: cap,
+                not_after: not_after.map(|s| context.now.plus(s)),
+                name,
+            };
+            let owner = current_key(context, &chain)?;
+            append_signed(context, out, &mut chain, op, &[&owner, &secret])?;
+        }
+        SigchainCommand::RevokeDevice { device, reason, own } => {
+            let _lock = context.home.lock()?;
+            let mut chain = own_chain(context, &own)?;
+            append(context, out, &mut chain, Op::RevokeDevice { device, reason: reason.into() })?;
+        }
+        SigchainCommand::Show { own } => show(context, out, &own_chain(context, &own)?),
+        SigchainCommand::Export { out: file, own } => {
+            let bundle = own_chain(context, &own)?.to_bundle();
+            match file {
+                Some(path) => write_atomic(&path, bundle.as_bytes(), 0o644)?,
+                None => line(bundle.trim_end_matches('\n')),
+            }
+        }
+        SigchainCommand::Import { file } => {
+            let _lock = context.home.lock()?;
+            import(context, out, &file)?;
+        }
+        SigchainCommand::Verify { file } => return verify(context, out, &file),
+        SigchainCommand::Publish { dir, relay, server, nostr_key, own } => {
+            let chain = own_chain(context, &own)?;
+            let plan = Places { dir, relay, server, nostr_key };
+            publish_all(context, out, &chain, plan).await?;
+        }
+    }
+    Ok(0)
+}
+
+/// The user's chain that is meant.
+fn own_chain(context: &Context, own: &Own) -> Result<Chain> {
+    let mut chains = context.home.chains(context.now)?;
+    if let Some(name) = &own.chain {
+        chains.retain(|c| c.name() == name);
+    }
+    match chains.len() {
+        0 => Err(Error::about(Code::ChainEmpty, "no chain yet: start it with `kez sigchain add`")),
+        1 => Ok(chains.remove(0)),
+        _ => Err(Error::about(Code::Usage, "several chains: name one with --chain")),
+    }
+}
+
+/// Opens the stored key that may sign for the chain now.
+fn current_key(context: &Context, chain: &Chain) -> Result<SecretKey> {
+    let current = chain.current_key().identity();
+    let entry = context.keys().list()?.into_iter().find(|e| e.identity == *current);
+    let entry = entry.ok_or_else(|| Error::about(Code::KeyNotFound, current))?;
+    context.open(&entry.name)
+}
+
+fn append(context: &Context, out: &Out, chain: &mut Chain, op: Op) -> Result<()> {
+    let key = current_key(context, chain)?;
+    append_signed(context, out, chain, op, &[&key])
+}
+
+fn append_signed(
+    context: &Context,
+    out: &Out,
+    chain: &mut Chain,
+    op: Op,
+    signers: &[&SecretKey],
+) -> Result<()> {
+    let rotates = matches!(op, Op::Rotate { .. });
+    let mut event = Event::new(chain.name().clone(), chain.head(), context.now, op);
+    // A commitment that waits goes in with the first event that may carry it.
+    let waiting = context.home.path(key::NEXT);
+    let next = fs::read_to_string(&waiting).ok().and_then(|t| ObjectId::parse(t.trim()).ok());
+    event.next = next.filter(|_| rotates || chain.next().is_none());
+    let committed = event.next.is_some();
+    let mut envelope = event.to_envelope()?;
+    for signer in signers {
+        envelope.sign(signer, &kez_native::random()?)?;
+    }
+    let id = envelope.id();
+    chain.append(envelope, context.now)?;
+    let path = context.home.save_chain(chain)?;
+    if committed {
+        fs::remove_file(&waiting).map_err(storage(&waiting))?;
+        hint("kez: the chain now commits to your next key");
+    }
+    let value = serde_json::json!({
+        "schema": "kez.event/1",
+        "chain": chain.name(),
+        "seq": event.seq,
+        "id": id,
+        "op": event.op.name(),
+        "next_committed": chain.next().is_some(),
+        "file": path,
+    });
+    out.result(&value, &format!("event {} {} {}", event.seq, event.op.name(), id));
+    hint("kez: publish it: kez sigchain publish");
+    Ok(())
+}
+
+/// Rotates in the way that the chain asks for: with a commitment only the committed key will do,
+/// and it signs alone; without one the old and the new key sign.
+fn rotate(
+    context: &Context,
+    out: &Out,
+    chain: &mut Chain,
+    to: Option<&str>,
+    name: &str,
+    no_passphrase: bool,
+    op: impl FnOnce(kez_core::Key) -> Op,
+) -> Result<()> {
+    let stored = to.map(|name| context.open(name)).transpose()?;
+    match chain.next() {
+        Some(next) => {
+            let (new, fresh) = match stored {
+                Some(key) => (key, false),
+                None => {
+                    let text = key::read_secret(Path::new("-"))?;
+                    // The text says which kind it is: nsec for nostr, digits for Ed25519 or nostr.
+                    let fits = |scheme| {
+                        SecretKey::from_text(scheme, &text)
+                            .ok()
+                            .filter(|k| commitment(k.public().identity()) == next)
+                    };
+                    let key = fits(Scheme::Ed25519).or_else(|| fits(Scheme::Nostr));
+                    (key.ok_or(Code::NextMismatch)?, true)
+                }
+            };
+            if commitment(new.public().identity()) != next {
+                return Err(Code::NextMismatch.into());
+            }
+            if fresh {
+                // Stored before the chain is: a chain whose key is lost could never go on.
+                key::store(context, out, name, &new, no_passphrase)?;
+            }
+            append_signed(context, out, chain, op(new.public().clone()), &[&new])?;
+        }
+        None => {
+            let new = stored.ok_or_else(|| {
+                Error::about(Code::Usage, "name the new key with --to (make it with `kez key new`)")
+            })?;
+            let old = current_key(context, chain)?;
+            append_signed(context, out, chain, op(new.public().clone()), &[&old, &new])?;
+        }
+    }
+    if chain.next().is_none() {
+        hint("kez: note: no next key is committed; make one with `kez key new --next`");
+    }
+    Ok(())
+}
+
+fn show(context: &Context, out: &Out, chain: &Chain) {
+    let events: Vec<serde_json::Value> = chain
+        .events()
+        .iter()
+        .map(|e| {
+            serde_json::json!({
+                "seq": e.seq,
+                "id": chain.id_at(e.seq),
+                "op": e.op.name(),
+                "created_at": e.created_at,
+                "void": chain.is_void(e.seq),
+            })
+        })
+        .collect();
+    let listings: Vec<serde_json::Value> = chain
+        .listings()
+        .into_iter()
+        .map(|(l, r)| serde_json::json!({ "listing": l, "revoked": r }))
+        .collect();
+    let value = serde_json::json!({
+        "schema": "kez.sigchain/1",
+        "chain": chain.name(),
+        "head": chain.head(),
+        "current_key": chain.current_key().identity(),
+        "next_committed": chain.next().is_some(),
+        "keys": chain.eras(),
+        "devices": chain.devices().collect::<Vec<_>>(),
+        "claims": listings,
+        "events": events,
+    });
+    let mut text = format!("{}\n", chain.name());
+    if chain.current_key().identity() != chain.name() {
+        text.push_str(&format!("  current key {}\n", chain.current_key()));
+    }
+    let next = if chain.next().is_some() { "committed" } else { "not committed" };
+    text.push_str(&format!("  next key {next}\n"));
+    for event in chain.events() {
+        let what = match &event.op {
+            Op::Add { subject, .. } => subject.to_string(),
+            Op::Revoke { target: Target::Claim(id), reason, .. } => {
+                format!("claim {} ({})", id.short(), reason.as_str())
+            }
+            Op::Revoke { target: Target::Subject(s), reason, .. } => {
+                format!("{s} ({})", reason.as_str())
+            }
+            Op::Rotate { to, reason, .. } => format!("{to} ({})", reason.as_str()),
+            Op::AddDevice { device, .. } => device.to_string(),
+            Op::RevokeDevice { device, reason } => format!("{device} ({})", reason.as_str()),
+            _ => "unknown to this version".to_owned(),
+        };
+        let void = if chain.is_void(event.seq) { "  void" } else { "" };
+        text.push_str(&format!(
+            "  {:>4}  {}  {:<13} {what}{void}\n",
+            event.seq,
+            event.created_at,
+            event.op.name()
+        ));
+    }
+    let _ = context;
+    out.result(&value, &clean(&text));
+}
+
+fn import(context: &Context, out: &Out, file: &Path) -> Result<()> {
+    let bundle = read_input(file, kez_core::chain::MAX_BUNDLE)?;
+    let theirs = Chain::replay(&bundle, None, context.now)?;
+    let mine = context.home.chains(context.now)?.into_iter().find(|c| c.name() == theirs.name());
+    let merged = match mine {
+        None => theirs,
+        Some(mine) => match merge(mine, theirs)? {
+            Merge::Same(chain) => *chain,
+            Merge::Fork(fork) => {
+                let seq = fork.seq();
+                fork.into_settled()
+                    .map_err(|_| Error::about(Code::Forked, format!("from event {seq} on")))?
+            }
+        },
+    };
+    let path = context.home.save_chain(&merged)?;
+    let value = serde_json::json!({
+        "schema": "kez.import/1",
+        "chain": merged.name(),
+        "head": merged.head(),
+        "file": path,
+    });
+    let seq = merged.head().map_or(0, |h| h.seq);
+    out.result(&value, &format!("{}: {seq} events", merged.name()));
+    Ok(())
+}
+
+fn verify(context: &Context, out: &Out, file: &Path) -> Result<u8> {
+    let bytes = read_input(file, kez_core::chain::MAX_BUNDLE)?;
+    // A fork object is one JSON object with a type; a bundle's lines have a payload.
+    let is_fork = Value::parse(&bytes).is_ok_and(|v| v.get("type") == Some(&"fork".into()))
+        || bytes.starts_with(br#"{"a":"#);
+    if is_fork {
+        let fork = Fork::from_json(&bytes, context.now)?;
+        let settled = fork.is_settled();
+        let value = serde_json::json!({
+            "schema": "kez.fork/1",
+            "chain": fork.chain(),
+            "seq": fork.seq(),
+            "settled": settled,
+        });
+        let state = if settled { "settled by the committed key" } else { "not settled" };
+        let text = format!("fork of {} from event {} on, {state}", fork.chain(), fork.seq());
+        out.result(&value, &text);
+        return Ok(if settled { 0 } else { 6 });
+    }
+    show(context, out, &Chain::replay(&bytes, None, context.now)?);
+    Ok(0)
+}
+
+struct Places {
+    dir: Option<std::path::PathBuf>,
+    relay: Vec<String>,
+    server: Vec<String>,
+    nostr_key: Option<String>,
+}
+
+async fn publish_all(context: &Context, out: &Out, chain: &Chain, places: Places) -> Result<()> {
+    let Places { dir, relay, server, nostr_key } = places;
+    if dir.is_none() && relay.is_empty() && server.is_empty() {
+        return Err(Error::about(Code::Usage, "say where: --dir, --relay or --server"));
+    }
+    let done = |place: &str| {
+        let value = serde_json::json!({
+            "schema": "kez.published/1",
+            "chain": chain.name(),
+            "head": chain.head(),
+            "place": place,
+        });
+        out.result(&value, &format!("published {}", clean(place)));
+    };
+    if let Some(dir) = dir {
+        let path = publish::to_directory(chain, &dir)?;
+        done(&path.display().to_string());
+    }
+    let net = context.transport()?;
+    if !relay.is_empty() {
+        let key = match nostr_key {
+            Some(name) => context.open(&name)?,
+            None if chain.current_key().identity().scheme() == Scheme::Nostr => {
+                current_key(context, chain)?
+            }
+            None => {
+                let why = "relays take events of nostr keys only: name one with --nostr-key";
+                return Err(Error::about(Code::Usage, why));
+            }
+        };
+        for url in &relay {
+            publish::to_relay(&net, chain, &key, url).await?;
+            done(url);
+        }
+    }
+    for url in &server {
+        publish::to_server(&net, chain, url).await?;
+        done(url);
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! `kez verify`, `kez id` and `kez graph`.
+
+use super::{
+    Context,
+    args::{GraphFormat, VerifyCommand},
+    graph as draw, graph_code,
+    output::{Out, graph_text, hint, line, report_text},
+    progress, read_input, report_code,
+};
+use futures_util::{StreamExt as _, stream};
+use kez_core::{Code, Error, Identity, Proof, Result, proof, transport::MAX_CONCURRENCY};
+use kez_native::home::write_atomic;
+use std::{io::BufRead as _, path::Path};
+
+pub(super) async fn run(context: &Context, out: &Out, command: VerifyCommand) -> Result<u8> {
+    match command {
+        VerifyCommand::Id { identity } => one(context, out, &identity).await,
+        VerifyCommand::File { file, shown_by } => {
+            self::file(context, out, &file, shown_by.as_ref()).await
+        }
+        VerifyCommand::List => list(context).await,
+    }
+}
+
+async fn one(context: &Context, out: &Out, identity: &str) -> Result<u8> {
+    let subject = Identity::parse(identity)?;
+    let net = context.transport()?;
+    let reports = context.verifier(&net, &progress)?.verify(&subject).await;
+    for report in &reports {
+        out.result(report, &report_text(out, report, context.now));
+    }
+    // The best proof decides; it comes first, and there is always one report.
+    Ok(reports.first().map_or(1, report_code))
+}
+
+async fn file(
+    context: &Context,
+    out: &Out,
+    file: &Path,
+    shown_by: Option<&Identity>,
+) -> Result<u8> {
+    let bytes = read_input(file, 256 * 1024)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::from(Code::JsonUtf8))?;
+    let (encoding, proof) = proof::from_text(text)?;
+    let subject = match (shown_by, &proof) {
+        (Some(subject), _) => subject.clone(),
+        (None, Proof::Claim(signed)) => signed.claim().subject.clone(),
+        (None, Proof::Pointer(_)) => {
+            return Err(Error::about(
+                Code::Usage,
+                "a pointer needs --as, the account that shows it",
+            ));
+        }
+    };
+    let net = context.transport()?;
+    let verifier = context.verifier(&net, &progress)?;
+    let mut report = verifier.verify_proof(&proof, &subject).await;
+    report.encoding = Some(encoding);
+    report.via = Some(kez_core::transport::Via::File);
+    out.result(&report, &report_text(out, &report, context.now));
+    Ok(report_code(&report))
+}
+
+/// Verifies a list, a few at a time, and prints each result as it comes.
+async fn list(context: &Context) -> Result<u8> {
+    let net = context.transport()?;
+    let quiet = |_: kez_core::Progress<'_>| {};
+    let verifier = context.verifier(&net, &quiet)?;
+    let lines = std::io::stdin().lock().lines().map_while(std::result::Result::ok);
+    let names = lines.map(|l| l.trim().to_owned()).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let verifier = &verifier;
+    let mut results = stream::iter(names)
+        .map(|name| async move {
+            match Identity::parse(&name) {
+                Ok(subject) => Ok(verifier.verify(&subject).await.swap_remove(0)),
+                Err(error) => Err((name, error)),
+            }
+        })
+        .buffer_unordered(MAX_CONCURRENCY);
+    let (mut done, mut worst) = (0_usize, 0_u8);
+    while let Some(result) = results.next().await {
+        let code = match result {
+            Ok(report) => {
+                line(&serde_json::to_string(&report).unwrap_or_default());
+                report_code(&report)
+            }
+            Err((name, error)) => {
+                let value = serde_json::json!({
+                    "schema": "kez.error/1",
+                    "input": name,
+                    "kind": error.code().kind().as_str(),
+                    "code": error.code(),
+                    "detail": error.context(),
+                });
+                line(&value.to_string());
+                2
+            }
+        };
+        worst = worst.max(code);
+        done += 1;
+        hint(&format!("kez: {done} verified"));
+    }
+    Ok(worst)
+}
+
+pub(super) async fn id(context: &Context, out: &Out, identity: &str) -> Result<u8> {
+    let query = Identity::parse(identity)?;
+    let net = context.transport()?;
+    let graph = context.verifier(&net, &progress)?.identity(&query).await;
+    out.result(&graph, &graph_text(out, &graph, context.now));
+    Ok(graph_code(&graph))
+}
+
+pub(super) async fn graph(
+    context: &Context,
+    out: &Out,
+    identity: &str,
+    format: GraphFormat,
+    file: Option<&Path>,
+) -> Result<u8> {
+    let query = Identity::parse(identity)?;
+    let net = context.transport()?;
+    let graph = context.verifier(&net, &progress)?.identity(&query).await;
+    let format = if out.json { GraphFormat::Json } else { format };
+    let text = match format {
+        GraphFormat::Dot => draw::dot(&graph),
+        GraphFormat::Mermaid => draw::mermaid(&graph),
+        GraphFormat::Svg => draw::svg(&graph),
+        GraphFormat::Json => serde_json::to_string(&graph).unwrap_or_default(),
+    };
+    match file {
+        Some(path) => write_atomic(path, text.as_bytes(), 0o644)?,
+        None => line(text.trim_end()),
+    }
+    Ok(graph_code(&graph))
+}

@@ -1,0 +1,91 @@
+//! `config.toml` in the user's directory, and the test switches.
+
+use crate::home::Home;
+use kez_core::{Code, Endpoints, Error, Result};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The configuration; every setting is optional.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The name of the key that signs where none is named.
+    pub default_key: Option<String>,
+    /// Resolvers, asked in order: `https://…/dns-query` (DNS over HTTPS) or `address:port`.
+    #[serde(default)]
+    pub dns: Vec<String>,
+    /// Relays, instead of the built-in ones.
+    pub relays: Option<Vec<String>>,
+    /// Sigchain servers.
+    #[serde(default)]
+    pub sig_servers: Vec<String>,
+    /// GitHub's API.
+    pub github: Option<String>,
+    /// The PLC directory.
+    pub plc: Option<String>,
+    /// The service that resolves Bluesky handles.
+    pub bluesky: Option<String>,
+    /// Tests only: hosts that are served elsewhere, by base URL.
+    #[serde(default)]
+    pub hosts: BTreeMap<String, String>,
+    /// Tests only: allows plain http and addresses in loopback.
+    #[serde(default)]
+    pub danger_allow_loopback: bool,
+}
+
+impl Config {
+    /// Reads the file, if there is one.
+    ///
+    /// # Errors
+    /// `config_refused`, `storage_failed`.
+    pub fn load(home: &Home, danger_allow_loopback: bool) -> Result<Self> {
+        let path = home.path("config.toml");
+        let text = match std::fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            other => other.map_err(crate::home::storage(&path))?,
+        };
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|e| Error::about(Code::ConfigRefused, e.to_string().trim()))?;
+        config.danger_allow_loopback |= danger_allow_loopback;
+        let urls = config.sig_servers.iter().chain(config.relays.iter().flatten());
+        for url in urls.chain(&config.github).chain(&config.plc).chain(&config.bluesky) {
+            kez_core::transport::check_url(url, config.danger_allow_loopback)
+                .map_err(|_| Error::about(Code::ConfigRefused, format!("the URL {url}")))?;
+        }
+        if !config.hosts.is_empty() && !config.danger_allow_loopback {
+            return Err(Error::about(Code::ConfigRefused, "hosts needs danger_allow_loopback"));
+        }
+        Ok(config)
+    }
+
+    /// Where the platforms are.
+    #[must_use]
+    pub fn endpoints(&self) -> Endpoints {
+        let mut endpoints = Endpoints::default();
+        let trim = |url: &String| url.trim_end_matches('/').to_owned();
+        if let Some(url) = &self.github {
+            endpoints.github = trim(url);
+        }
+        if let Some(url) = &self.plc {
+            endpoints.plc = trim(url);
+        }
+        if let Some(url) = &self.bluesky {
+            endpoints.bluesky = trim(url);
+        }
+        if let Some(relays) = &self.relays {
+            endpoints.relays.clone_from(relays);
+        }
+        endpoints.sig_servers.clone_from(&self.sig_servers);
+        endpoints
+    }
+
+    /// The resolvers to ask.
+    #[must_use]
+    pub fn resolvers(&self) -> Vec<String> {
+        if self.dns.is_empty() {
+            let public = ["https://cloudflare-dns.com/dns-query", "https://dns.google/dns-query"];
+            return public.map(String::from).to_vec();
+        }
+        self.dns.clone()
+    }
+}

@@ -1,0 +1,84 @@
+//! Publishing an own chain: to a directory, to nostr relays, to a sigchain server.
+
+use crate::{home::write_atomic, transport::Native};
+use kez_core::{
+    Chain, Code, Error, Result, SecretKey, Transport as _,
+    chain::MAX_BUNDLE,
+    chain_path,
+    channel::chain_carrier,
+    fork::{Merge, merge},
+    transport::{Body, Failure, Request},
+};
+use std::path::{Path, PathBuf};
+
+fn refused(place: &str) -> impl Fn(Failure) -> Error {
+    move |failure| {
+        let detail = failure.detail.unwrap_or_default();
+        Error::about(Code::PublishRefused, format!("{place}: {}: {detail}", failure.code))
+    }
+}
+
+/// Writes the bundle below a `.well-known` directory. Returns the file.
+///
+/// # Errors
+/// `storage_failed`; a file that was there before is then as it was.
+pub fn to_directory(chain: &Chain, dir: &Path) -> Result<PathBuf> {
+    let path = dir.join(format!("kez/{}.jsonl", chain_path(chain.name())));
+    write_atomic(&path, chain.to_bundle().as_bytes(), 0o644)?;
+    Ok(path)
+}
+
+/// Sends every event to a relay, carried by nostr events that `key` signs. Events that the relay
+/// has are recognised by it, so a second run changes nothing.
+///
+/// # Errors
+/// `publish_refused`, `key_expected` if `key` is not a nostr key.
+pub async fn to_relay(net: &Native, chain: &Chain, key: &SecretKey, url: &str) -> Result<()> {
+    let mut carriers = Vec::new();
+    for ((event, line), seq) in chain.events().iter().zip(chain.lines()).zip(1..) {
+        let Some(id) = chain.id_at(seq) else { continue };
+        let carrier = chain_carrier(chain.name(), id, line, event.created_at);
+        carriers.push(key.sign_nostr_event(&carrier, &[0; 32])?);
+    }
+    net.publish_events(url, &carriers).await.map_err(refused(url))
+}
+
+/// Appends to a sigchain server what it does not have (SPEC.md, "Sigchain server").
+///
+/// # Errors
+/// `head_conflict` if the server has other or newer events, `publish_refused`.
+pub async fn to_server(net: &Native, chain: &Chain, base: &str) -> Result<()> {
+    let url = format!("{}/v1/sigchains/{}", base.trim_end_matches('/'), chain.name());
+    let request = Request::Http { url: url.clone(), accept: "*/*", limit: MAX_BUNDLE };
+    let answer = net.fetch(&request).await.map_err(refused(&url))?;
+    let have = match answer.body {
+        Body::Http { status: 200, bytes, .. } => {
+            let theirs = Chain::replay(&bytes, Some(chain.name()), crate::now())?;
+            let seq = theirs.head().map_or(0, |h| h.seq);
+            match merge(chain.clone(), theirs)? {
+                Merge::Same(longest) if longest.head() == chain.head() => seq,
+                _ => return Err(Error::about(Code::HeadConflict, url)),
+            }
+        }
+        Body::Http { status: 404, .. } => 0,
+        Body::Http { status, .. } => {
+            return Err(Error::about(Code::PublishRefused, format!("{url}: HTTP status {status}")));
+        }
+        _ => 0,
+    };
+    let skip = usize::try_from(have).unwrap_or(usize::MAX);
+    let lines: String = chain.lines().iter().skip(skip).map(|l| format!("{l}\n")).collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let (status, body) = net.post(&url, "application/jsonl", lines).await.map_err(refused(&url))?;
+    match status {
+        200 | 201 => Ok(()),
+        409 => Err(Error::about(Code::HeadConflict, url)),
+        _ => {
+            let body = String::from_utf8_lossy(&body);
+            let body: String = body.chars().take(200).collect();
+            Err(Error::about(Code::PublishRefused, format!("{url}: HTTP status {status}: {body}")))
+        }
+    }
+}

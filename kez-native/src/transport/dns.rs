@@ -1,0 +1,132 @@
+//! TXT lookups: DNS over HTTPS in wire format over GET (RFC 8484), or plain DNS to a named
+//! server. The resolver's AD bit is asked for and reported.
+
+use super::Native;
+use base64::Engine as _;
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query, ResponseCode},
+    rr::{Name, RData, RecordType},
+};
+use kez_core::{
+    Code,
+    transport::{Answer, Body, Failure, Via},
+};
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, UdpSocket},
+};
+
+impl Native {
+    pub(super) async fn txt(&self, name: &str) -> Result<Answer, Failure> {
+        let mut last = Failure::new(Code::DnsFailed, "no resolver is configured");
+        for resolver in self.config.resolvers() {
+            match self.ask(&resolver, name).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask(&self, resolver: &str, name: &str) -> Result<Answer, Failure> {
+        let doh = resolver.starts_with("http");
+        // A cached DoH answer must not depend on a random id (RFC 8484, section 4.1).
+        let id = if doh { 0 } else { random_id()? };
+        let query = query(name, id)?;
+        let bytes = if doh {
+            let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&query);
+            let url = format!("{resolver}?dns={text}");
+            let answer = self.get(&url, "application/dns-message", 65_535, None).await?;
+            match answer.body {
+                Body::Http { status: 200, bytes, .. } => bytes,
+                Body::Http { status, .. } => {
+                    let why = format!("{resolver} answered with status {status}");
+                    return Err(Failure::new(Code::DnsFailed, why));
+                }
+                _ => return Err(Failure::new(Code::DnsFailed, resolver)),
+            }
+        } else {
+            let server: SocketAddr = resolver
+                .parse()
+                .map_err(|_| Failure::new(Code::DnsFailed, format!("{resolver}: address:port")))?;
+            plain(server, &query)
+                .await
+                .map_err(|e| Failure::new(Code::DnsFailed, format!("{resolver}: {e}")))?
+        };
+        let body = read(&bytes, id, name)?;
+        let via = if doh { Via::Doh } else { Via::Direct };
+        Ok(Answer { body, via, fetched_at: crate::now() })
+    }
+}
+
+fn random_id() -> Result<u16, Failure> {
+    let bytes = crate::random().map_err(|e| Failure::new(e.code(), e.to_string()))?;
+    Ok(u16::from_le_bytes([bytes[0], bytes[1]]))
+}
+
+fn query(name: &str, id: u16) -> Result<Vec<u8>, Failure> {
+    let refused = |e: String| Failure::new(Code::DnsFailed, e);
+    let mut name = Name::from_ascii(name).map_err(|e| refused(e.to_string()))?;
+    name.set_fqdn(true);
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.metadata.authentic_data = true;
+    message.add_query(Query::query(name, RecordType::TXT));
+    message.to_vec().map_err(|e| refused(e.to_string()))
+}
+
+async fn plain(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
+    let local: SocketAddr =
+        if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    let socket = UdpSocket::bind(local).await?;
+    socket.connect(server).await?;
+    let mut buffer = vec![0; 4096];
+    for _ in 0..3 {
+        socket.send(query).await?;
+        let wait = tokio::time::timeout(Duration::from_secs(2), socket.recv(&mut buffer));
+        let Ok(received) = wait.await else { continue };
+        let length = received?;
+        // Bit 1 of the third byte is TC: the answer did not fit, so ask again over TCP.
+        if length > 3 && buffer[..2] == query[..2] && buffer[2] & 2 == 0 {
+            buffer.truncate(length);
+            return Ok(buffer);
+        }
+        break;
+    }
+    let mut stream = TcpStream::connect(server).await?;
+    let length = u16::try_from(query.len()).unwrap_or(u16::MAX);
+    stream.write_all(&length.to_be_bytes()).await?;
+    stream.write_all(query).await?;
+    let length = stream.read_u16().await?;
+    let mut answer = vec![0; usize::from(length)];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer)
+}
+
+fn read(bytes: &[u8], id: u16, name: &str) -> Result<Body, Failure> {
+    let refused = |why: &str| Failure::new(Code::ResponseRefused, why.to_owned());
+    let message = Message::from_vec(bytes).map_err(|_| refused("not a DNS message"))?;
+    let meta = &message.metadata;
+    if meta.id != id || meta.message_type != MessageType::Response || meta.truncation {
+        return Err(refused("not an answer to the question"));
+    }
+    // The answer section holds the CNAMEs that were followed and the records at their end.
+    let about = message
+        .queries
+        .first()
+        .is_none_or(|q| q.name().to_ascii().trim_end_matches('.').eq_ignore_ascii_case(name));
+    if !about {
+        return Err(refused("the answer is to another question"));
+    }
+    let records = message.answers.iter().filter_map(|record| match &record.data {
+        RData::TXT(txt) => Some(txt.txt_data.concat()),
+        _ => None,
+    });
+    let code: u16 = ResponseCode::into(meta.response_code);
+    Ok(Body::Txt {
+        rcode: u8::try_from(code).unwrap_or(u8::MAX),
+        records: records.collect(),
+        authentic: meta.authentic_data,
+    })
+}

@@ -1,0 +1,130 @@
+//! The native transport: HTTP over rustls, DNS over HTTPS or plain DNS, nostr relays over
+//! WebSocket. It keeps the core's policy, address checks included.
+
+mod cache;
+mod dns;
+mod http;
+mod relay;
+
+pub use cache::CachePolicy;
+
+use crate::{config::Config, home::Home};
+use kez_core::{
+    Code, Transport,
+    transport::{Answer, Failure, REQUEST_SECONDS, Request, check_url, is_public},
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// The native transport.
+pub struct Native {
+    http: reqwest::Client,
+    tls: Arc<rustls::ClientConfig>,
+    config: Config,
+    cache: cache::Cache,
+    seconds: u64,
+}
+
+impl Native {
+    /// Builds the transport.
+    ///
+    /// # Errors
+    /// `tls_failed` if the platform's certificate verifier cannot be had.
+    pub fn new(home: &Home, config: Config, policy: CachePolicy) -> kez_core::Result<Self> {
+        use rustls_platform_verifier::BuilderVerifierExt;
+        let failed = |e: String| kez_core::Error::about(Code::TlsFailed, e);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(BuilderVerifierExt::with_platform_verifier)
+            .map_err(|e| failed(e.to_string()))?
+            .with_no_client_auth();
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("kez/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .dns_resolver(Arc::new(http::Resolver { loopback: config.danger_allow_loopback }))
+            .tls_backend_preconfigured(tls.clone())
+            .build()
+            .map_err(|e| failed(e.to_string()))?;
+        let cache = cache::Cache::new(home.path("cache"), policy);
+        Ok(Self { http, tls: Arc::new(tls), config, cache, seconds: REQUEST_SECONDS })
+    }
+
+    /// Tests only: another time limit per request.
+    #[must_use]
+    pub const fn with_seconds(mut self, seconds: u64) -> Self {
+        self.seconds = seconds;
+        self
+    }
+
+    /// Whether plain http and loopback are allowed.
+    #[must_use]
+    pub const fn loopback(&self) -> bool {
+        self.config.danger_allow_loopback
+    }
+
+    async fn live(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {
+        let work = async {
+            match request {
+                Request::Http { url, accept, limit } => self.get(url, accept, *limit, etag).await,
+                Request::Txt { name } => self.txt(name).await,
+                Request::Relay { url, filters } => self.relay(url, filters).await,
+            }
+        };
+        // A chain of 32 MiB may take longer than a proof.
+        let slow = matches!(request, Request::Http { limit, .. } if *limit > 1 << 20);
+        let seconds = if slow { self.seconds * 3 } else { self.seconds };
+        match tokio::time::timeout(Duration::from_secs(seconds), work).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::new(Code::Timeout, format!("after {seconds} s"))),
+        }
+    }
+
+    /// The addresses of a host that may be connected to.
+    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+        resolve(host, port, self.config.danger_allow_loopback).await
+    }
+
+    fn checked(&self, url: &str) -> Result<url::Url, Failure> {
+        let mut url = check_url(url, self.config.danger_allow_loopback)?;
+        // Tests serve public names on loopback.
+        if let Some(base) = url.host_str().and_then(|host| self.config.hosts.get(host)) {
+            let base = check_url(base, true)?;
+            let parts = url.set_scheme(base.scheme());
+            let host = url.set_host(base.host_str());
+            let port = url.set_port(base.port());
+            if parts.is_err() || host.is_err() || port.is_err() {
+                return Err(Failure::new(Code::AddressRefused, base.as_str()));
+            }
+        }
+        Ok(url)
+    }
+}
+
+/// Resolves by the system and keeps public addresses only, so that a name that leads inside is
+/// never connected to, however often its answer changes.
+async fn resolve(host: &str, port: u16, loopback: bool) -> Result<Vec<SocketAddr>, Failure> {
+    let found = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|e| Failure::new(Code::DnsFailed, format!("{host}: {e}")))?;
+    let all: Vec<SocketAddr> = found.collect();
+    let ok = |a: &SocketAddr| is_public(a.ip()) || (loopback && a.ip().is_loopback());
+    let public: Vec<SocketAddr> = all.iter().copied().filter(ok).collect();
+    if public.is_empty() && !all.is_empty() {
+        return Err(Failure::new(Code::AddressRefused, format!("{host} is at {}", all[0].ip())));
+    }
+    Ok(public)
+}
+
+impl Transport for Native {
+    async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
+        match self.cache.look(request) {
+            cache::Look::Fresh(answer) => Ok(answer),
+            cache::Look::Offline => Err(Failure { code: Code::Offline, detail: None }),
+            cache::Look::Stale(etag) => {
+                let answer = self.live(request, etag.as_deref()).await?;
+                Ok(self.cache.keep(request, answer))
+            }
+        }
+    }
+}
