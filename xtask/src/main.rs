@@ -1,1 +1,2 @@
+//! Builds, set-up and checks.
 fn main() {}

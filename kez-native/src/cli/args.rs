@@ -31,8 +31,8 @@ pub(crate) struct Global {
     /// Use cached answers only; fetch nothing
     #[arg(long, global = true)]
     pub(crate) offline: bool,
-    /// Use cached answers up to this age, as in 30s, 10m, 2h, 7d
-    #[arg(long, global = true, value_name = "AGE", default_value = "60s", value_parser = span)]
+    /// Use cached answers up to this age, as in 10m, 2h, 7d (none: ask again)
+    #[arg(long, global = true, value_name = "AGE", default_value = "0s", value_parser = span)]
     pub(crate) max_age: i64,
     /// Verify as of this time, as in 2026-11-21T12:00:00Z
     #[arg(long, global = true, value_name = "TIME")]

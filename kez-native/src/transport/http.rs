@@ -56,7 +56,15 @@ impl Native {
             if let Some(etag) = etag {
                 request = request.header("if-none-match", etag);
             }
-            let response = request.send().await.map_err(|e| failure(&e))?;
+            // A server may close a kept connection just as it is used again; once more may pass.
+            let again = request.try_clone();
+            let response = match (request.send().await, again) {
+                (Err(error), Some(again)) if error.is_request() && !error.is_connect() => {
+                    again.send().await
+                }
+                (response, _) => response,
+            };
+            let response = response.map_err(|e| failure(&e))?;
             let status = response.status().as_u16();
             let location = response.headers().get("location").and_then(|v| v.to_str().ok());
             if let (301 | 302 | 303 | 307 | 308, Some(location)) = (status, location) {

@@ -64,7 +64,10 @@ impl Native {
     }
 
     /// Publishes signed events and waits for the relay's word on each.
-    pub(crate) async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// `relay_refused` in the relay's words, or why it could not be asked.
+    pub async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
         let seconds = std::time::Duration::from_secs(self.seconds * 3);
         let work = async {
             let mut socket = self.connect(url).await?;

