@@ -71,11 +71,11 @@ impl Key {
         }
     }
 
-    /// Verifies a 64-byte signature over a digest by the given suite.
+    /// Verifies a 64-byte signature over a message (KEZ's are digests of 32 bytes) by a suite.
     ///
     /// # Errors
     /// `suite_mismatch` if the suite does not fit the key, else `signature_bad`.
-    pub(crate) fn verify(&self, suite: Suite, digest: &[u8; 32], sig: &[u8; 64]) -> Result<()> {
+    pub(crate) fn verify(&self, suite: Suite, digest: &[u8], sig: &[u8; 64]) -> Result<()> {
         let ok = match (&self.point, suite) {
             (Point::Ed25519(key), Suite::Ed25519) => {
                 key.verify_strict(digest, &ed25519_dalek::Signature::from_bytes(sig)).is_ok()

@@ -3,6 +3,8 @@
 #![doc = include_str!("../README.md")]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod batch;
 pub mod chain;
@@ -18,6 +20,8 @@ mod identity;
 pub mod json;
 mod key;
 pub mod proof;
+#[cfg(test)]
+mod public_vectors;
 mod source;
 mod time;
 pub mod transport;
