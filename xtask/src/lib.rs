@@ -1,7 +1,10 @@
 //! What the commands and the integration tests share: set-up, and the local servers.
 
+pub mod check;
+pub mod generate;
 pub mod setup;
 pub mod testnet;
+pub mod vectors;
 
 /// Errors here end the command, so that their text is all that matters.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
