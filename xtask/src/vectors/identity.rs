@@ -240,9 +240,8 @@ pub(super) fn identities(v: &mut Vectors) -> Result<()> {
         "key_refused",
         "y is not below the prime",
     );
-    let point = curve25519_dalek::edwards::CompressedEdwardsY(
-        key(Scheme::Ed25519, 1).public().to_bytes(),
-    );
+    let point =
+        curve25519_dalek::edwards::CompressedEdwardsY(key(Scheme::Ed25519, 1).public().to_bytes());
     let torsion = curve25519_dalek::constants::EIGHT_TORSION[1];
     let mixed = (point.decompress().ok_or("a point")? + torsion).compress().to_bytes();
     bad(

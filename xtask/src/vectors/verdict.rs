@@ -434,5 +434,3 @@ pub(super) fn verdicts(v: &mut Vectors) -> Result<()> {
     );
     Ok(())
 }
-
-/// The public key of a repeated byte, for examples.
