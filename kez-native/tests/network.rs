@@ -141,6 +141,7 @@ fn as_format(compact: &str, subject: &str, format: &str) -> String {
     }
 }
 
+/// KEZ-DNS-01, KEZ-DNS-02, KEZ-CNL-03
 fn dns_every_status(net: &Testnet) {
     every_status(net, "dns:example.com", "dns", &|text| match text {
         Some(line) => net.load_zone_line("example.com", line).unwrap(),
@@ -164,6 +165,7 @@ fn dns_every_status(net: &Testnet) {
     assert_eq!(report["place"]["rcode"], 2);
 }
 
+/// KEZ-DNS-03: the AD bit is reported, over DoH and plain DNS
 fn dns_over_udp_and_dnssec(net: &Testnet) {
     let config =
         format!("danger_allow_loopback = true\nrelays = []\ndns = [\"{}\"]\n", net.resolver());
@@ -186,6 +188,7 @@ fn post_gist(net: &Testnet, login: &str, name: &str, text: &str) -> String {
     made["id"].as_str().unwrap().to_owned()
 }
 
+/// KEZ-GH-01
 fn github_every_status(net: &Testnet) {
     gist_user(net, "Octo-Cat", 1001);
     let last = std::cell::RefCell::new(None::<String>);
@@ -197,6 +200,7 @@ fn github_every_status(net: &Testnet) {
     });
 }
 
+/// KEZ-GH-01, KEZ-GH-02, KEZ-GH-03, KEZ-GH-04
 fn github_owner_forks_pages_and_limits(net: &Testnet) {
     let me = user(net, "gh");
     me.key("me", "ed25519");
@@ -273,6 +277,7 @@ fn send_event(net: &Testnet, event: &str) -> Result<(), String> {
     runtime.block_on(sent).map_err(|f| format!("{} {:?}", f.code, f.detail))
 }
 
+/// KEZ-NOS-01, KEZ-NOS-03, KEZ-SRC-01, KEZ-SRC-02
 fn nostr_every_status(net: &Testnet) {
     let account = user(net, "nostr-account");
     let subject = account.key("subject", "nostr");
@@ -300,6 +305,7 @@ fn nostr_every_status(net: &Testnet) {
     dead.verify(&subject, &[]).expect(5, "unreachable", Some("connect_failed"));
 }
 
+/// KEZ-BSK-03
 fn bluesky_every_status(net: &Testnet) {
     every_status(net, "bluesky:alice.test", "compact", &|text| {
         // Deleting a record that is not there is no error on a PDS.
@@ -307,6 +313,7 @@ fn bluesky_every_status(net: &Testnet) {
     });
 }
 
+/// KEZ-BSK-01, KEZ-BSK-02, KEZ-BSK-03
 fn bluesky_ways_to_an_account(net: &Testnet) {
     let me = user(net, "bsky");
     me.key("me", "nostr");
@@ -335,6 +342,7 @@ fn bluesky_ways_to_an_account(net: &Testnet) {
     me.verify(nobody, &[]).expect(1, "invalid", Some("identity_not_found"));
 }
 
+/// KEZ-AP-01, KEZ-AP-02, KEZ-AP-03
 fn ap_every_status(net: &Testnet) {
     let subject = format!("ap:jason@{SOCIAL}");
     every_status(net, &subject, "compact", &|text| {
@@ -352,6 +360,7 @@ fn ap_every_status(net: &Testnet) {
     me.verify(&format!("ap:nobody@{SOCIAL}"), &[]).expect(1, "invalid", Some("identity_not_found"));
 }
 
+/// KEZ-AP-04
 fn ap_secure_mode(net: &Testnet) {
     // The actor is shown to signed requests only, so its proof is hidden, not missing.
     let me = user(net, "secure");

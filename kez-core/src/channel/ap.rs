@@ -150,7 +150,7 @@ impl ApLookup {
         let restricted = self.restricted.take();
         if http.status != 200 {
             let miss = http.miss();
-            let temporary = matches!(miss.code, Code::RateLimited | Code::HttpStatus);
+            let temporary = miss.code == Code::RateLimited || http.status >= 500;
             return Err(restricted.filter(|_| !temporary).unwrap_or(miss));
         }
         let account = http.json()?;

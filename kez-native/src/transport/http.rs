@@ -141,11 +141,7 @@ fn failure(error: &reqwest::Error) -> Failure {
         if let Some(Refused(failure)) = cause.downcast_ref() {
             return failure.clone();
         }
-        if cause.is::<rustls::Error>() {
-            return Failure::new(Code::TlsFailed, cause.to_string());
-        }
-        let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if io.is_some_and(|e| e.is::<rustls::Error>()) {
+        if is_tls(cause) {
             return Failure::new(Code::TlsFailed, cause.to_string());
         }
         text = cause.to_string();
@@ -159,4 +155,10 @@ fn failure(error: &reqwest::Error) -> Failure {
         Code::ResponseRefused
     };
     Failure::new(code, text)
+}
+
+/// Whether an error comes from TLS. I/O errors hide what they wrap from `source`.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || inner.is_some_and(|e| is_tls(e))
 }

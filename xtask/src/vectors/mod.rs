@@ -13,7 +13,7 @@ mod verdict;
 use crate::Result;
 use base64::Engine as _;
 use kez_core::{
-    Chain, Claim, Envelope, Event, Head, Identity, Key, ObjectId, Op, Reason, Scheme, SecretKey,
+    Chain, Claim, Envelope, Event, Head, Identity, ObjectId, Op, Reason, Scheme, SecretKey,
     SignedClaim, Suite, Target, Timestamp, commitment,
     fork::{Merge, merge},
     json::Value,

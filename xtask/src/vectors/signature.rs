@@ -17,7 +17,7 @@ pub(super) fn signatures(v: &mut Vectors) -> Result<()> {
     add("none", "OBJ-03", &|e| e["sigs"] = json!([]), "signature_set", "no signature");
     add(
         "twice",
-        "OBJ-03",
+        "CLM-04",
         &|e| e["sigs"] = json!([e["sigs"][0], e["sigs"][0]]),
         "signature_set",
         "the same signature twice",

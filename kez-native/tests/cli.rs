@@ -1,0 +1,423 @@
+//! The command as a user meets it: keys, files, errors and their codes.
+
+mod common;
+
+use common::User;
+use kez_core::{Chain, Code, Identity};
+use serde_json::json;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+fn tmp(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+#[test]
+fn keys_are_encrypted_and_private() {
+    let me = User::new("cli-keys", "");
+    me.run(&["key", "new"]).fails(2, "passphrase_needed");
+    let passphrase = tmp("cli-passphrase");
+    fs::write(&passphrase, "correct horse\n").unwrap();
+    let with = |args: &[&str]| {
+        let file = passphrase.to_str().unwrap();
+        me.run(&[&["--passphrase-file", file], args].concat())
+    };
+    let made = with(&["key", "new", "--name", "safe", "--type", "nostr"]);
+    assert_eq!((made.code, &made.json()["encrypted"]), (0, &json!(true)));
+    let file = me.home.join("keys/safe.json");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(me.home.join("keys")).unwrap().permissions().mode() & 0o777, 0o700);
+    let secret = with(&["key", "export", "safe"]).stdout.trim().to_owned();
+    assert!(secret.starts_with("nsec1"));
+    let hex = {
+        let key = kez_core::SecretKey::from_text(kez_core::Scheme::Nostr, &secret).unwrap();
+        kez_core::hex::encode(key.expose_bytes())
+    };
+    let stored = fs::read_to_string(&file).unwrap();
+    assert!(!stored.contains(&hex) && !stored.contains(&secret));
+    // Signing asks for the passphrase, and a wrong one is told from a damaged file.
+    with(&["claim", "create", "dns:example.com", "--offline"]).json();
+    fs::write(&passphrase, "wrong").unwrap();
+    with(&["key", "export", "safe"]).fails(2, "passphrase_wrong");
+    fs::write(&passphrase, "correct horse").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    with(&["key", "export", "safe"]).fails(2, "key_permissions");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&file, &stored[..stored.len() / 2]).unwrap();
+    with(&["key", "export", "safe"]).fails(2, "key_file");
+    // A file that asks for endless work is refused at once.
+    fs::write(&file, stored.replace("\"memory_kib\": 65536", "\"memory_kib\": 4000000000"))
+        .unwrap();
+    with(&["key", "export", "safe"]).fails(2, "key_file");
+    // The public name is bound to the secret.
+    let other = me.key("other", "nostr");
+    let own = made.json()["identity"].as_str().unwrap().to_owned();
+    fs::write(&file, stored.replace(&own, &other)).unwrap();
+    with(&["key", "export", "safe"]).fails(2, "passphrase_wrong");
+    me.run(&["key", "export", "nobody"]).fails(2, "key_not_found");
+    me.run(&["key", "show", "../x"]).fails(2, "usage");
+}
+
+#[test]
+fn import_and_export_are_inverse_and_silent() {
+    let me = User::new("cli-import", "");
+    for (name, kind) in [("a", "ed25519"), ("b", "nostr")] {
+        let identity = me.key(name, kind);
+        let secret = me.run(&["key", "export", name]).stdout;
+        let you = User::new("cli-import-2", "");
+        let run = you.run_with(&secret, &["key", "import", "--type", kind, "--no-passphrase"]);
+        assert_eq!((run.code, run.json()["identity"].as_str()), (0, Some(identity.as_str())));
+        assert!(!run.stdout.contains(secret.trim()) && !run.stderr.contains(secret.trim()));
+        let again = you.run_with(
+            &secret,
+            &["key", "import", "--type", kind, "--name", "x", "--no-passphrase"],
+        );
+        again.fails(2, "key_exists");
+        // A secret where an identity is wanted is refused without being repeated (KEZ-ID-05).
+        if kind == "nostr" {
+            let run = me.run(&["verify", "id", secret.trim()]);
+            run.fails(2, "secret_refused");
+            assert!(!run.stdout.contains(secret.trim()) && !run.stderr.contains(secret.trim()));
+        }
+    }
+    me.run_with("nonsense", &["key", "import", "--name", "c", "--no-passphrase"])
+        .fails(1, "key_refused");
+    let zero = "0".repeat(64);
+    me.run_with(&zero, &["key", "import", "--name", "c", "--no-passphrase"])
+        .fails(1, "key_refused");
+}
+
+#[test]
+fn usage_and_configuration() {
+    let me = User::new("cli-usage", "");
+    me.run(&["verify", "id", "jason"]).fails(2, "identity_refused");
+    me.run(&["verify", "id", "gitlab:jason"]).fails(2, "scheme_unknown");
+    me.run(&["explain", "nonsense"]).fails(2, "usage");
+    assert_eq!(me.run(&["frobnicate"]).code, 2);
+    assert_eq!(me.run(&["verify", "id"]).code, 2);
+    me.run(&["claim", "create", "dns:example.com", "--offline"]).fails(2, "key_not_found");
+    for config in [
+        "nonsense",
+        "unknown = 1",
+        "github = \"http://127.0.0.1:1\"",
+        "[hosts]\n\"a.b\" = \"http://127.0.0.1:1\"",
+    ] {
+        fs::write(me.home.join("config.toml"), config).unwrap();
+        me.run(&["key", "list"]).fails(2, "config_refused");
+    }
+    fs::write(me.home.join("config.toml"), "").unwrap();
+    me.run(&[
+        "verify",
+        "id",
+        "ed25519:d04ab232742bb4ab3a1368bd4615e4e6d0224ab71a016baf8520a332c9778737",
+    ])
+    .expect(5, "unreachable", Some("no_channel"));
+}
+
+#[test]
+fn every_code_is_explained() {
+    let me = User::new("cli-explain", "");
+    for code in Code::ALL {
+        let told = me.ok(&["explain", code.as_str()]);
+        assert_eq!(told["summary"], code.summary());
+        assert!(!code.remedy().is_empty());
+    }
+    let all = me.run(&["explain"]);
+    assert_eq!(all.stdout.lines().count(), Code::ALL.len());
+}
+
+#[test]
+fn completions_and_manual() {
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_kez")).args(args).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(run(&["completions", shell]).contains("sigchain"));
+    }
+    assert!(run(&["man"]).contains(".TH kez"));
+    assert!(run(&["help"]).contains("Exit codes"));
+}
+
+#[test]
+fn a_file_in_any_encoding() {
+    let me = User::new("cli-file", "");
+    me.key("me", "nostr");
+    for format in ["json", "compact", "markdown", "dns"] {
+        let text = me.claim("dns:example.com", format, &["--offline"]);
+        me.run_with(&text, &["verify", "file", "-"]).expect(0, "valid", None);
+        // KEZ-CNL-01: shown by somebody else.
+        me.run_with(&text, &["verify", "file", "-", "--as", "dns:example.org"]).expect(
+            1,
+            "invalid",
+            Some("wrong_owner"),
+        );
+    }
+    let pointer = me.claim("dns:example.com", "pointer", &["--offline"]);
+    me.run_with(&pointer, &["verify", "file", "-"]).fails(2, "usage");
+    me.run_with("nothing here", &["verify", "file", "-"]).fails(1, "proof_not_found");
+    me.run(&["verify", "file", "/no/such/file"]).fails(2, "storage_failed");
+    // With the chain at hand the history counts, and at another time as well.
+    me.ok(&["sigchain", "add", "dns:example.com"]);
+    let bundle = me.home.join("bundle");
+    let bundle = bundle.to_str().unwrap();
+    let export = |out: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_kez"))
+            .args(["sigchain", "export", "--out", out])
+            .env("KEZ_HOME", &me.home)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+    };
+    export(bundle);
+    me.run_with(&pointer, &["--source", bundle, "verify", "file", "-", "--as", "dns:example.com"])
+        .expect(0, "valid", None);
+    me.ok(&["sigchain", "revoke", "dns:example.com"]);
+    export(bundle);
+    let text = me.claim("dns:example.org", "json", &["--offline", "--expires", "1d", "--no-head"]);
+    me.run_with(&pointer, &["--source", bundle, "verify", "file", "-", "--as", "dns:example.com"])
+        .expect(3, "revoked", Some("revoked"));
+    let late = ["--at", "2099-01-01T00:00:00Z", "verify", "file", "-"];
+    me.run_with(&text, &late).expect(4, "expired", Some("expired"));
+    let early = ["--at", "2020-01-01T00:00:00Z", "verify", "file", "-"];
+    me.run_with(&text, &early).expect(1, "invalid", Some("not_yet_valid"));
+}
+
+#[test]
+fn a_chain_from_the_command_line() {
+    let me = User::new("cli-chain", "");
+    me.key("me", "ed25519");
+    me.run(&["sigchain", "show"]).fails(1, "chain_empty");
+    me.run(&["sigchain", "add", "dns:example.com"]).fails(2, "usage");
+    me.claim("dns:example.com", "json", &["--offline"]);
+    me.ok(&["sigchain", "add", "dns:example.com"]);
+    me.run(&["sigchain", "add", "dns:example.com"]).fails(1, "claim_listed");
+    // Without a commitment, both keys sign; the chain keeps its name.
+    let name = me.ok(&["sigchain", "show"])["chain"].clone();
+    me.run(&["sigchain", "rotate"]).fails(2, "usage");
+    let new = me.key("new", "ed25519");
+    me.ok(&["sigchain", "rotate", "--to", "new"]);
+    me.run(&["sigchain", "rotate", "--to", "me"]).fails(1, "key_used");
+    let shown = me.ok(&["sigchain", "show"]);
+    assert_eq!((&shown["chain"], &shown["current_key"]), (&name, &json!(new)));
+    let device = me.key("phone", "ed25519");
+    me.ok(&["sigchain", "add-device", "phone", "--cap", "chat/1", "--not-after", "365d"]);
+    me.ok(&["sigchain", "revoke-device", &device, "--reason", "compromised"]);
+    me.run(&["sigchain", "revoke-device", &device]).fails(1, "device_unknown");
+    me.run(&["sigchain", "publish"]).fails(2, "usage");
+    // Another machine takes the chain over; two histories are refused.
+    let bundle = me.run(&["sigchain", "export"]).stdout;
+    let you = User::new("cli-chain-2", "");
+    assert_eq!(you.run_with(&bundle, &["sigchain", "import", "-"]).json()["head"]["seq"], 4);
+    you.run_with(&bundle, &["sigchain", "verify", "-"]).json();
+    you.run_with(&bundle.replace("superseded", "retired"), &["sigchain", "verify", "-"])
+        .fails(1, "signature_bad");
+    let twin = me.copy("cli-chain-3");
+    for (user, subject) in [(&me, "dns:a.example"), (&twin, "dns:b.example")] {
+        user.claim(subject, "json", &["--offline", "--key", "new"]);
+        user.ok(&["sigchain", "add", subject]);
+    }
+    let theirs = twin.run(&["sigchain", "export"]).stdout;
+    me.run_with(&theirs, &["sigchain", "import", "-"]).fails(6, "forked");
+    // The fork is an object that anybody can check offline.
+    let now = kez_native::now();
+    let own = me.run(&["sigchain", "export"]).stdout;
+    let replay = |bundle: &str| Chain::replay(bundle.as_bytes(), None, now).unwrap();
+    let Ok(kez_core::fork::Merge::Fork(fork)) =
+        kez_core::fork::merge(replay(&own), replay(&theirs))
+    else {
+        panic!("no fork")
+    };
+    let run = you.run_with(&fork.to_canonical(), &["sigchain", "verify", "-"]);
+    assert_eq!((run.code, &run.json()["settled"]), (6, &json!(false)));
+}
+
+/// Two commands at once never lose an event: they wait for each other.
+#[test]
+fn concurrent_appends() {
+    let me = User::new("cli-concurrent", "");
+    me.key("me", "ed25519");
+    for n in 0..8 {
+        me.claim(&format!("dns:n{n}.example"), "json", &["--offline"]);
+    }
+    let me = Arc::new(me);
+    let threads: Vec<_> = (0..8)
+        .map(|n| {
+            let me = me.clone();
+            thread::spawn(move || me.ok(&["sigchain", "add", &format!("dns:n{n}.example")]))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(me.ok(&["sigchain", "show"])["head"]["seq"], 8);
+}
+
+/// A full disk or a directory that cannot be written: an error, and the old file as it was.
+#[test]
+fn storage_that_fails() {
+    let me = User::new("cli-storage", "");
+    me.key("me", "ed25519");
+    me.claim("dns:a.example", "json", &["--offline"]);
+    me.ok(&["sigchain", "add", "dns:a.example"]);
+    me.claim("dns:b.example", "json", &["--offline"]);
+    let before = me.run(&["sigchain", "export"]).stdout;
+    // A limit on the size of files stands for a disk that is full after a few bytes.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 0; exec {} --json sigchain add dns:b.example",
+        env!("CARGO_BIN_EXE_kez")
+    );
+    let output =
+        Command::new("bash").args(["-c", &script]).env("KEZ_HOME", &me.home).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("\"storage_failed\""), "{text}");
+    assert_eq!(me.run(&["sigchain", "export"]).stdout, before);
+    me.ok(&["sigchain", "add", "dns:b.example"]);
+    let file = me.home.join("a-file");
+    fs::write(&file, "").unwrap();
+    let inside = User { home: file };
+    inside.run(&["key", "new", "--no-passphrase"]).fails(2, "storage_failed");
+}
+
+/// An EMULATOR of a sigchain server, by SPEC.md (KEZ-SRC-03, KEZ-SRC-04), until the real one is
+/// part of this repository: it verifies what it stores with kez-core.
+fn sig_server(refuse: Option<u16>) -> (String, Arc<Mutex<String>>) {
+    let stored = Arc::new(Mutex::new(String::new()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let shared = stored.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut data = Vec::new();
+            let mut buffer = [0; 65_536];
+            let (head, body) = loop {
+                let length = stream.read(&mut buffer).unwrap();
+                data.extend_from_slice(&buffer[..length]);
+                let text = String::from_utf8_lossy(&data).into_owned();
+                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                let size = head.to_lowercase();
+                let size = size.lines().find_map(|l| l.strip_prefix("content-length: "));
+                if body.len() >= size.map_or(0, |s| s.parse().unwrap()) {
+                    break (head.to_owned(), body.to_owned());
+                }
+            };
+            let mut stored = shared.lock().unwrap();
+            let (status, answer) = if let (Some(status), true) = (refuse, head.starts_with("POST"))
+            {
+                (status, "{\"title\":\"no\"}".to_owned())
+            } else if head.starts_with("POST") {
+                let next = format!("{stored}{body}");
+                match Chain::replay(next.as_bytes(), None, kez_native::now()) {
+                    Ok(_) => {
+                        *stored = next;
+                        (201, String::new())
+                    }
+                    Err(error) => (409, error.code().to_string()),
+                }
+            } else if stored.is_empty() {
+                (404, String::new())
+            } else {
+                (200, stored.clone())
+            };
+            let text = format!(
+                "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+                answer.len()
+            );
+            let _ = stream.write_all(text.as_bytes());
+        }
+    });
+    (base, stored)
+}
+
+#[test]
+fn publishing_to_a_sigchain_server() {
+    let config = "danger_allow_loopback = true\nrelays = []\n";
+    let me = User::new("cli-server", config);
+    let primary = me.key("me", "ed25519");
+    me.claim("dns:a.example", "json", &["--offline"]);
+    me.ok(&["sigchain", "add", "dns:a.example"]);
+    let (base, stored) = sig_server(None);
+    me.ok(&["sigchain", "publish", "--server", &base]);
+    me.claim("dns:b.example", "json", &["--offline"]);
+    me.ok(&["sigchain", "add", "dns:b.example"]);
+    // Only what is new is sent, and a second run changes nothing.
+    me.ok(&["sigchain", "publish", "--server", &base]);
+    me.ok(&["sigchain", "publish", "--server", &base]);
+    assert_eq!(*stored.lock().unwrap(), me.run(&["sigchain", "export"]).stdout);
+    // A verifier that knows the server finds the chain there.
+    let you = User::new("cli-server-2", &format!("{config}sig_servers = [\"{base}\"]\n"));
+    let graph = you.run(&["id", &primary]).json();
+    assert_eq!((&graph["chain"], &graph["head"]["seq"]), (&json!("known"), &json!(2)));
+    // Somebody who has less, or something else, is told.
+    let twin = me.copy("cli-server-3");
+    twin.claim("dns:c.example", "json", &["--offline"]);
+    twin.ok(&["sigchain", "add", "dns:c.example"]);
+    twin.ok(&["sigchain", "publish", "--server", &base]);
+    me.run(&["sigchain", "publish", "--server", &base]).fails(6, "head_conflict");
+    let (refusing, _) = sig_server(Some(507));
+    me.run(&["sigchain", "publish", "--server", &refusing]).fails(5, "publish_refused");
+    me.run(&["sigchain", "publish", "--server", "http://127.0.0.1:1"]).fails(5, "publish_refused");
+    // An ed25519 chain needs a nostr key to go to relays.
+    me.run(&["sigchain", "publish", "--relay", "ws://127.0.0.1:1"]).fails(2, "usage");
+    me.key("n", "nostr");
+    me.run(&["sigchain", "publish", "--relay", "ws://127.0.0.1:1", "--nostr-key", "n"])
+        .fails(5, "publish_refused");
+}
+
+/// Text from elsewhere never reaches a terminal with control characters.
+#[test]
+fn terminal_escapes_are_shown_as_text() {
+    let me = User::new("cli-escapes", "");
+    let output = Command::new(env!("CARGO_BIN_EXE_kez"))
+        .args(["verify", "id", "github:\u{1b}]0;owned\u{7}\u{202e}x"])
+        .env("KEZ_HOME", &me.home)
+        .output()
+        .unwrap();
+    let all = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(all).unwrap();
+    assert!(text.contains("identity_refused"), "{text}");
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    assert!(!text.contains('\u{202e}'));
+}
+
+#[test]
+fn claims_pin_what_they_should() {
+    let me = User::new("cli-claims", "");
+    let key = me.key("me", "nostr");
+    // KEZ-CLM-05: the account's stable id goes in when it is given or known.
+    let text = me.claim(
+        "github:jason",
+        "json",
+        &["--offline", "--account", "12345", "--chain-url", "https://example.com/c.jsonl"],
+    );
+    assert!(text.contains(r#""account":"12345""#) && text.contains("https://example.com/c.jsonl"));
+    assert!(!text.contains("\"head\""));
+    me.ok(&["sigchain", "add", "github:jason"]);
+    let text = me.claim("dns:example.com", "json", &["--offline"]);
+    assert!(text.contains(r#""head":{"id":"#));
+    let pointer = me.claim("dns:example.com", "pointer", &["--offline"]);
+    assert_eq!(pointer, format!("kez:{key}"));
+    assert!(pointer.len() <= 80);
+    // KEZ-ENC-06: the zone line's strings are at most 255 bytes, and join to the compact form.
+    let line = me.claim("dns:example.com", "dns", &["--offline", "--expires", "90d"]);
+    assert!(line.starts_with("_kez.example.com. 300 IN TXT \"kez:z1:"));
+    let strings: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+    assert!(strings.len() > 1 && strings.iter().all(|s| s.len() <= 255));
+    assert!(kez_core::proof::from_compact(&strings.concat()).is_ok());
+    me.run(&["claim", "create", "github:jason", "--offline", "--account", "a b"])
+        .fails(1, "text_refused");
+    me.run(&["claim", "create", "github:jason", "--offline", "--chain-url", "http://a.example/"])
+        .fails(1, "url_refused");
+    assert!(Identity::parse(&key).is_ok());
+}
