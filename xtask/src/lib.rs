@@ -1,6 +1,8 @@
 //! What the commands and the integration tests share: set-up, and the local servers.
 
 pub mod check;
+pub mod cross;
+pub mod demo;
 pub mod generate;
 pub mod setup;
 pub mod testnet;

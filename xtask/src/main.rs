@@ -1,19 +1,32 @@
 //! `cargo xtask <command>`: everything that is done to this repository.
 
-use std::process::ExitCode;
-use xtask::{Result, check, generate};
+use std::{
+    process::{Command, ExitCode},
+    time::Instant,
+};
+use xtask::{Result, check, cross, demo, generate, setup};
 
 const USAGE: &str = "usage: cargo xtask <command>
+  run             set up, build, and show the main job on local servers
+  test            set up what the tests need, and run them all (as CI does)
+  setup           only set up
   gen [--check]   write the generated files (or say which are stale)
-  check           boundaries, file sizes, coverage of rules and codes";
+  check           boundaries, file sizes, coverage of rules and codes
+  cross           build kez-core for bare metal and wasm32
+  bench           verification costs, beside the bare signatures";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result: Result<()> = match words[..] {
+        ["run"] => demo::run(),
+        ["test"] => test(),
+        ["setup"] => setup::all(),
         ["gen"] => generate::run(false),
         ["gen", "--check"] => generate::run(true),
         ["check"] => check::run(),
+        ["cross"] => cross::core(),
+        ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         _ => Err(USAGE.into()),
     };
     match result {
@@ -23,4 +36,38 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    let status = Command::new(env!("CARGO")).current_dir(setup::root()).args(args).status()?;
+    if status.success() { Ok(()) } else { Err(format!("cargo {} failed", args.join(" ")).into()) }
+}
+
+/// Everything that CI runs, the quick checks first.
+fn test() -> Result<()> {
+    type Step = (&'static str, fn() -> Result<()>);
+    let steps: [Step; 8] = [
+        ("formatting", || cargo(&["fmt", "--all", "--check"])),
+        ("generated files", || generate::run(true)),
+        ("boundaries and coverage", check::run),
+        ("set-up", setup::all),
+        ("lints", || {
+            cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        }),
+        ("documentation", || {
+            let mut doc = Command::new(env!("CARGO"));
+            doc.args(["doc", "--quiet", "--workspace", "--no-deps"]);
+            doc.current_dir(setup::root()).env("RUSTDOCFLAGS", "-D warnings");
+            setup::quietly(&mut doc).map(drop)
+        }),
+        ("kez-core for bare metal and wasm32", cross::core),
+        ("tests", || cargo(&["test", "--quiet", "--workspace"])),
+    ];
+    for (name, step) in steps {
+        let start = Instant::now();
+        eprintln!("xtask: {name}");
+        step()?;
+        eprintln!("xtask: {name}: {} s", start.elapsed().as_secs());
+    }
+    Ok(())
 }
