@@ -104,7 +104,7 @@ pub(crate) fn edge_line(out: &Out, report: &Report, now: Timestamp) -> String {
     let (on, off) = out.color(report.status);
     let mut text = format!("{on}{:<11}{off} {}", report.status.as_str(), report.subject);
     let mut facts: Vec<String> = Vec::new();
-    if let Some(reason) = report.reason {
+    if let Some(reason) = report.reason.filter(|r| r.as_str() != report.status.as_str()) {
         facts.push(reason.as_str().to_owned());
     }
     if let Some(at) = report.signed_at {
