@@ -177,7 +177,7 @@ impl Chain {
                     return Err(Code::LineSyntax.into());
                 }
                 let envelope = event::read_line(line)?;
-                let event = Event::from_payload(envelope.payload().clone())?;
+                let event = Event::from_payload(envelope.payload())?;
                 Ok((envelope, event, line, tail))
             };
             let result = step().and_then(|(envelope, event, line, tail)| {
@@ -211,7 +211,7 @@ impl Chain {
         if line.len() > event::MAX_EVENT {
             return Err(Error::about(Code::TooLarge, "an event has at most 16 KiB"));
         }
-        let event = Event::from_payload(envelope.payload().clone())?;
+        let event = Event::from_payload(envelope.payload())?;
         let mut pending = Vec::new();
         self.admit(&envelope, &event, now, &mut pending)?;
         batch::verify(&pending).map_err(|(_, error)| error)?;

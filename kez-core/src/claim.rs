@@ -25,10 +25,10 @@ pub struct Head {
 }
 
 impl Head {
-    pub(crate) fn from_value(value: Value) -> Result<Self> {
+    pub(crate) fn from_value(value: &Value) -> Result<Self> {
         let mut members = Members::of(value)?;
         let seq = seq_number(members.optional_int("seq")?, "seq")?;
-        let id = ObjectId::parse(&members.text("id")?)?;
+        let id = ObjectId::parse(members.text("id")?)?;
         members.finish()?;
         Ok(Self { seq, id })
     }
@@ -119,22 +119,21 @@ impl Claim {
         }
         members.extend(self.ext.clone().map(|e| ("ext", e)));
         let envelope = Envelope::unsigned(Value::object(members))?;
-        Self::from_payload(envelope.payload().clone())?;
+        Self::read(envelope.payload())?;
         Ok(envelope)
     }
 
-    fn from_payload(payload: Value) -> Result<Self> {
+    /// Reads a payload. Gives the primary's decoded key too, which most claims are signed with.
+    fn read(payload: &Value) -> Result<(Self, Key)> {
         let ext = payload.get("ext").cloned();
         let mut members = Members::of(payload)?;
         let kind = members.text("type")?;
         if kind != "claim" {
             return Err(Error::about(Code::TypeUnknown, kind));
         }
-        let subject = Identity::from_canonical(&members.text("subject")?)?;
-        let primary = Identity::from_canonical(&members.text("primary")?)?;
-        if !primary.scheme().is_key() {
-            return Err(Error::about(Code::KeyExpected, "primary"));
-        }
+        let subject = Identity::from_canonical(members.text("subject")?)?;
+        let key = Key::from_text(members.text("primary")?)?;
+        let primary = key.identity().clone();
         let created_at: Timestamp = members.text("created_at")?.parse()?;
         let expires_at: Option<Timestamp> =
             members.optional_text("expires_at")?.map(|t| t.parse()).transpose()?;
@@ -142,23 +141,23 @@ impl Claim {
             return Err(Code::ExpiryRefused.into());
         }
         let account = members.optional_text("account")?;
-        if let Some(account) = &account {
-            check_account(account)?;
-        }
+        account.map(check_account).transpose()?;
+        let account = account.map(ToOwned::to_owned);
         let head = members.optional("head").map(Head::from_value).transpose()?;
         let mut sources = Vec::new();
-        if members.has("sources") {
-            for url in members.array("sources")? {
+        if let Some(urls) = members.optional_array("sources")? {
+            if urls.is_empty() || urls.len() > MAX_SOURCES {
+                return Err(Error::about(Code::TooLarge, "sources: 1 to 8 URLs"));
+            }
+            for url in urls {
                 let url = url.as_str().ok_or_else(|| Error::about(Code::MemberType, "sources"))?;
                 check_url(url)?;
                 sources.push(url.to_owned());
             }
-            if sources.is_empty() || sources.len() > MAX_SOURCES {
-                return Err(Error::about(Code::TooLarge, "sources: 1 to 8 URLs"));
-            }
         }
         members.finish_with_ext()?;
-        Ok(Self { subject, primary, created_at, expires_at, account, head, sources, ext })
+        let claim = Self { subject, primary, created_at, expires_at, account, head, sources, ext };
+        Ok((claim, key))
     }
 }
 
@@ -206,11 +205,12 @@ impl SignedClaim {
     /// Format codes for a payload that breaks the rules; `signature_set` unless there is exactly
     /// one signature; `key_refused`, `suite_mismatch`, `signature_bad`.
     pub fn verify(envelope: Envelope) -> Result<Self> {
-        let claim = Claim::from_payload(envelope.payload().clone())?;
+        let (claim, primary) = Claim::read(envelope.payload())?;
         let [sig] = envelope.signatures() else {
             return Err(Error::about(Code::SignatureSet, "a claim has one signature"));
         };
-        let signer = Key::from_text(&sig.key)?;
+        let own = sig.key == claim.primary.as_str();
+        let signer = if own { primary } else { Key::from_text(&sig.key)? };
         envelope.verify(&[&signer])?;
         Ok(Self { claim, signer, envelope })
     }

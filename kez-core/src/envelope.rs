@@ -36,11 +36,7 @@ impl Envelope {
     /// # Errors
     /// `member_missing` or `member_type` if the payload is no object with a text `type`.
     pub fn unsigned(payload: Value) -> Result<Self> {
-        let kind = match payload.get("type") {
-            Some(Value::String(kind)) => kind.clone(),
-            Some(_) => return Err(Error::about(Code::MemberType, "type")),
-            None => return Err(Error::about(Code::MemberMissing, "type")),
-        };
+        let kind = kind_of(&payload)?;
         let id = ObjectId::digest(&kind, payload.to_canonical().as_bytes());
         Ok(Self { kind, payload, id, sigs: Vec::new() })
     }
@@ -50,31 +46,53 @@ impl Envelope {
     /// # Errors
     /// `member_*`, `version_unknown`, `signature_syntax`, `signature_set`, `suite_mismatch`.
     pub fn from_value(value: Value) -> Result<Self> {
+        let sigs = Self::check(&value)?;
+        let mut envelope = Self::unsigned(take_payload(value)?)?;
+        envelope.sigs = sigs;
+        Ok(envelope)
+    }
+
+    /// Reads a canonical envelope. Its id is the hash of the payload's own bytes.
+    pub(crate) fn from_canonical(bytes: &[u8]) -> Result<Self> {
+        let value = Value::parse_canonical(bytes)?;
+        let sigs = Self::check(&value)?;
+        let payload = take_payload(value)?;
+        // The members are kez, payload and sigs, in that order. Inside sigs there are objects of
+        // texts only, whose quotes are escaped, so the last occurrence is the member's name.
+        let (start, mark) = (br#"{"kez":1,"payload":"#.len(), br#","sigs":["#);
+        let end = bytes.windows(mark.len()).rposition(|w| w == mark);
+        let span = end.and_then(|end| bytes.get(start..end)).ok_or(Code::JsonNotCanonical)?;
+        let kind = kind_of(&payload)?;
+        let id = ObjectId::digest(&kind, span);
+        Ok(Self { kind, payload, id, sigs })
+    }
+
+    /// Checks an envelope's members and reads its signatures.
+    fn check(value: &Value) -> Result<Vec<Signature>> {
         let mut members = Members::of(value)?;
         match members.required("kez")? {
             Value::Int(1) => {}
             Value::Int(n) => return Err(Error::about(Code::VersionUnknown, n)),
             _ => return Err(Error::about(Code::MemberType, "kez")),
         }
-        let payload = members.required("payload")?;
+        kind_of(members.required("payload")?)?;
         let sigs = members.array("sigs")?;
         members.finish()?;
-        let mut envelope = Self::unsigned(payload)?;
         if sigs.is_empty() || sigs.len() > 2 {
             return Err(Error::about(
                 Code::SignatureSet,
                 format_args!("{} signatures", sigs.len()),
             ));
         }
-        for sig in sigs {
+        let read = |sig| {
             let mut members = Members::of(sig)?;
-            let key = members.text("key")?;
-            let suite = Suite::from_name(&members.text("suite")?)?;
-            let bytes = hex::decode(&members.text("sig")?).ok_or(Code::SignatureSyntax)?;
+            let key = members.text("key")?.to_owned();
+            let suite = Suite::from_name(members.text("suite")?)?;
+            let bytes = hex::decode(members.text("sig")?).ok_or(Code::SignatureSyntax)?;
             members.finish()?;
-            envelope.sigs.push(Signature { key, suite, bytes });
-        }
-        Ok(envelope)
+            Ok(Signature { key, suite, bytes })
+        };
+        sigs.iter().map(read).collect()
     }
 
     /// The payload's `type`.
@@ -182,4 +200,21 @@ impl Envelope {
     pub fn to_canonical(&self) -> String {
         self.to_value().to_canonical()
     }
+}
+
+fn kind_of(payload: &Value) -> Result<String> {
+    match payload.get("type") {
+        Some(Value::String(kind)) => Ok(kind.clone()),
+        Some(_) => Err(Error::about(Code::MemberType, "type")),
+        None => Err(Error::about(Code::MemberMissing, "type")),
+    }
+}
+
+fn take_payload(value: Value) -> Result<Value> {
+    let members = match value {
+        Value::Object(members) => members,
+        _ => Vec::new(),
+    };
+    let payload = members.into_iter().find(|m| m.0 == "payload");
+    payload.map(|m| m.1).ok_or_else(|| Error::about(Code::MemberMissing, "payload"))
 }

@@ -127,33 +127,38 @@ impl Op {
         }
     }
 
-    fn from_value(value: Value) -> Result<Self> {
+    fn from_value(value: &Value) -> Result<Self> {
         let mut m = Members::of(value)?;
         let name = m.text("type")?;
-        let reason = |m: &mut Members| Reason::from_name(&m.text("reason")?);
-        let op = match name.as_str() {
+        let reason = |m: &mut Members<'_>| Reason::from_name(m.text("reason")?);
+        let op = match name {
             "add" => {
-                let subject = Identity::from_canonical(&m.text("subject")?)?;
-                let claim = ObjectId::parse(&m.text("claim")?)?;
+                let subject = Identity::from_canonical(m.text("subject")?)?;
+                let claim = ObjectId::parse(m.text("claim")?)?;
                 let account = m.optional_text("account")?;
-                account.as_deref().map(check_account).transpose()?;
+                account.map(check_account).transpose()?;
                 let url = m.optional_text("url")?;
-                url.as_deref().map(check_url).transpose()?;
-                Self::Add { subject, claim, account, url }
+                url.map(check_url).transpose()?;
+                Self::Add {
+                    subject,
+                    claim,
+                    account: account.map(ToOwned::to_owned),
+                    url: url.map(ToOwned::to_owned),
+                }
             }
             "revoke" => {
                 let target = match (m.optional_text("claim")?, m.optional_text("subject")?) {
-                    (Some(id), None) => Target::Claim(ObjectId::parse(&id)?),
-                    (None, Some(subject)) => Target::Subject(Identity::from_canonical(&subject)?),
+                    (Some(id), None) => Target::Claim(ObjectId::parse(id)?),
+                    (None, Some(subject)) => Target::Subject(Identity::from_canonical(subject)?),
                     _ => return Err(Code::RevokeTarget.into()),
                 };
                 let reason = reason(&mut m)?;
                 let text = m.optional_text("text")?;
-                text.as_deref().map(|t| check_text(t, "text")).transpose()?;
-                Self::Revoke { target, reason, text }
+                text.map(|t| check_text(t, "text")).transpose()?;
+                Self::Revoke { target, reason, text: text.map(ToOwned::to_owned) }
             }
             "rotate" => {
-                let to = Key::from_text(&m.text("to")?)?;
+                let to = Key::from_text(m.text("to")?)?;
                 let reason = reason(&mut m)?;
                 let since = m.optional_int("compromised_since")?;
                 let compromised_since =
@@ -164,18 +169,20 @@ impl Op {
                 Self::Rotate { to, reason, compromised_since }
             }
             "add_device" => {
-                let device = device_key(&m.text("device")?)?;
-                let caps = if m.has("caps") { read_caps(m.array("caps")?)? } else { Vec::new() };
+                let device = device_key(m.text("device")?)?;
+                let caps =
+                    m.optional_array("caps")?.map(read_caps).transpose()?.unwrap_or_default();
                 let not_after = m.optional_text("not_after")?.map(|t| t.parse()).transpose()?;
                 let name = m.optional_text("name")?;
-                name.as_deref().map(|t| check_text(t, "name")).transpose()?;
+                name.map(|t| check_text(t, "name")).transpose()?;
+                let name = name.map(ToOwned::to_owned);
                 Self::AddDevice { device, caps, not_after, name }
             }
             "revoke_device" => {
-                let device = device_key(&m.text("device")?)?.identity().clone();
+                let device = device_key(m.text("device")?)?.identity().clone();
                 Self::RevokeDevice { device, reason: reason(&mut m)? }
             }
-            _ => return Ok(Self::Unknown(name)),
+            _ => return Ok(Self::Unknown(name.to_owned())),
         };
         m.finish()?;
         Ok(op)
@@ -235,7 +242,7 @@ fn device_key(text: &str) -> Result<Key> {
 }
 
 /// Up to 16 capabilities like `chat/1`: lower-case name, slash, version.
-fn read_caps(values: Vec<Value>) -> Result<Vec<String>> {
+fn read_caps(values: &[Value]) -> Result<Vec<String>> {
     if values.is_empty() || values.len() > 16 {
         return Err(Error::about(Code::TooLarge, "caps: 1 to 16"));
     }
@@ -248,9 +255,9 @@ fn read_caps(values: Vec<Value>) -> Result<Vec<String>> {
             })
     };
     values
-        .into_iter()
+        .iter()
         .map(|v| match v {
-            Value::String(cap) if ok(&cap) => Ok(cap),
+            Value::String(cap) if ok(cap) => Ok(cap.clone()),
             Value::String(cap) => Err(Error::about(Code::TextRefused, cap)),
             _ => Err(Error::about(Code::MemberType, "caps")),
         })
@@ -308,12 +315,12 @@ impl Event {
         m.extend(self.next.map(|id| ("next", Value::String(id.to_string()))));
         m.extend(self.critical.map(|c| ("critical", Value::Bool(c))));
         let envelope = Envelope::unsigned(Value::object(m))?;
-        Self::from_payload(envelope.payload().clone())?;
+        Self::from_payload(envelope.payload())?;
         Ok(envelope)
     }
 
     /// Reads a payload. Whether the event may follow a chain is for [`crate::Chain`] to say.
-    pub(crate) fn from_payload(payload: Value) -> Result<Self> {
+    pub(crate) fn from_payload(payload: &Value) -> Result<Self> {
         let mut m = Members::of(payload)?;
         let kind = m.text("type")?;
         if kind != "event" {
@@ -323,15 +330,15 @@ impl Event {
         let seq = seq_number(m.optional_int("seq")?, "seq")?;
         let prev = match m.required("prev")? {
             Value::Null => None,
-            Value::String(id) => Some(ObjectId::parse(&id)?),
+            Value::String(id) => Some(ObjectId::parse(id)?),
             _ => return Err(Error::about(Code::MemberType, "prev")),
         };
         let created_at = m.text("created_at")?.parse()?;
         let op = Op::from_value(m.required("op")?)?;
-        let next = m.optional_text("next")?.map(|id| ObjectId::parse(&id)).transpose()?;
+        let next = m.optional_text("next")?.map(ObjectId::parse).transpose()?;
         let critical = match m.optional("critical") {
             None => None,
-            Some(Value::Bool(critical)) => Some(critical),
+            Some(Value::Bool(critical)) => Some(*critical),
             Some(_) => return Err(Error::about(Code::MemberType, "critical")),
         };
         m.finish_with_ext()?;
@@ -339,7 +346,7 @@ impl Event {
             return Err(Error::about(Code::KeyExpected, "chain"));
         }
         // The chain checks its own name once, and every event's name against it.
-        let chain = Identity::of_checked_key(&chain);
+        let chain = Identity::of_checked_key(chain);
         Ok(Self { chain, seq, prev, created_at, op, next, critical })
     }
 }
@@ -352,7 +359,7 @@ pub(crate) fn read_line(line: &[u8]) -> Result<Envelope> {
     if line.len() > MAX_EVENT {
         return Err(Error::about(Code::TooLarge, "an event has at most 16 KiB"));
     }
-    Envelope::from_value(Value::parse_canonical(line)?)
+    Envelope::from_canonical(line)
 }
 
 /// The name of an identity as part of a path or file: `nostr/npub1…`, without extension.

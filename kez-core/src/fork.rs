@@ -127,8 +127,9 @@ impl Fork {
         if bytes.len() > crate::chain::MAX_BUNDLE {
             return Err(Code::TooLarge.into());
         }
-        let mut m = Members::of(Value::parse(bytes)?)?;
-        if m.required("kez")? != Value::Int(1) {
+        let value = Value::parse(bytes)?;
+        let mut m = Members::of(&value)?;
+        if m.required("kez")? != &Value::Int(1) {
             return Err(Error::about(Code::VersionUnknown, "a fork object of version 1 is wanted"));
         }
         let kind = m.text("type")?;
@@ -140,8 +141,7 @@ impl Fork {
         let a = bundle(a, "")?;
         let chain_a = Chain::replay(a.as_bytes(), None, now)?;
         let first = b.first().cloned().ok_or(Code::ForkRefused)?;
-        let payload = Envelope::from_value(first)?.payload().clone();
-        let seq = crate::Event::from_payload(payload)?.seq;
+        let seq = crate::Event::from_payload(Envelope::from_value(first)?.payload())?.seq;
         let from = usize::try_from(seq - 1).unwrap_or(usize::MAX);
         let prefix: Vec<&str> = a.split_inclusive('\n').take(from).collect();
         if prefix.len() != from {
@@ -156,7 +156,7 @@ impl Fork {
     }
 }
 
-fn bundle(events: Vec<Value>, prefix: &str) -> Result<String> {
+fn bundle(events: &[Value], prefix: &str) -> Result<String> {
     let mut out = String::from(prefix);
     for value in events {
         let line = value.to_canonical();

@@ -491,32 +491,31 @@ impl<'a> Parser<'a> {
 }
 
 /// Takes an object's members one by one and refuses what is left over.
-pub(crate) struct Members {
-    left: Vec<(String, Value)>,
+pub(crate) struct Members<'a> {
+    members: &'a [(String, Value)],
+    taken: u64,
 }
 
-impl Members {
-    pub(crate) fn of(value: Value) -> Result<Self> {
+impl<'a> Members<'a> {
+    pub(crate) fn of(value: &'a Value) -> Result<Self> {
         match value {
-            Value::Object(left) => Ok(Self { left }),
+            Value::Object(members) if members.len() <= 64 => Ok(Self { members, taken: 0 }),
+            Value::Object(_) => Err(Error::about(Code::MemberUnknown, "more than 64 members")),
             _ => Err(Error::about(Code::MemberType, "an object is wanted")),
         }
     }
 
-    pub(crate) fn optional(&mut self, name: &str) -> Option<Value> {
-        let at = self.left.iter().position(|m| m.0 == name)?;
-        Some(self.left.remove(at).1)
+    pub(crate) fn optional(&mut self, name: &str) -> Option<&'a Value> {
+        let at = self.members.iter().position(|m| m.0 == name)?;
+        self.taken |= 1 << at;
+        Some(&self.members[at].1)
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.left.iter().any(|m| m.0 == name)
-    }
-
-    pub(crate) fn required(&mut self, name: &str) -> Result<Value> {
+    pub(crate) fn required(&mut self, name: &str) -> Result<&'a Value> {
         self.optional(name).ok_or_else(|| Error::about(Code::MemberMissing, name))
     }
 
-    pub(crate) fn optional_text(&mut self, name: &str) -> Result<Option<String>> {
+    pub(crate) fn optional_text(&mut self, name: &str) -> Result<Option<&'a str>> {
         match self.optional(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -524,23 +523,28 @@ impl Members {
         }
     }
 
-    pub(crate) fn text(&mut self, name: &str) -> Result<String> {
+    pub(crate) fn text(&mut self, name: &str) -> Result<&'a str> {
         self.optional_text(name)?.ok_or_else(|| Error::about(Code::MemberMissing, name))
     }
 
     pub(crate) fn optional_int(&mut self, name: &str) -> Result<Option<i64>> {
         match self.optional(name) {
             None => Ok(None),
-            Some(Value::Int(n)) => Ok(Some(n)),
+            Some(Value::Int(n)) => Ok(Some(*n)),
             Some(_) => Err(Error::about(Code::MemberType, name)),
         }
     }
 
-    pub(crate) fn array(&mut self, name: &str) -> Result<Vec<Value>> {
-        match self.required(name)? {
-            Value::Array(items) => Ok(items),
-            _ => Err(Error::about(Code::MemberType, name)),
+    pub(crate) fn optional_array(&mut self, name: &str) -> Result<Option<&'a [Value]>> {
+        match self.optional(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) => Ok(Some(items)),
+            Some(_) => Err(Error::about(Code::MemberType, name)),
         }
+    }
+
+    pub(crate) fn array(&mut self, name: &str) -> Result<&'a [Value]> {
+        self.optional_array(name)?.ok_or_else(|| Error::about(Code::MemberMissing, name))
     }
 
     /// Takes `ext`, which is signed, kept and otherwise ignored, then refuses any leftover.
@@ -552,9 +556,10 @@ impl Members {
     }
 
     pub(crate) fn finish(self) -> Result<()> {
-        match self.left.first() {
+        let left = self.members.iter().enumerate().find(|(at, _)| self.taken & 1 << at == 0);
+        match left {
             None => Ok(()),
-            Some((name, _)) => Err(Error::about(Code::MemberUnknown, name)),
+            Some((_, (name, _))) => Err(Error::about(Code::MemberUnknown, name)),
         }
     }
 }

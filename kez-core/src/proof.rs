@@ -87,7 +87,7 @@ pub fn from_compact(text: &str) -> Result<SignedClaim> {
     let data = text.strip_prefix(COMPACT_PREFIX).ok_or(Code::CompactSyntax)?;
     let frame = URL_SAFE_NO_PAD.decode(data).map_err(|_| Code::CompactSyntax)?;
     let json = zstd::decompress(&frame, MAX_CLAIM)?;
-    SignedClaim::verify(Envelope::from_value(Value::parse_canonical(&json)?)?)
+    SignedClaim::verify(Envelope::from_canonical(&json)?)
 }
 
 /// Reads a pointer, `kez:` and a canonical key identity.

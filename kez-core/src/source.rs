@@ -143,7 +143,7 @@ fn assemble(primary: &Identity, events: &[Value], now: Timestamp) -> Vec<Chain> 
         }
         let Some(line) = text("content") else { continue };
         let Ok(envelope) = event::read_line(line.as_bytes()) else { continue };
-        let Ok(event) = Event::from_payload(envelope.payload().clone()) else { continue };
+        let Ok(event) = Event::from_payload(envelope.payload()) else { continue };
         if event.chain == *primary {
             by_prev.entry(event.prev).or_default().insert(envelope.id(), envelope);
         }

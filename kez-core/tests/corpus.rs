@@ -1,6 +1,13 @@
 //! Runs the fuzz targets over their corpora, over all test vectors, and over damaged forms of
 //! both, so that a crash once found stays fixed without a fuzzer.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../fuzz/src/targets.rs"]
 #[allow(unreachable_pub, reason = "the fuzz crate shares the file")]
 mod targets;

@@ -1,5 +1,12 @@
 //! Properties that hold for every input, checked on generated ones.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use kez_core::{
     Chain, Claim, Event, Head, Identity, ObjectId, Op, Reason, Scheme, SecretKey, SignedClaim,
     Target, Timestamp, commitment, json::Value, proof,

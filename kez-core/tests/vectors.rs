@@ -1,6 +1,13 @@
 //! Replays `kez-core/vectors/`: each file is one case with one expected outcome (SPEC.md, "Test
 //! vectors").
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use kez_core::{
     Chain, Code, Fork, History, Identity, Proof, Report, Result, Status, Timestamp, fork,
     json::Value, judge, proof,

@@ -1,5 +1,12 @@
 //! The command as a user meets it: keys, files, errors and their codes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::User;

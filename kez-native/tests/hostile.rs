@@ -1,6 +1,13 @@
 //! Servers that lie, drip, redirect and never answer: a clear error within the limits, and
 //! memory that stays bounded.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::User;

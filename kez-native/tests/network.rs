@@ -1,6 +1,13 @@
 //! The command against real servers on loopback (see `xtask/src/testnet.rs`): every status is
 //! reached on every channel where it can happen.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::User;
@@ -18,6 +25,7 @@ use xtask::testnet::{SECURE, SOCIAL, Testnet};
 
 type Net = Arc<Testnet>;
 type Outcome = Result<(), libtest_mimic::Failed>;
+type Named = (&'static str, fn(&Testnet));
 
 fn main() {
     let mut arguments = Arguments::from_args();
@@ -37,7 +45,7 @@ fn main() {
 }
 
 fn trials(net: Option<&Net>) -> Vec<Trial> {
-    let all: &[(&str, fn(&Testnet))] = &[
+    let all: &[Named] = &[
         ("dns_every_status", dns_every_status),
         ("dns_over_udp_and_dnssec", dns_over_udp_and_dnssec),
         ("github_every_status", github_every_status),
@@ -53,7 +61,7 @@ fn trials(net: Option<&Net>) -> Vec<Trial> {
         ("cache_and_offline", cache_and_offline),
         ("list_from_stdin", list_from_stdin),
     ];
-    let trial = |(name, test): &(&'static str, fn(&Testnet))| {
+    let trial = |(name, test): &Named| {
         let (net, test) = (net.cloned(), *test);
         Trial::test(*name, move || -> Outcome {
             if let Some(net) = &net {
