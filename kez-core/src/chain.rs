@@ -556,6 +556,18 @@ impl Chain {
         }
     }
 
+    /// The chain as it stood at that time: without the events that were signed later.
+    #[must_use]
+    pub fn as_of(&self, at: Timestamp) -> Self {
+        let count = self.events.partition_point(|event| event.created_at <= at);
+        // The name was a valid key when this chain was made.
+        let Ok(mut past) = Self::new(&self.name) else { return self.clone() };
+        for seq in 0..count {
+            past.apply(self.events[seq].clone(), self.ids[seq], self.lines[seq].clone());
+        }
+        past
+    }
+
     /// The bundle: every event as one canonical line with a line feed. The same chain gives the
     /// same bytes everywhere.
     #[must_use]

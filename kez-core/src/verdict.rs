@@ -208,6 +208,21 @@ pub enum History {
 }
 
 impl History {
+    /// The history as it stood at that time.
+    #[must_use]
+    pub fn as_of(self, at: Timestamp) -> Self {
+        match self {
+            Self::Known { chain, rolled_back, remembered, settled } => {
+                let chain = chain.as_of(at);
+                if chain.head().is_none() {
+                    return Self::Absent;
+                }
+                Self::Known { chain: Box::new(chain), rolled_back, remembered, settled }
+            }
+            other => other,
+        }
+    }
+
     /// The chain, if there is one that can be told.
     #[must_use]
     pub fn chain(&self) -> Option<&Chain> {

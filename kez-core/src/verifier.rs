@@ -55,8 +55,10 @@ pub struct Verifier<'a, T, M> {
     pub sources: Vec<String>,
     /// Copies of chains at hand, as bundles; those of other primaries are passed over.
     pub bundles: Vec<Vec<u8>>,
-    /// The time of the verification.
+    /// The time as of which is judged: the clock's, or an earlier or later one.
     pub now: Timestamp,
+    /// The clock's time.
+    pub clock: Timestamp,
     /// Is told of every step.
     pub progress: &'a dyn Fn(Progress<'_>),
 }
@@ -124,9 +126,13 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     /// # Errors
     /// Why that cannot be told.
     pub async fn look_up(&self, subject: &Identity) -> Result<Finding, Miss> {
-        let mut lookup = channel::lookup(subject, &self.endpoints, self.now).map_err(|error| {
-            Miss { code: error.code(), detail: None, place: None, retry_at: None }
-        })?;
+        let mut lookup =
+            channel::lookup(subject, &self.endpoints, self.clock).map_err(|error| Miss {
+                code: error.code(),
+                detail: None,
+                place: None,
+                retry_at: None,
+            })?;
         let mut answers = Vec::new();
         // No channel needs as many steps; a platform that pages for ever is stopped.
         for _ in 0..16 {
@@ -152,7 +158,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         let remembered = self
             .memory
             .chain(primary)
-            .and_then(|bundle| Chain::replay(&bundle, Some(primary), self.now).ok());
+            .and_then(|bundle| Chain::replay(&bundle, Some(primary), self.clock).ok());
         // The domains that are claimed may serve the chain: the one at hand and those listed.
         let mut domains: Vec<String> = Vec::new();
         let listed = remembered.iter().flat_map(|c| c.listings()).map(|(l, _)| l.subject.clone());
@@ -162,19 +168,24 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
                 domains.push(domain);
             }
         }
-        let requests = source::requests(primary, claim, &domains, &self.sources, &self.endpoints);
+        let mut endpoints = self.endpoints.clone();
+        if let Some(lists) = channel::relay_list_requests(primary, &endpoints) {
+            let answers = self.fetch_all(lists).await;
+            endpoints.relays.extend(channel::further_relays(primary, &endpoints, &answers));
+        }
+        let requests = source::requests(primary, claim, &domains, &self.sources, &endpoints);
         let mut gathered = Gathered::default();
         for bundle in &self.bundles {
-            gathered.add(Chain::replay(bundle, Some(primary), self.now));
+            gathered.add(Chain::replay(bundle, Some(primary), self.clock));
         }
         for fetched in self.fetch_all(requests).await {
-            gathered.read(primary, fetched, self.now);
+            gathered.read(primary, fetched, self.clock);
         }
         let history = gathered.history(remembered);
         if let Some(chain) = history.chain() {
             self.memory.remember(primary, &chain.to_bundle());
         }
-        history
+        if self.now < self.clock { history.as_of(self.now) } else { history }
     }
 
     /// Verifies what a subject shows: one report for every proof found there, the best first.

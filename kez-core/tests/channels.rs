@@ -77,6 +77,7 @@ impl Recorded {
             sources: Vec::new(),
             bundles: Vec::new(),
             now: now(),
+            clock: now(),
             progress: &|_| {},
         };
         let subject = Identity::parse(subject).unwrap();
@@ -416,6 +417,32 @@ fn relays_are_never_trusted() {
     let wanted = if id(&good) < id(&other) { None } else { Some(Code::ProofNotFound) };
     both(&[&good, &other], &[]).expect(&subject, wanted);
     both(&[&other], &[&good]).expect(&subject, wanted);
+}
+
+/// NIP-65: the relays that the key's owner writes to are asked as well.
+#[test]
+fn relays_of_the_key() {
+    let owner = SecretKey::from_bytes(Scheme::Nostr, [2; 32]).unwrap();
+    let subject = owner.public().identity().to_string();
+    let list = |relays: &[(&str, &str)]| {
+        let tag = |(url, mark): &(&str, &str)| {
+            let words = ["r", url, mark];
+            words.iter().filter(|w| !w.is_empty()).map(|w| (*w).to_owned()).collect()
+        };
+        let tags = relays.iter().map(tag).collect();
+        let event = NostrEvent { created_at: NOW - 9, kind: 10_002, tags, content: String::new() };
+        owner.sign_nostr_event(&event, &[0; 32]).unwrap()
+    };
+    let proof = event(&owner, &compact(&subject), NOW - 10);
+    let home = "wss://home.example";
+    let listed =
+        list(&[("wss://read.example", "read"), (home, ""), ("wss://one.example/", "write")]);
+    let found = Recorded::default()
+        .relay("wss://one.example", &[&listed])
+        .relay("wss://two.example", &[])
+        .relay(home, &[&proof]);
+    found.expect(&subject, None);
+    assert!(!found.asked.borrow().iter().any(|url| url.contains("read.example")));
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn keys_are_encrypted_and_private() {
     let file = me.home.join("keys/safe.json");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(me.home.join("keys")).unwrap().permissions().mode() & 0o777, 0o700);
-    let secret = with(&["key", "export", "safe"]).stdout.trim().to_owned();
+    let secret = with(&["key", "export", "safe"]).json()["secret"].as_str().unwrap().to_owned();
     assert!(secret.starts_with("nsec1"));
     let hex = {
         let key = kez_core::SecretKey::from_text(kez_core::Scheme::Nostr, &secret).unwrap();
@@ -78,7 +78,7 @@ fn import_and_export_are_inverse_and_silent() {
     let me = User::new("cli-import", "");
     for (name, kind) in [("a", "ed25519"), ("b", "nostr")] {
         let identity = me.key(name, kind);
-        let secret = me.run(&["key", "export", name]).stdout;
+        let secret = me.ok(&["key", "export", name])["secret"].as_str().unwrap().to_owned();
         let you = User::new("cli-import-2", "");
         let run = you.run_with(&secret, &["key", "import", "--type", kind, "--no-passphrase"]);
         assert_eq!((run.code, run.json()["identity"].as_str()), (0, Some(identity.as_str())));
@@ -222,7 +222,7 @@ fn a_chain_from_the_command_line() {
     me.run(&["sigchain", "revoke-device", &device]).fails(1, "device_unknown");
     me.run(&["sigchain", "publish"]).fails(2, "usage");
     // Another machine takes the chain over; two histories are refused.
-    let bundle = me.run(&["sigchain", "export"]).stdout;
+    let bundle = me.bundle();
     let you = User::new("cli-chain-2", "");
     assert_eq!(you.run_with(&bundle, &["sigchain", "import", "-"]).json()["head"]["seq"], 4);
     you.run_with(&bundle, &["sigchain", "verify", "-"]).json();
@@ -233,11 +233,11 @@ fn a_chain_from_the_command_line() {
         user.claim(subject, "json", &["--offline", "--key", "new"]);
         user.ok(&["sigchain", "add", subject]);
     }
-    let theirs = twin.run(&["sigchain", "export"]).stdout;
+    let theirs = twin.bundle();
     me.run_with(&theirs, &["sigchain", "import", "-"]).fails(6, "forked");
     // The fork is an object that anybody can check offline.
     let now = kez_native::now();
-    let own = me.run(&["sigchain", "export"]).stdout;
+    let own = me.bundle();
     let replay = |bundle: &str| Chain::replay(bundle.as_bytes(), None, now).unwrap();
     let Ok(kez_core::fork::Merge::Fork(fork)) =
         kez_core::fork::merge(replay(&own), replay(&theirs))
@@ -277,7 +277,7 @@ fn storage_that_fails() {
     me.claim("dns:a.example", "json", &["--offline"]);
     me.ok(&["sigchain", "add", "dns:a.example"]);
     me.claim("dns:b.example", "json", &["--offline"]);
-    let before = me.run(&["sigchain", "export"]).stdout;
+    let before = me.bundle();
     // A limit on the size of files stands for a disk that is full after a few bytes.
     let script = format!(
         "trap '' XFSZ; ulimit -f 0; exec {} --json sigchain add dns:b.example",
@@ -288,7 +288,7 @@ fn storage_that_fails() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("\"storage_failed\""), "{text}");
-    assert_eq!(me.run(&["sigchain", "export"]).stdout, before);
+    assert_eq!(me.bundle(), before);
     me.ok(&["sigchain", "add", "dns:b.example"]);
     let file = me.home.join("a-file");
     fs::write(&file, "").unwrap();
@@ -361,7 +361,7 @@ fn publishing_to_a_sigchain_server() {
     // Only what is new is sent, and a second run changes nothing.
     me.ok(&["sigchain", "publish", "--server", &base]);
     me.ok(&["sigchain", "publish", "--server", &base]);
-    assert_eq!(*stored.lock().unwrap(), me.run(&["sigchain", "export"]).stdout);
+    assert_eq!(*stored.lock().unwrap(), me.bundle());
     // A verifier that knows the server finds the chain there.
     let you = User::new("cli-server-2", &format!("{config}sig_servers = [\"{base}\"]\n"));
     let graph = you.run(&["id", &primary]).json();

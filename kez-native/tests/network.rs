@@ -122,10 +122,14 @@ fn every_status(net: &Testnet, subject: &str, format: &str, publish: &dyn Fn(Opt
     let report = me.verify(subject, &[]).expect(0, "valid", None);
     assert_eq!(report["head"]["seq"], 1);
     let twin = me.copy(&fresh("twin"));
+    let before = kez_native::now().to_string();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     me.ok(&["sigchain", "revoke", subject, "--reason", "retired"]);
     me.ok(&["sigchain", "publish", "--relay", relay]);
     let report = me.verify(subject, &[]).expect(3, "revoked", Some("revoked"));
     assert_eq!(report["revocation"], "retired");
+    // As of the time before, it was not.
+    me.verify(subject, &["--at", &before]).expect(0, "valid", None);
 
     // Another history of the same chain.
     twin.claim("dns:twin.example", "json", &["--offline"]);
@@ -262,7 +266,7 @@ fn github_owner_forks_pages_and_limits(net: &Testnet) {
 /// Publishes a nostr event as a client would, with the user's own key.
 fn nostr_publish(net: &Testnet, me: &User, kind: u16, tags: &[&[&str]], content: &str) {
     use kez_core::{NostrEvent, Scheme, SecretKey};
-    let secret = me.run(&["key", "export", "subject"]).stdout;
+    let secret = me.ok(&["key", "export", "subject"])["secret"].as_str().unwrap().to_owned();
     let key = SecretKey::from_text(Scheme::Nostr, &secret).unwrap();
     let tags = tags.iter().map(|t| t.iter().map(|s| (*s).to_owned()).collect()).collect();
     // Replaceable events need rising dates to replace one another.

@@ -7,8 +7,12 @@ use crate::{
     vectors::{self, key, now, sign_claim},
 };
 use kez_core::{
-    Claim, Code, Identity, ObjectId, Op, Reason, Scheme, SignedClaim, Suite, Target, commitment,
-    json::Value, proof,
+    Claim, Code, Encoding, History, Identity, ObjectId, Op, Place, Proof, Reason, Report, Scheme,
+    SignedClaim, Suite, Target, commitment,
+    fork::{Merge, merge},
+    json::Value,
+    judge, proof,
+    transport::Via,
 };
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -129,6 +133,8 @@ fn blocks() -> Result<Vec<(String, String)>> {
         ),
     ));
     out.push(("example:chain".into(), fence("text", &chain(&signed)?)));
+    out.push(("example:fork".into(), fence("json", &fork()?)));
+    out.push(("example:report".into(), fence("json", &report(&signed)?)));
     let mut table =
         String::from("| code | kind | status | meaning | remedy |\n|---|---|---|---|---|\n");
     for code in Code::ALL {
@@ -179,4 +185,41 @@ fn chain(signed: &SignedClaim) -> Result<String> {
     let event = writer.event(Op::RevokeDevice { device, reason: Reason::Retired });
     writer.push(&event, &[&next])?;
     Ok(writer.chain.to_bundle())
+}
+
+/// The smallest fork: one common event, and one more on each side.
+fn fork() -> Result<String> {
+    let mut one = vectors::Writer::new(key(Scheme::Nostr, 1))?;
+    one.op(vectors::some_claim("github:jason", 1))?;
+    let mut two = one.clone();
+    one.op(vectors::some_claim("dns:a.example", 2))?;
+    two.op(vectors::some_claim("dns:b.example", 3))?;
+    match merge(one.chain, two.chain)? {
+        Merge::Fork(fork) => Ok(fork.to_canonical()),
+        Merge::Same(_) => Err("these two differ".into()),
+    }
+}
+
+fn report(signed: &SignedClaim) -> Result<String> {
+    let mut writer = vectors::Writer::new(key(Scheme::Nostr, 1))?;
+    writer.add(signed)?;
+    let target = Target::Claim(signed.id());
+    writer.op(Op::Revoke { target, reason: Reason::Retired, text: None })?;
+    let mut report = Report::new(signed.claim().subject.clone(), now());
+    report.account.clone_from(&signed.claim().account);
+    report.encoding = Some(Encoding::Compact);
+    report.via = Some(Via::Direct);
+    report.place = Some(Place {
+        url: "https://api.github.com/gists/aa5a315d61ae9438b18d".into(),
+        http_status: Some(200),
+        rcode: None,
+    });
+    let history = History::Known {
+        chain: Box::new(writer.chain),
+        rolled_back: false,
+        remembered: false,
+        settled: false,
+    };
+    judge(&mut report, &Proof::Claim(signed.clone()), &history, now());
+    Ok(serde_json::to_string_pretty(&report)?)
 }

@@ -165,7 +165,8 @@ pub fn snac() -> Result<PathBuf> {
             quietly(Command::new("dpkg").arg("-x").arg(&path).arg(dir.join("root")))?;
         }
     }
-    if quietly(Command::new(&program).arg("--version")).is_err() {
+    // The loader gives 127 where a library is missing.
+    if Command::new(&program).output()?.status.code() == Some(127) {
         debian(&["libcurl.so.4"], &["libcurl4"])?;
     }
     Ok(program)

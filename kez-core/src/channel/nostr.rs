@@ -24,44 +24,109 @@ pub fn carrier(proof: &str, created_at: Timestamp) -> NostrEvent {
     }
 }
 
+/// A user's own list of relays (NIP-65).
+const RELAY_LIST: u16 = 10_002;
+/// How many relays of a user's list are asked beside the configured ones.
+const MAX_FURTHER: usize = 3;
+
 pub(super) struct NostrLookup {
+    subject: Identity,
     key: Key,
-    relays: Vec<String>,
+    endpoints: Endpoints,
     now: Timestamp,
+    answers: Vec<Fetched>,
+    further: bool,
 }
 
 impl NostrLookup {
     pub(super) fn new(subject: &Identity, endpoints: &Endpoints, now: Timestamp) -> Result<Self> {
-        Ok(Self { key: Key::from_identity(subject)?, relays: endpoints.relays.clone(), now })
+        Ok(Self {
+            subject: subject.clone(),
+            key: Key::from_identity(subject)?,
+            endpoints: endpoints.clone(),
+            now,
+            answers: Vec::new(),
+            further: false,
+        })
     }
 
-    fn ask(&self) -> Step {
-        let author = || Value::Array(vec![Value::String(hex::encode(&self.key.to_bytes()))]);
-        let kind = |n: u16| Value::Array(vec![Value::Int(i64::from(n))]);
+    fn ask(&self, relays: &[String]) -> Step {
         let proofs = Value::object([
-            ("authors", author()),
-            ("kinds", kind(NOSTR_KIND)),
+            ("authors", authors(&self.key)),
+            ("kinds", kinds(NOSTR_KIND)),
             ("#d", Value::Array(vec!["kez".into()])),
         ]);
-        let profile =
-            Value::object([("authors", author()), ("kinds", kind(0)), ("limit", Value::Int(1))]);
-        let request = |url: &String| Request::Relay {
-            url: url.clone(),
-            filters: vec![proofs.clone(), profile.clone()],
-        };
-        Step::Ask(self.relays.iter().map(request).collect())
+        let filters = [proofs, newest(&self.key, 0), newest(&self.key, RELAY_LIST)];
+        let request = |url: &String| Request::Relay { url: url.clone(), filters: filters.to_vec() };
+        Step::Ask(relays.iter().map(request).collect())
     }
+}
+
+fn authors(key: &Key) -> Value {
+    Value::Array(vec![Value::String(hex::encode(&key.to_bytes()))])
+}
+
+fn kinds(kind: u16) -> Value {
+    Value::Array(vec![Value::Int(i64::from(kind))])
+}
+
+/// The filter of an author's one event of a replaceable kind.
+fn newest(key: &Key, kind: u16) -> Value {
+    Value::object([("authors", authors(key)), ("kinds", kinds(kind)), ("limit", Value::Int(1))])
+}
+
+/// The requests that find the relay list of a nostr key.
+pub(crate) fn relay_list_requests(key: &Identity, endpoints: &Endpoints) -> Option<Vec<Request>> {
+    let filters = vec![newest(&Key::from_identity(key).ok()?, RELAY_LIST)];
+    let request = |url: &String| Request::Relay { url: url.clone(), filters: filters.clone() };
+    (key.scheme() == crate::Scheme::Nostr).then(|| endpoints.relays.iter().map(request).collect())
+}
+
+/// The relays to which the key's owner writes, by its newest list, beyond the configured ones.
+pub(crate) fn further_relays(
+    key: &Identity,
+    endpoints: &Endpoints,
+    answers: &[Fetched],
+) -> Vec<String> {
+    let events = answers.iter().filter_map(|(_, answer)| match &answer.as_ref().ok()?.body {
+        Body::Relay { events } => Some(events),
+        _ => None,
+    });
+    let lists = events.flatten().filter_map(|json| NostrEvent::from_json(json).ok());
+    let own = lists.filter(|(author, e)| author.identity() == key && e.kind == RELAY_LIST);
+    let Some((_, list)) = own.max_by_key(|(_, e)| e.created_at) else { return Vec::new() };
+    let mut found: Vec<String> = Vec::new();
+    for tag in &list.tags {
+        // A tag without a third member, or with "write", names a relay that the owner writes to.
+        let write = tag.get(2).is_none_or(|mark| mark == "write");
+        let url = tag.get(1).filter(|_| tag.first().is_some_and(|t| t == "r") && write);
+        let Some(url) = url.map(|u| u.trim_end_matches('/').to_owned()) else { continue };
+        let known = endpoints.relays.iter().any(|r| r.trim_end_matches('/') == url);
+        if !known && !found.contains(&url) && url.starts_with("ws") && found.len() < MAX_FURTHER {
+            found.push(url);
+        }
+    }
+    found
 }
 
 impl Lookup for NostrLookup {
     fn step(&mut self, answers: Vec<Fetched>) -> Step {
-        if self.relays.is_empty() {
+        if self.endpoints.relays.is_empty() {
             let place = Place { url: "nostr relays".into(), http_status: None, rcode: None };
             return Miss::at(Code::ConnectFailed, place).because("no relay is configured").into();
         }
-        if answers.is_empty() {
-            return self.ask();
+        if self.answers.is_empty() && answers.is_empty() {
+            return self.ask(&self.endpoints.relays);
         }
+        self.answers.extend(answers);
+        if !self.further {
+            self.further = true;
+            let further = further_relays(&self.subject, &self.endpoints, &self.answers);
+            if !further.is_empty() {
+                return self.ask(&further);
+            }
+        }
+        let answers = core::mem::take(&mut self.answers);
         // Of an addressable or replaceable event the newest wins, and of equal dates the lowest
         // id (NIP-01); a stale relay may still have an older one.
         let mut newest: BTreeMap<u16, (NostrEvent, [u8; 32], Place)> = BTreeMap::new();
@@ -123,21 +188,19 @@ impl Lookup for NostrLookup {
 /// The filters that find a chain's events on a relay, and how to read them
 /// (SPEC.md, "Chains on nostr relays").
 pub(crate) fn chain_filters(chain: &Identity) -> Vec<Value> {
-    let kinds = || Value::Array(vec![Value::Int(i64::from(NOSTR_KIND))]);
     let tag = || Value::Array(vec![chain.as_str().into()]);
     let mut filters = Vec::new();
     // The genesis key's own events come first, so that a stranger's cannot crowd them out.
     if let Ok(key) = Key::from_identity(chain)
         && chain.scheme() == crate::Scheme::Nostr
     {
-        let author = Value::String(hex::encode(&key.to_bytes()));
         filters.push(Value::object([
-            ("authors", Value::Array(vec![author])),
-            ("kinds", kinds()),
+            ("authors", authors(&key)),
+            ("kinds", kinds(NOSTR_KIND)),
             ("#i", tag()),
         ]));
     }
-    filters.push(Value::object([("kinds", kinds()), ("#i", tag())]));
+    filters.push(Value::object([("kinds", kinds(NOSTR_KIND)), ("#i", tag())]));
     filters
 }
 

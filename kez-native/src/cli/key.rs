@@ -3,7 +3,7 @@
 use super::{
     Context,
     args::{KeyCommand, KeyType},
-    output::{Out, hint, line},
+    output::{Out, hint},
     read_input,
 };
 use kez_core::{Code, Error, Result, Scheme, SecretKey, commitment};
@@ -48,7 +48,14 @@ pub(super) fn run(context: &Context, out: &Out, command: KeyCommand) -> Result<u
         KeyCommand::Export { name } => {
             let key = context.open(&name)?;
             hint("kez: warning: who has this text can act as you");
-            line(&Zeroizing::new(key.expose_text()));
+            let secret = Zeroizing::new(key.expose_text());
+            let value = serde_json::json!({
+                "schema": "kez.secret/1",
+                "name": name,
+                "identity": key.public().identity(),
+                "secret": &*secret,
+            });
+            out.result(&value, &secret);
         }
     }
     Ok(0)
@@ -97,12 +104,12 @@ fn show(out: &Out, entry: &Entry) {
     out.result(&value, &format!("{}  {}  {state}", entry.name, entry.identity));
 }
 
-/// The next key goes to paper and nowhere else; only its commitment is kept.
+/// The next key goes to paper and nowhere else; only its commitment is kept, and only once the
+/// paper copy has been read back, where somebody is there to do so.
 fn new_next(context: &Context, out: &Out, kind: KeyType) -> Result<u8> {
     let key = generate(kind.into())?;
     let commitment = commitment(key.public().identity());
     let secret = Zeroizing::new(key.expose_text());
-    write_atomic(&context.home.path(NEXT), commitment.to_string().as_bytes(), 0o600)?;
     let value = serde_json::json!({
         "schema": "kez.next/1",
         "identity": key.public().identity(),
@@ -115,6 +122,19 @@ fn new_next(context: &Context, out: &Out, kind: KeyType) -> Result<u8> {
         key.public()
     );
     out.result(&value, &text);
+    if std::io::stdin().is_terminal() {
+        let prompt = "Read it back from the paper (it is not shown): ";
+        let copy = rpassword::prompt_password(prompt)
+            .map(Zeroizing::new)
+            .map_err(|e| Error::about(Code::StorageFailed, e))?;
+        if SecretKey::from_text(kind.into(), &copy)?.public() != key.public() {
+            return Err(Error::about(
+                Code::KeyRefused,
+                "that is another key; nothing was committed",
+            ));
+        }
+    }
+    write_atomic(&context.home.path(NEXT), commitment.to_string().as_bytes(), 0o600)?;
     hint("kez: your chain commits to it with its next event; then only this key can take over");
     hint("kez: to use it: kez sigchain rotate");
     Ok(0)

@@ -131,6 +131,7 @@ impl Context {
             sources,
             bundles,
             now: self.now,
+            clock: kez_native::now(),
             progress,
         })
     }

@@ -4,7 +4,7 @@ use super::{
     Context,
     args::{Own, ReasonArg, SigchainCommand},
     claim, key,
-    output::{Out, clean, hint, line},
+    output::{Out, clean, hint},
     read_input,
 };
 use kez_core::{
@@ -104,12 +104,22 @@ pub(super) async fn run(context: &Context, out: &Out, command: SigchainCommand) 
             let mut chain = own_chain(context, &own)?;
             append(context, out, &mut chain, Op::RevokeDevice { device, reason: reason.into() })?;
         }
-        SigchainCommand::Show { own } => show(context, out, &own_chain(context, &own)?),
+        SigchainCommand::Show { own } => show(out, &own_chain(context, &own)?),
         SigchainCommand::Export { out: file, own } => {
-            let bundle = own_chain(context, &own)?.to_bundle();
+            let chain = own_chain(context, &own)?;
+            let bundle = chain.to_bundle();
+            let value = serde_json::json!({
+                "schema": "kez.bundle/1",
+                "chain": chain.name(),
+                "head": chain.head(),
+                "bundle": bundle,
+            });
             match file {
-                Some(path) => write_atomic(&path, bundle.as_bytes(), 0o644)?,
-                None => line(bundle.trim_end_matches('\n')),
+                Some(path) => {
+                    write_atomic(&path, bundle.as_bytes(), 0o644)?;
+                    out.result(&value, &format!("wrote {}", path.display()));
+                }
+                None => out.result(&value, &bundle),
             }
         }
         SigchainCommand::Import { file } => {
@@ -242,7 +252,7 @@ fn rotate(
     Ok(())
 }
 
-fn show(context: &Context, out: &Out, chain: &Chain) {
+fn show(out: &Out, chain: &Chain) {
     let events: Vec<serde_json::Value> = chain
         .events()
         .iter()
@@ -300,7 +310,6 @@ fn show(context: &Context, out: &Out, chain: &Chain) {
             event.op.name()
         ));
     }
-    let _ = context;
     out.result(&value, &clean(&text));
 }
 
@@ -350,7 +359,7 @@ fn verify(context: &Context, out: &Out, file: &Path) -> Result<u8> {
         out.result(&value, &text);
         return Ok(if settled { 0 } else { 6 });
     }
-    show(context, out, &Chain::replay(&bytes, None, context.now)?);
+    show(out, &Chain::replay(&bytes, None, context.now)?);
     Ok(0)
 }
 

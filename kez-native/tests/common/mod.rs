@@ -107,6 +107,11 @@ impl User {
         run.json()
     }
 
+    /// The user's own chain.
+    pub fn bundle(&self) -> String {
+        self.ok(&["sigchain", "export"])["bundle"].as_str().unwrap().to_owned()
+    }
+
     /// Makes an unencrypted key and gives its identity.
     pub fn key(&self, name: &str, kind: &str) -> String {
         let json = self.ok(&["key", "new", "--name", name, "--type", kind, "--no-passphrase"]);

@@ -147,12 +147,20 @@ impl Writer {
         Ok(self.chain.append(envelope, now())?)
     }
 
-    fn op(&mut self, op: Op) -> Result<()> {
+    /// Appends an operation that the owner signs alone.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub fn op(&mut self, op: Op) -> Result<()> {
         let key = self.key.clone();
         self.push(&self.event(op), &[&key])
     }
 
-    fn add(&mut self, signed: &SignedClaim) -> Result<()> {
+    /// Lists a claim.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub fn add(&mut self, signed: &SignedClaim) -> Result<()> {
         self.op(add(signed))
     }
 
@@ -200,7 +208,9 @@ fn add(signed: &SignedClaim) -> Op {
     }
 }
 
-fn some_claim(subject: &str, byte: u8) -> Op {
+/// The listing of a claim that exists in name only.
+#[must_use]
+pub fn some_claim(subject: &str, byte: u8) -> Op {
     let subject = Identity::from_canonical(subject).unwrap_or_else(|e| unreachable_key(&e));
     Op::Add { subject, claim: ObjectId::digest("claim", &[byte]), account: None, url: None }
 }
