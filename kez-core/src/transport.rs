@@ -13,8 +13,8 @@ pub const REQUEST_SECONDS: u64 = 10;
 pub const MAX_CONCURRENCY: usize = 8;
 /// How many redirects on one host are followed.
 pub const MAX_REDIRECTS: usize = 3;
-/// How many events one relay may send.
-pub const MAX_RELAY_EVENTS: usize = 500;
+/// How many events a relay may send in answer to one REQ.
+pub const MAX_RELAY_EVENTS: usize = 1200;
 
 /// One thing to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -253,7 +253,7 @@ fn secure_mode() {
 
 #[test]
 fn retry_times_of_every_family() {
-    let url = "https://api.github.com/users/a/gists?per_page=100";
+    let url = "https://api.github.com/users/a/gists?per_page=50";
     for (name, value, wanted) in [
         ("retry-after", "120", NOW + 120),
         ("x-ratelimit-reset", "1795262700", 1_795_262_700),
@@ -447,7 +447,7 @@ fn relays_of_the_key() {
 
 #[test]
 fn github_asks_only_what_it_should() {
-    let url = "https://api.github.com/users/a/gists?per_page=100";
+    let url = "https://api.github.com/users/a/gists?per_page=50";
     let gist = |login: &str, id: &str| {
         json!({
             "id": id, "owner": { "login": login, "id": 7 }, "fork_of": null,

@@ -2,14 +2,17 @@
 
 use crate::{home::write_atomic, transport::Native};
 use kez_core::{
-    Chain, Code, Error, Result, SecretKey, Transport as _,
+    Chain, Code, Error, NostrEvent, Result, SecretKey, Transport as _,
     chain::MAX_BUNDLE,
     chain_path,
-    channel::chain_carrier,
+    channel::{chain_carrier, chain_filters},
     fork::{Merge, merge},
     transport::{Body, Failure, Request},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 fn refused(place: &str) -> impl Fn(Failure) -> Error {
     move |failure| {
@@ -28,17 +31,24 @@ pub fn to_directory(chain: &Chain, dir: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Sends every event to a relay, carried by nostr events that `key` signs. Events that the relay
-/// has are recognised by it, so a second run changes nothing.
+/// Sends to a relay what it does not have, each event carried by a nostr event that `key` signs.
+/// A second run changes nothing, and one that was cut short goes on where it stopped.
 ///
 /// # Errors
 /// `publish_refused`, `key_expected` if `key` is not a nostr key.
 pub async fn to_relay(net: &Native, chain: &Chain, key: &SecretKey, url: &str) -> Result<()> {
+    let ask = Request::Relay { url: url.to_owned(), filters: chain_filters(chain.name()) };
+    let answer = net.fetch(&ask).await.map_err(refused(url))?;
+    let Body::Relay { events } = answer.body else { return Ok(()) };
+    let tag = |json| NostrEvent::from_json(json).ok()?.1.tag("d").map(str::to_owned);
+    let have: BTreeSet<String> = events.iter().filter_map(tag).collect();
     let mut carriers = Vec::new();
     for ((event, line), seq) in chain.events().iter().zip(chain.lines()).zip(1..) {
         let Some(id) = chain.id_at(seq) else { continue };
         let carrier = chain_carrier(chain.name(), id, line, event.created_at);
-        carriers.push(key.sign_nostr_event(&carrier, &[0; 32])?);
+        if !carrier.tag("d").is_some_and(|d| have.contains(d)) {
+            carriers.push(key.sign_nostr_event(&carrier, &[0; 32])?);
+        }
     }
     net.publish_events(url, &carriers).await.map_err(refused(url))
 }

@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -36,7 +36,7 @@ fn main() {
     }
     xtask::setup::all().expect("the servers could not be set up");
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("testnet");
-    let relay = PathBuf::from(env!("CARGO_BIN_EXE_kez")).with_file_name("examples").join("relay");
+    let (_, relay) = xtask::demo::build().expect("the relay does not build");
     let net = Arc::new(Testnet::start(&dir, &relay).expect("the servers did not start"));
     let conclusion = libtest_mimic::run(&arguments, trials(Some(&net)));
     // `exit` runs no destructors, and the servers must end.
@@ -58,6 +58,7 @@ fn trials(net: Option<&Net>) -> Vec<Trial> {
         ("rotation_and_compromise", rotation_and_compromise),
         ("rollback_is_noticed", rollback_is_noticed),
         ("whole_identity", whole_identity),
+        ("long_chain_on_a_relay", long_chain_on_a_relay),
         ("cache_and_offline", cache_and_offline),
         ("list_from_stdin", list_from_stdin),
     ];
@@ -278,15 +279,22 @@ fn nostr_publish(net: &Testnet, me: &User, kind: u16, tags: &[&[&str]], content:
     send_event(net, &event).unwrap();
 }
 
-fn send_event(net: &Testnet, event: &str) -> Result<(), String> {
+fn with_native<T>(
+    work: impl FnOnce(&kez_native::transport::Native, &tokio::runtime::Runtime) -> T,
+) -> T {
     let home = kez_native::home::Home::at(std::env::temp_dir());
     let config = kez_native::config::Config { danger_allow_loopback: true, ..Default::default() };
     let policy = kez_native::transport::CachePolicy { max_age: 0, offline: false };
     let native = kez_native::transport::Native::new(&home, config, policy).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    work(&native, &tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
+}
+
+fn send_event(net: &Testnet, event: &str) -> Result<(), String> {
     let events = [event.to_owned()];
-    let sent = native.publish_events(net.relay(), &events);
-    runtime.block_on(sent).map_err(|f| format!("{} {:?}", f.code, f.detail))
+    with_native(|native, runtime| {
+        let sent = native.publish_events(net.relay(), &events);
+        runtime.block_on(sent).map_err(|f| format!("{} {:?}", f.code, f.detail))
+    })
 }
 
 /// KEZ-NOS-01, KEZ-NOS-03, KEZ-SRC-01, KEZ-SRC-02
@@ -519,6 +527,32 @@ fn whole_identity(net: &Testnet) {
         assert!(drawn.status.success());
         assert!(fs::read_to_string(file).unwrap().contains("github:whole"));
     }
+}
+
+/// KEZ-SRC-02: more events than a relay sends at once.
+fn long_chain_on_a_relay(net: &Testnet) {
+    use kez_core::{Chain, Event, ObjectId, Op, Scheme, SecretKey};
+    let key = SecretKey::from_bytes(Scheme::Nostr, [77; 32]).unwrap();
+    let mut chain = Chain::new(key.public().identity()).unwrap();
+    let now = kez_native::now();
+    for n in 0..1300_i64 {
+        let op = Op::Add {
+            subject: kez_core::Identity::from_canonical("dns:example.com").unwrap(),
+            claim: ObjectId::digest("claim", &n.to_le_bytes()),
+            account: None,
+            url: None,
+        };
+        let event = Event::new(chain.name().clone(), chain.head(), now.plus(n - 2000), op);
+        let mut envelope = event.to_envelope().unwrap();
+        envelope.sign(&key, &[0; 32]).unwrap();
+        chain.append(envelope, now).unwrap();
+    }
+    with_native(|native, runtime| {
+        let done = kez_native::publish::to_relay(native, &chain, &key, net.relay());
+        runtime.block_on(done).unwrap();
+    });
+    let graph = user(net, "long").run(&["id", chain.name().as_str()]).json();
+    assert_eq!(graph["head"]["seq"], 1300, "{}", graph["head"]);
 }
 
 fn cache_and_offline(net: &Testnet) {

@@ -18,7 +18,31 @@ const exposed =
 
 function owner(gist) {
   const user = users.get(gist.login)
-  return { login: user.login, id: user.id, type: 'User', site_admin: false }
+  return profile(user)
+}
+
+// GitHub repeats an account with a dozen links wherever it names one, which is what makes its
+// lists large.
+function profile({ login, id }) {
+  const api = `https://api.github.com/users/${login}`
+  const links = {}
+  for (const name of ['followers', 'starred', 'subscriptions', 'organizations', 'repos', 'events', 'received_events'])
+    links[`${name}_url`] = `${api}/${name}`
+  return {
+    login,
+    id,
+    node_id: Buffer.from(`04:User${id}`).toString('base64'),
+    avatar_url: `https://avatars.githubusercontent.com/u/${id}?v=4`,
+    gravatar_id: '',
+    url: api,
+    html_url: `https://github.com/${login}`,
+    ...links,
+    following_url: `${api}/following{/other_user}`,
+    gists_url: `${api}/gists{/gist_id}`,
+    type: 'User',
+    user_view_type: 'public',
+    site_admin: false,
+  }
 }
 
 const TRUNCATE = 1_000_000
@@ -42,6 +66,12 @@ function render(gist, whole) {
   }
   const value = {
     url: `${api}/gists/${gist.id}`,
+    forks_url: `${api}/gists/${gist.id}/forks`,
+    commits_url: `${api}/gists/${gist.id}/commits`,
+    node_id: `G_kwDO${gist.id}`,
+    git_pull_url: `https://gist.github.com/${gist.id}.git`,
+    git_push_url: `https://gist.github.com/${gist.id}.git`,
+    comments_url: `${api}/gists/${gist.id}/comments`,
     id: gist.id,
     html_url: `https://gist.github.com/${gist.login}/${gist.id}`,
     public: !gist.secret,
@@ -148,11 +178,11 @@ function api(request, response, url) {
     const gist = gists.find((g) => g.id === one[1])
     return gist ? reply(render(gist, true)) : send(response, 404, missing, headers)
   }
-  const profile = url.pathname.match(/^\/users\/([^/]+)$/)
-  if (profile) {
-    const user = users.get(profile[1].toLowerCase())
+  const account = url.pathname.match(/^\/users\/([^/]+)$/)
+  if (account) {
+    const user = users.get(account[1].toLowerCase())
     return user
-      ? reply({ login: user.login, id: user.id, type: 'User', bio: null, blog: '' })
+      ? reply({ ...profile(user), bio: null, blog: '' })
       : send(response, 404, missing, headers)
   }
   // The list is asked for by login, and its further pages by the numeric id.

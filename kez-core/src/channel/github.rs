@@ -16,7 +16,8 @@ use alloc::{
 
 const ACCEPT: &str = "application/vnd.github+json";
 const FILES: [&str; 3] = ["kez.md", "kez.json", "kez.txt"];
-const MAX_PAGES: usize = 3;
+/// 50 gists stay below the limit of a body, which 100 would not.
+const MAX_PAGES: usize = 4;
 const MAX_GISTS: usize = 4;
 
 pub(super) struct GithubLookup {
@@ -169,7 +170,7 @@ impl Lookup for GithubLookup {
         let result = match self.stage {
             Stage::Start => {
                 self.stage = Stage::List;
-                let url = format!("{}/users/{}/gists?per_page=100", self.api, self.login);
+                let url = format!("{}/users/{}/gists?per_page=50", self.api, self.login);
                 Ok(Step::Ask(vec![Request::get(url, ACCEPT)]))
             }
             Stage::List => self.list(answers.remove(0)),

@@ -185,9 +185,9 @@ impl Lookup for NostrLookup {
     }
 }
 
-/// The filters that find a chain's events on a relay, and how to read them
-/// (SPEC.md, "Chains on nostr relays").
-pub(crate) fn chain_filters(chain: &Identity) -> Vec<Value> {
+/// The filters that find a chain's events on a relay (SPEC.md, "Chains on nostr relays").
+#[must_use]
+pub fn chain_filters(chain: &Identity) -> Vec<Value> {
     let tag = || Value::Array(vec![chain.as_str().into()]);
     let mut filters = Vec::new();
     // The genesis key's own events come first, so that a stranger's cannot crowd them out.
@@ -198,9 +198,14 @@ pub(crate) fn chain_filters(chain: &Identity) -> Vec<Value> {
             ("authors", authors(&key)),
             ("kinds", kinds(NOSTR_KIND)),
             ("#i", tag()),
+            ("limit", Value::Int(500)),
         ]));
     }
-    filters.push(Value::object([("kinds", kinds(NOSTR_KIND)), ("#i", tag())]));
+    filters.push(Value::object([
+        ("kinds", kinds(NOSTR_KIND)),
+        ("#i", tag()),
+        ("limit", Value::Int(500)),
+    ]));
     filters
 }
 

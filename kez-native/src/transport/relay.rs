@@ -7,6 +7,7 @@ use kez_core::{
     json::Value,
     transport::{Answer, Body, Failure, MAX_RELAY_EVENTS, Via},
 };
+use std::collections::BTreeSet;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
@@ -42,19 +43,21 @@ impl Native {
     pub(super) async fn relay(&self, url: &str, filters: &[Value]) -> Result<Answer, Failure> {
         let mut socket = self.connect(url).await?;
         let mut events: Vec<Value> = Vec::new();
+        let mut seen = BTreeSet::new();
         let mut until = None;
         let mut total = 0;
         for _ in 0..MAX_PAGES {
             let page = request(&mut socket, filters, until, &mut total).await?;
-            let (full, oldest) = (page.len() >= 100, page.iter().filter_map(created_at).min());
+            let (count, oldest) = (page.len(), page.iter().filter_map(created_at).min());
             let before = events.len();
             for event in page {
-                if !events.contains(&event) {
+                if seen.insert(event.get("id").and_then(Value::as_str).map(str::to_owned)) {
                     events.push(event);
                 }
             }
-            // A relay clamps how much it sends; what is older is asked for again from there on.
-            if !full || events.len() == before || oldest.is_none() {
+            // A relay clamps how much it sends, often without saying so; what is older is asked
+            // for again from there on, unless the page was clearly not full.
+            if count < 20 || events.len() == before || oldest.is_none() {
                 break;
             }
             until = oldest;
