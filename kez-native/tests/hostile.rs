@@ -69,7 +69,7 @@ fn native(loopback: bool) -> Native {
 fn native_with(config: Config) -> Native {
     let home = Home::at(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hostile"));
     let policy = CachePolicy { max_age: 0, offline: false };
-    Native::new(&home, config, policy).unwrap().with_seconds(2)
+    Native::new(&home, config, policy).with_seconds(2)
 }
 
 fn fetch(native: &Native, request: &Request) -> Result<kez_core::transport::Answer, Failure> {

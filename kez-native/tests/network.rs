@@ -285,7 +285,7 @@ fn with_native<T>(
     let home = kez_native::home::Home::at(std::env::temp_dir());
     let config = kez_native::config::Config { danger_allow_loopback: true, ..Default::default() };
     let policy = kez_native::transport::CachePolicy { max_age: 0, offline: false };
-    let native = kez_native::transport::Native::new(&home, config, policy).unwrap();
+    let native = kez_native::transport::Native::new(&home, config, policy);
     work(&native, &tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
 }
 

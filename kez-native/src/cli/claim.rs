@@ -121,7 +121,7 @@ async fn look_up_account(context: &Context, subject: &Identity) -> Result<Option
     {
         return Ok(None);
     }
-    let net = context.transport()?;
+    let net = context.transport();
     let verifier = context.verifier(&net, &progress)?;
     match verifier.look_up(subject).await {
         Ok(finding) => Ok(finding.account),

@@ -105,7 +105,7 @@ impl Context {
     }
 
     /// The transport, by the user's cache options.
-    pub(crate) fn transport(&self) -> Result<Native> {
+    pub(crate) fn transport(&self) -> Native {
         let policy = CachePolicy { max_age: self.global.max_age, offline: self.global.offline };
         Native::new(&self.home, self.config.clone(), policy)
     }

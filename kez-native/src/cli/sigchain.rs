@@ -388,7 +388,7 @@ async fn publish_all(context: &Context, out: &Out, chain: &Chain, places: Places
         let path = publish::to_directory(chain, &dir)?;
         done(&path.display().to_string());
     }
-    let net = context.transport()?;
+    let net = context.transport();
     if !relay.is_empty() {
         let key = match nostr_key {
             Some(name) => context.open(&name)?,

@@ -24,7 +24,7 @@ pub(super) async fn run(context: &Context, out: &Out, command: VerifyCommand) ->
 
 async fn one(context: &Context, out: &Out, identity: &str) -> Result<u8> {
     let subject = Identity::parse(identity)?;
-    let net = context.transport()?;
+    let net = context.transport();
     let reports = context.verifier(&net, &progress)?.verify(&subject).await;
     for report in &reports {
         out.result(report, &report_text(out, report, context.now));
@@ -52,7 +52,7 @@ async fn file(
             ));
         }
     };
-    let net = context.transport()?;
+    let net = context.transport();
     let verifier = context.verifier(&net, &progress)?;
     let mut report = verifier.verify_proof(&proof, &subject).await;
     report.encoding = Some(encoding);
@@ -63,7 +63,7 @@ async fn file(
 
 /// Verifies a list, a few at a time, and prints each result as it comes.
 async fn list(context: &Context) -> Result<u8> {
-    let net = context.transport()?;
+    let net = context.transport();
     let quiet = |_: kez_core::Progress<'_>| {};
     let verifier = context.verifier(&net, &quiet)?;
     let lines = std::io::stdin().lock().lines().map_while(std::result::Result::ok);
@@ -105,7 +105,7 @@ async fn list(context: &Context) -> Result<u8> {
 
 pub(super) async fn id(context: &Context, out: &Out, identity: &str) -> Result<u8> {
     let query = Identity::parse(identity)?;
-    let net = context.transport()?;
+    let net = context.transport();
     let graph = context.verifier(&net, &progress)?.identity(&query).await;
     out.result(&graph, &graph_text(out, &graph, context.now));
     Ok(graph_code(&graph))
@@ -119,7 +119,7 @@ pub(super) async fn graph(
     file: Option<&Path>,
 ) -> Result<u8> {
     let query = Identity::parse(identity)?;
-    let net = context.transport()?;
+    let net = context.transport();
     let graph = context.verifier(&net, &progress)?.identity(&query).await;
     let format = if out.json { GraphFormat::Json } else { format };
     let text = match format {

@@ -47,9 +47,10 @@ impl Native {
     ) -> Result<Answer, Failure> {
         let mut logical =
             url::Url::parse(url).map_err(|_| Failure::new(Code::AddressRefused, url))?;
+        let client = &self.stack()?.http;
         for _ in 0..=MAX_REDIRECTS {
             let target = self.checked(logical.as_str())?;
-            let mut request = self.http.get(target.clone()).header("accept", accept);
+            let mut request = client.get(target.clone()).header("accept", accept);
             if let (true, Some(host)) = (target != logical, logical.host_str()) {
                 request = request.header("host", host);
             }
@@ -94,7 +95,8 @@ impl Native {
     ) -> Result<(u16, Vec<u8>), Failure> {
         let target = self.checked(url)?;
         let work = async {
-            let request = self.http.post(target).header("content-type", kind).body(body);
+            let client = &self.stack()?.http;
+            let request = client.post(target).header("content-type", kind).body(body);
             let response = request.send().await.map_err(|e| failure(&e))?;
             let status = response.status().as_u16();
             match read(response, kez_core::transport::MAX_BODY).await?.body {

@@ -13,41 +13,62 @@ use kez_core::{
     Code, Transport,
     transport::{Answer, Failure, REQUEST_SECONDS, Request, check_url, is_public},
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// The native transport.
 pub struct Native {
-    http: reqwest::Client,
-    tls: Arc<rustls::ClientConfig>,
+    stack: OnceLock<Stack>,
     config: Config,
     cache: cache::Cache,
     seconds: u64,
 }
 
-impl Native {
-    /// Builds the transport.
-    ///
-    /// # Errors
-    /// `tls_failed` if the platform's certificate verifier cannot be had.
-    pub fn new(home: &Home, config: Config, policy: CachePolicy) -> kez_core::Result<Self> {
+/// What speaks to the network; made when something is first fetched.
+struct Stack {
+    http: reqwest::Client,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+impl Stack {
+    fn new(loopback: bool) -> Result<Self, String> {
         use rustls_platform_verifier::BuilderVerifierExt;
-        let failed = |e: String| kez_core::Error::about(Code::TlsFailed, e);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(BuilderVerifierExt::with_platform_verifier)
-            .map_err(|e| failed(e.to_string()))?
+            .map_err(|e| e.to_string())?
             .with_no_client_auth();
         let http = reqwest::Client::builder()
             .user_agent(concat!("kez/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .dns_resolver(Arc::new(http::Resolver { loopback: config.danger_allow_loopback }))
+            .dns_resolver(Arc::new(http::Resolver { loopback }))
             .tls_backend_preconfigured(tls.clone())
             .build()
-            .map_err(|e| failed(e.to_string()))?;
+            .map_err(|e| e.to_string())?;
+        Ok(Self { http, tls: Arc::new(tls) })
+    }
+}
+
+impl Native {
+    /// A transport with these settings. Nothing is connected yet.
+    #[must_use]
+    pub fn new(home: &Home, config: Config, policy: CachePolicy) -> Self {
         let cache = cache::Cache::new(home.path("cache"), policy);
-        Ok(Self { http, tls: Arc::new(tls), config, cache, seconds: REQUEST_SECONDS })
+        Self { stack: OnceLock::new(), config, cache, seconds: REQUEST_SECONDS }
+    }
+
+    fn stack(&self) -> Result<&Stack, Failure> {
+        if self.stack.get().is_none() {
+            let stack = Stack::new(self.config.danger_allow_loopback)
+                .map_err(|e| Failure::new(Code::TlsFailed, e))?;
+            let _ = self.stack.set(stack);
+        }
+        self.stack.get().ok_or_else(|| Failure::new(Code::TlsFailed, "no network stack"))
     }
 
     /// Tests only: another time limit per request.
@@ -55,12 +76,6 @@ impl Native {
     pub const fn with_seconds(mut self, seconds: u64) -> Self {
         self.seconds = seconds;
         self
-    }
-
-    /// Whether plain http and loopback are allowed.
-    #[must_use]
-    pub const fn loopback(&self) -> bool {
-        self.config.danger_allow_loopback
     }
 
     async fn live(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {

@@ -34,7 +34,7 @@ impl Native {
         let limits = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let connector = Connector::Rustls(self.tls.clone());
+        let connector = Connector::Rustls(self.stack()?.tls.clone());
         let connecting =
             client_async_tls_with_config(target.as_str(), stream, Some(limits), Some(connector));
         connecting.await.map(|(socket, _)| socket).map_err(|e| failed(&e))
