@@ -45,7 +45,7 @@ fn add(chain: &mut Chain, key: &SecretKey, n: u64) {
     let mut event =
         Event::new(chain.name().clone(), chain.head(), now(), op).to_envelope().expect("an event");
     event.sign(key, &[0; 32]).expect("a signature");
-    chain.append(event, now()).expect("an append");
+    chain.append(&event, now()).expect("an append");
 }
 
 fn claims(c: &mut Criterion) {
@@ -123,7 +123,7 @@ fn append(c: &mut Criterion) {
                     add(&mut chain, &key, 888_888);
                     chain
                 },
-                |chain| chain.append(event(), now()).expect("an append"),
+                |chain| chain.append(&event(), now()).expect("an append"),
                 criterion::BatchSize::LargeInput,
             );
         });

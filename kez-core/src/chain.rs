@@ -106,7 +106,7 @@ pub enum Standing {
 /// };
 /// let mut event = Event::new(me.clone(), chain.head(), now, op).to_envelope().unwrap();
 /// event.sign(&key, &[0; 32]).unwrap();
-/// chain.append(event, now).unwrap();
+/// chain.append(&event, now).unwrap();
 /// let again = Chain::replay(chain.to_bundle().as_bytes(), Some(&me), now).unwrap();
 /// assert_eq!(again.head(), chain.head());
 /// ```
@@ -206,17 +206,23 @@ impl Chain {
     ///
     /// # Errors
     /// `chain_*` and the other codes of the rule that is broken; `signature_bad`.
-    pub fn append(&mut self, envelope: Envelope, now: Timestamp) -> Result<()> {
+    pub fn append(&mut self, envelope: &Envelope, now: Timestamp) -> Result<()> {
+        let (event, line) = self.check(envelope, now)?;
+        self.apply(event, envelope.id(), line);
+        Ok(())
+    }
+
+    /// Whether an event may follow, its signatures included.
+    pub(crate) fn check(&self, envelope: &Envelope, now: Timestamp) -> Result<(Event, String)> {
         let line = envelope.to_canonical();
         if line.len() > event::MAX_EVENT {
             return Err(Error::about(Code::TooLarge, "an event has at most 16 KiB"));
         }
         let event = Event::from_payload(envelope.payload())?;
         let mut pending = Vec::new();
-        self.admit(&envelope, &event, now, &mut pending)?;
+        self.admit(envelope, &event, now, &mut pending)?;
         batch::verify(&pending).map_err(|(_, error)| error)?;
-        self.apply(event, envelope.id(), line);
-        Ok(())
+        Ok((event, line))
     }
 
     /// Checks everything but the signatures themselves, which are put into `pending`.

@@ -151,21 +151,26 @@ fn assemble(primary: &Identity, events: &[Value], now: Timestamp) -> Vec<Chain> 
     let mut done = Vec::new();
     let Ok(empty) = Chain::new(primary) else { return done };
     let mut open = alloc::vec![empty];
-    while let Some(chain) = open.pop() {
+    while let Some(mut chain) = open.pop() {
         let children = by_prev.get(&chain.head().map(|h| h.id));
-        let mut grown = children.into_iter().flat_map(BTreeMap::values).filter_map(|envelope| {
-            let mut longer = chain.clone();
-            longer.append(envelope.clone(), now).ok().map(|()| longer)
-        });
-        match grown.next() {
-            Some(first) => {
-                open.push(first);
-                open.extend(grown);
-                // Two branches make a fork; more add nothing to it.
-                open.truncate(4);
+        let fits = |envelope: &&Envelope| chain.check(envelope, now).is_ok();
+        let fitting: Vec<&Envelope> =
+            children.into_iter().flat_map(BTreeMap::values).filter(fits).collect();
+        let Some((first, others)) = fitting.split_first() else {
+            if chain.head().is_some() {
+                done.push(chain);
             }
-            None if chain.head().is_some() => done.push(chain),
-            None => {}
+            continue;
+        };
+        // Only a real fork costs a copy. Two branches make one; more add nothing to it.
+        for other in others.iter().take(3 - open.len().min(3)) {
+            let mut branch = chain.clone();
+            if branch.append(other, now).is_ok() {
+                open.push(branch);
+            }
+        }
+        if chain.append(first, now).is_ok() {
+            open.push(chain);
         }
     }
     done

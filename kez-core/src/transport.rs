@@ -9,6 +9,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub const MAX_BODY: usize = 256 * 1024;
 /// Seconds that one request may take in all.
 pub const REQUEST_SECONDS: u64 = 10;
+/// Seconds that fetching a whole chain may take.
+pub const CHAIN_SECONDS: u64 = 30;
 /// How many requests run side by side.
 pub const MAX_CONCURRENCY: usize = 8;
 /// How many redirects on one host are followed.
@@ -47,6 +49,17 @@ impl Request {
     #[must_use]
     pub const fn get(url: String, accept: &'static str) -> Self {
         Self::Http { url, accept, limit: MAX_BODY }
+    }
+
+    /// How many seconds it may take.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        let chain = match self {
+            Self::Http { limit, .. } => *limit > MAX_BODY,
+            Self::Txt { .. } => false,
+            Self::Relay { filters, .. } => filters.iter().any(|f| f.get("#i").is_some()),
+        };
+        if chain { CHAIN_SECONDS } else { REQUEST_SECONDS }
     }
 
     /// Where it goes, as reports show it.

@@ -146,6 +146,8 @@ pub struct Report {
     pub revocation: Option<Reason>,
     /// The head of the chain that the verdict rests on.
     pub head: Option<Head>,
+    /// The head that the claim itself names.
+    pub beacon: Option<Head>,
     /// When to try again.
     pub retry_at: Option<Timestamp>,
 }
@@ -174,6 +176,7 @@ impl Report {
             revoked_at: None,
             revocation: None,
             head: None,
+            beacon: None,
             retry_at: None,
         }
     }
@@ -247,6 +250,7 @@ pub fn judge(report: &mut Report, proof: &Proof, history: &History, now: Timesta
             report.claim = Some(signed.id());
             report.signed_at = Some(claim.created_at);
             report.expires_at = claim.expires_at;
+            report.beacon = claim.head;
             let pinned = claim.account.as_deref();
             let changed = matches!((pinned, &report.account), (Some(a), Some(b)) if a != b);
             if claim.subject != report.subject {
@@ -323,6 +327,20 @@ pub fn judge(report: &mut Report, proof: &Proof, history: &History, now: Timesta
             }
         }
         Proof::Pointer(_) => point(report, history),
+    }
+}
+
+/// Compares the heads that an identity's claims name on different platforms: two that differ at
+/// one place are a fork, found without any server's help (SPEC.md, KEZ-BCN-03).
+pub(crate) fn compare_beacons(reports: &mut [Report]) {
+    let told = |r: &Report| r.beacon.filter(|_| r.status != Status::Invalid);
+    let heads: Vec<Head> = reports.iter().filter_map(told).collect();
+    for report in reports {
+        let Some(own) = told(report) else { continue };
+        if heads.iter().any(|other| other.seq == own.seq && other.id != own.id) {
+            let detail = alloc::format!("two claims name different events {}", own.seq);
+            report.fail(Code::BeaconMismatch, Some(detail));
+        }
     }
 }
 

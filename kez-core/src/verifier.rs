@@ -8,6 +8,7 @@ use crate::{
     judge, proof,
     source::{self, Gathered},
     transport::{MAX_CONCURRENCY, Request, Transport},
+    verdict::compare_beacons,
 };
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use futures_util::{StreamExt as _, future::join_all, stream};
@@ -347,6 +348,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
             .collect()
             .await;
         graph.edges.append(&mut found);
+        compare_beacons(&mut graph.edges);
         graph.edges.append(&mut dead);
         graph.edges.sort_by(|a, b| a.subject.cmp(&b.subject));
         graph

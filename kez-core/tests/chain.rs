@@ -27,7 +27,7 @@ fn add(n: u64) -> Op {
 fn push(chain: &mut Chain, key: &SecretKey, op: Op, time: Timestamp) {
     let mut event = Event::new(chain.name().clone(), chain.head(), time, op).to_envelope().unwrap();
     event.sign(key, &[0; 32]).unwrap();
-    chain.append(event, at(0)).unwrap();
+    chain.append(&event, at(0)).unwrap();
 }
 
 fn long_chain(scheme: Scheme, length: u64) -> Chain {
@@ -61,7 +61,7 @@ fn the_culprit_is_named() {
             let mut single = Chain::new(chain.name()).unwrap();
             let failed = lines.iter().position(|line| {
                 let value = Value::parse_canonical(line.as_bytes()).unwrap();
-                single.append(Envelope::from_value(value).unwrap(), at(0)).is_err()
+                single.append(&Envelope::from_value(value).unwrap(), at(0)).is_err()
             });
             assert_eq!(failed, Some(culprit - 1));
         }
@@ -92,7 +92,7 @@ fn nostr_events_in_a_chain() {
     let signed = Value::parse(signed.as_bytes()).unwrap();
     let sig = kez_core::hex::decode(signed.get("sig").unwrap().as_str().unwrap()).unwrap();
     event.attach(key.public(), Suite::NostrEvent, sig);
-    chain.append(event, at(0)).unwrap();
+    chain.append(&event, at(0)).unwrap();
     let again = Chain::replay(chain.to_bundle().as_bytes(), Some(chain.name()), at(0)).unwrap();
     assert_eq!(again, chain);
 }
@@ -125,7 +125,7 @@ fn who_can_take_over() {
         event.next = committed.then(|| kez_core::commitment(paper.public().identity()));
         let mut envelope = event.to_envelope().unwrap();
         envelope.sign(&owner, &[0; 32]).unwrap();
-        chain.append(envelope, at(0)).unwrap();
+        chain.append(&envelope, at(0)).unwrap();
         let rotate = |to: &SecretKey, signers: &[&SecretKey]| {
             let op = Op::Rotate {
                 to: to.public().clone(),
@@ -137,7 +137,7 @@ fn who_can_take_over() {
             for signer in signers {
                 envelope.sign(signer, &[0; 32]).unwrap();
             }
-            chain.clone().append(envelope, at(0)).is_ok()
+            chain.clone().append(&envelope, at(0)).is_ok()
         };
         assert_eq!(rotate(&thief, &[&owner, &thief]), !committed);
         assert_eq!(rotate(&paper, &[&paper]), committed);

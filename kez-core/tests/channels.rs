@@ -11,8 +11,8 @@
 
 use futures_util::FutureExt as _;
 use kez_core::{
-    Claim, Code, Endpoints, Identity, NoMemory, NostrEvent, Note, Report, Scheme, SecretKey,
-    SignedClaim, Status, Timestamp, Transport, Verifier,
+    Chain, Claim, Code, Endpoints, Event, Head, Identity, NoMemory, NostrEvent, Note, ObjectId, Op,
+    Report, Scheme, SecretKey, SignedClaim, Status, Timestamp, Transport, Verifier,
     channel::carrier,
     json::Value,
     proof,
@@ -66,8 +66,8 @@ impl Recorded {
         self
     }
 
-    fn verify(&self, subject: &str) -> Vec<Report> {
-        let verifier = Verifier {
+    fn verifier<'a>(&'a self, bundles: Vec<Vec<u8>>) -> Verifier<'a, Self, NoMemory> {
+        Verifier {
             transport: self,
             memory: &NoMemory,
             endpoints: Endpoints {
@@ -75,13 +75,16 @@ impl Recorded {
                 ..Endpoints::default()
             },
             sources: Vec::new(),
-            bundles: Vec::new(),
+            bundles,
             now: now(),
             clock: now(),
             progress: &|_| {},
-        };
+        }
+    }
+
+    fn verify(&self, subject: &str) -> Vec<Report> {
         let subject = Identity::parse(subject).unwrap();
-        verifier.verify(&subject).now_or_never().unwrap()
+        self.verifier(Vec::new()).verify(&subject).now_or_never().unwrap()
     }
 
     #[track_caller]
@@ -472,4 +475,42 @@ fn github_asks_only_what_it_should() {
     );
     elsewhere.expect("github:a", Some(Code::ProofNotFound));
     assert_eq!(*elsewhere.asked.borrow(), [url]);
+}
+
+/// KEZ-BCN-03: two claims that name different histories are a fork, though neither is served.
+#[test]
+fn beacons_on_two_platforms() {
+    let key = key();
+    let mut chain = Chain::new(key.public().identity()).unwrap();
+    let with = |name: &[u8]| {
+        let head = Head { seq: 9, id: ObjectId::digest("event", name) };
+        move |c: &mut Claim| c.head = Some(head)
+    };
+    let subjects = ["dns:a.example", "dns:b.example"];
+    let claims = [claim(subjects[0], with(b"one")), claim(subjects[1], with(b"two"))];
+    for signed in &claims {
+        let op = Op::Add {
+            subject: signed.claim().subject.clone(),
+            claim: signed.id(),
+            account: None,
+            url: None,
+        };
+        let event = Event::new(chain.name().clone(), chain.head(), now(), op);
+        let mut envelope = event.to_envelope().unwrap();
+        envelope.sign(&key, &[0; 32]).unwrap();
+        chain.append(&envelope, now()).unwrap();
+    }
+    let text = |n: usize| proof::to_compact(claims[n].envelope());
+    let shown = Recorded::default().txt("_kez.a.example", 0, &[&text(0)]).txt(
+        "_kez.b.example",
+        0,
+        &[&text(1)],
+    );
+    let verifier = shown.verifier(vec![chain.to_bundle().into_bytes()]);
+    let graph = verifier.identity(chain.name()).now_or_never().unwrap();
+    assert_eq!(graph.edges.len(), 2);
+    for edge in &graph.edges {
+        assert_eq!(edge.reason, Some(Code::BeaconMismatch), "{edge:?}");
+    }
+    assert_eq!(graph.status(), Status::Fork);
 }

@@ -156,7 +156,7 @@ proptest! {
         }
         for line in &lines[cut..] {
             let value = Value::parse_canonical(line.trim_end().as_bytes()).unwrap();
-            parts.append(kez_core::Envelope::from_value(value).unwrap(), now()).unwrap();
+            parts.append(&kez_core::Envelope::from_value(value).unwrap(), now()).unwrap();
         }
         prop_assert_eq!(parts, whole);
     }
@@ -183,7 +183,7 @@ fn random_chain(steps: &[(u8, u8)]) -> Chain {
         for key in keys {
             envelope.sign(key, &[0; 32]).unwrap();
         }
-        chain.append(envelope, now())
+        chain.append(&envelope, now())
     };
     let first = Op::Add {
         subject: Identity::from_canonical("dns:first.example").unwrap(),

@@ -82,7 +82,7 @@ impl Home {
     /// `storage_failed`; the old file is then as it was.
     pub fn save_chain(&self, chain: &Chain) -> Result<PathBuf> {
         let path = self.own_chain(chain.name());
-        write_atomic(&path, chain.to_bundle().as_bytes(), 0o644)?;
+        write_private(&path, chain.to_bundle().as_bytes())?;
         Ok(path)
     }
 
@@ -115,7 +115,7 @@ impl Memory for Home {
         if fs::read(&path).is_ok_and(|old| old == bundle.as_bytes()) {
             return;
         }
-        if let Err(error) = write_atomic(&path, bundle.as_bytes(), 0o644) {
+        if let Err(error) = write_private(&path, bundle.as_bytes()) {
             eprintln!("kez: warning: the chain's head could not be remembered: {error}");
         }
     }
@@ -126,21 +126,47 @@ impl Memory for Home {
 /// # Errors
 /// `storage_failed`.
 pub fn make_dir(dir: &Path) -> Result<()> {
+    make_dir_with(dir, 0o700)
+}
+
+fn make_dir_with(dir: &Path, mode: u32) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
     builder.create(dir).map_err(storage(dir))
 }
 
-/// Writes a file by a synced temporary file and a rename, so that a crash or a full disk leaves
-/// the old content.
+/// Writes a file of the user's own: readable by the user only, whole or not at all.
 ///
 /// # Errors
 /// `storage_failed`.
-pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    make_dir(dir)?;
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic(path, bytes, 0o600, 0o700, true)
+}
+
+/// As [`write_private`], but never over a file that is there.
+///
+/// # Errors
+/// `storage_failed`; `key_exists` if there is such a file.
+pub fn write_private_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic(path, bytes, 0o600, 0o700, false)
+}
+
+/// Writes a file that others are to read, whole or not at all.
+///
+/// # Errors
+/// `storage_failed`.
+pub fn write_public(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic(path, bytes, 0o644, 0o755, true)
+}
+
+/// By a synced temporary file and a rename, so that a crash or a full disk leaves the old content.
+fn write_atomic(path: &Path, bytes: &[u8], mode: u32, dir_mode: u32, replace: bool) -> Result<()> {
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_dir_with(dir, dir_mode)?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
@@ -149,6 +175,12 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut file = builder.tempfile_in(dir).map_err(storage(path))?;
     file.write_all(bytes).map_err(storage(path))?;
     file.as_file().sync_all().map_err(storage(path))?;
-    file.persist(path).map_err(|e| storage(path)(e.error))?;
-    Ok(())
+    let done = if replace { file.persist(path) } else { file.persist_noclobber(path) };
+    match done {
+        Ok(_) => Ok(()),
+        Err(e) if !replace && e.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(Error::about(Code::KeyExists, path.display()))
+        }
+        Err(e) => Err(storage(path)(e.error)),
+    }
 }

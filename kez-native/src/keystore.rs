@@ -1,7 +1,7 @@
 //! Secret keys on disk: one file a key, readable by the user only, encrypted with a passphrase
 //! (Argon2id, then XChaCha20-Poly1305) unless the user opted out.
 
-use crate::home::{Home, make_dir, storage, write_atomic};
+use crate::home::{Home, make_dir, storage, write_private_new};
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305,
     aead::{Aead as _, Payload},
@@ -130,7 +130,7 @@ impl Keystore {
     pub fn add(&self, name: &str, key: &SecretKey, passphrase: Option<&str>) -> Result<Entry> {
         let path = self.path(name)?;
         let identity = key.public().identity().clone();
-        if path.exists() || self.list()?.iter().any(|e| e.identity == identity) {
+        if self.list()?.iter().any(|e| e.name == name || e.identity == identity) {
             return Err(Error::about(Code::KeyExists, name));
         }
         let secret = match passphrase {
@@ -141,7 +141,7 @@ impl Keystore {
         let text = serde_json::to_vec_pretty(&file).map(Zeroizing::new);
         let text = text.map_err(|_| Error::from(Code::KeyFile))?;
         make_dir(&self.dir)?;
-        write_atomic(&path, &text, 0o600)?;
+        write_private_new(&path, &text)?;
         Ok(Entry { name: name.to_owned(), identity, encrypted: passphrase.is_some() })
     }
 

@@ -1,6 +1,6 @@
 //! Publishing an own chain: to a directory, to nostr relays, to a sigchain server.
 
-use crate::{home::write_atomic, transport::Native};
+use crate::{home::write_public, transport::Native};
 use kez_core::{
     Chain, Code, Error, NostrEvent, Result, SecretKey, Transport as _,
     chain::MAX_BUNDLE,
@@ -27,7 +27,7 @@ fn refused(place: &str) -> impl Fn(Failure) -> Error {
 /// `storage_failed`; a file that was there before is then as it was.
 pub fn to_directory(chain: &Chain, dir: &Path) -> Result<PathBuf> {
     let path = dir.join(format!("kez/{}.jsonl", chain_path(chain.name())));
-    write_atomic(&path, chain.to_bundle().as_bytes(), 0o644)?;
+    write_public(&path, chain.to_bundle().as_bytes())?;
     Ok(path)
 }
 

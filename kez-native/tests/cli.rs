@@ -358,6 +358,14 @@ fn publishing_to_a_sigchain_server() {
     me.ok(&["sigchain", "publish", "--server", &base]);
     me.claim("dns:b.example", "json", &["--offline"]);
     me.ok(&["sigchain", "add", "dns:b.example"]);
+    // What is published is readable by a web server, and what is kept only by the user.
+    let public = me.home.with_file_name("cli-well-known");
+    let _ = fs::remove_dir_all(&public);
+    let place = me.ok(&["sigchain", "publish", "--dir", public.to_str().unwrap()]);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(Path::new(place["place"].as_str().unwrap())), 0o644);
+    assert_eq!((mode(&public), mode(&public.join("kez"))), (0o755, 0o755));
+    assert_eq!(mode(&me.home.join("sigchains")), 0o700);
     // Only what is new is sent, and a second run changes nothing.
     me.ok(&["sigchain", "publish", "--server", &base]);
     me.ok(&["sigchain", "publish", "--server", &base]);
@@ -391,6 +399,9 @@ fn terminal_escapes_are_shown_as_text() {
         .env("KEZ_HOME", &me.home)
         .output()
         .unwrap();
+    let json = me.run(&["verify", "id", "github:\u{9b}31m\u{202e}x"]);
+    json.fails(2, "identity_refused");
+    assert!(json.stdout.is_ascii() && json.stdout.contains("\\u009b"), "{}", json.stdout);
     let all = [output.stdout, output.stderr].concat();
     let text = String::from_utf8(all).unwrap();
     assert!(text.contains("identity_refused"), "{text}");

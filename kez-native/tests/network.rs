@@ -545,7 +545,7 @@ fn long_chain_on_a_relay(net: &Testnet) {
         let event = Event::new(chain.name().clone(), chain.head(), now.plus(n - 2000), op);
         let mut envelope = event.to_envelope().unwrap();
         envelope.sign(&key, &[0; 32]).unwrap();
-        chain.append(envelope, now).unwrap();
+        chain.append(&envelope, now).unwrap();
     }
     with_native(|native, runtime| {
         let done = kez_native::publish::to_relay(native, &chain, &key, net.relay());

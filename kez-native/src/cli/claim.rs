@@ -8,7 +8,7 @@ use super::{
 };
 use kez_core::{Claim, Code, Error, Identity, ObjectId, Result, Scheme, SignedClaim, proof};
 use kez_native::{
-    home::{storage, write_atomic},
+    home::{storage, write_private, write_public},
     keystore::Entry,
 };
 use std::{fs, path::PathBuf};
@@ -60,7 +60,7 @@ pub(super) async fn run(context: &Context, out: &Out, command: ClaimCommand) -> 
     });
     match &file {
         Some(path) => {
-            write_atomic(path, text.as_bytes(), 0o644)?;
+            write_public(path, text.as_bytes())?;
             out.result(&value, &format!("wrote {}", path.display()));
         }
         None => out.result(&value, &text),
@@ -159,7 +159,7 @@ fn path(context: &Context, id: ObjectId) -> PathBuf {
 
 fn save(context: &Context, signed: &SignedClaim) -> Result<()> {
     let text = signed.envelope().to_canonical();
-    write_atomic(&path(context, signed.id()), text.as_bytes(), 0o644)
+    write_private(&path(context, signed.id()), text.as_bytes())
 }
 
 /// The user's claim that is meant: by subject (the newest), by id, or from a file.

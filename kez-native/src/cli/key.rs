@@ -7,7 +7,7 @@ use super::{
     read_input,
 };
 use kez_core::{Code, Error, Result, Scheme, SecretKey, commitment};
-use kez_native::{home::write_atomic, keystore::Entry};
+use kez_native::{home::write_private, keystore::Entry};
 use std::io::IsTerminal as _;
 use zeroize::Zeroizing;
 
@@ -134,7 +134,7 @@ fn new_next(context: &Context, out: &Out, kind: KeyType) -> Result<u8> {
             ));
         }
     }
-    write_atomic(&context.home.path(NEXT), commitment.to_string().as_bytes(), 0o600)?;
+    write_private(&context.home.path(NEXT), commitment.to_string().as_bytes())?;
     hint("kez: your chain commits to it with its next event; then only this key can take over");
     hint("kez: to use it: kez sigchain rotate");
     Ok(0)

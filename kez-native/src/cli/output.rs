@@ -20,7 +20,7 @@ impl Out {
     /// One result: a JSON object, or text.
     pub(crate) fn result(&self, value: &impl Serialize, text: &str) {
         if self.json {
-            line(&serde_json::to_string(value).unwrap_or_default());
+            json_line(value);
         } else {
             line(text.trim_end_matches('\n'));
         }
@@ -51,7 +51,7 @@ impl Out {
                 "remedy": code.remedy(),
                 "detail": error.context(),
             });
-            line(&value.to_string());
+            json_line(&value);
         } else {
             hint(&format!("kez: error: {error}"));
             hint(&format!("kez: hint: {} [{code}]", code.remedy()));
@@ -76,6 +76,26 @@ pub(crate) fn line(text: &str) {
     }
 }
 
+/// Prints one JSON object. What could steer a terminal stands in strings only, and is escaped.
+pub(crate) fn json_line(value: &impl Serialize) {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_steering(c) {
+            out.push_str(&format!("\\u{:04x}", c as u32));
+        } else {
+            out.push(c);
+        }
+    }
+    line(&out);
+}
+
+/// Control, bidirectional and zero-width characters. All are below U+10000.
+fn is_steering(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}' | '\u{feff}')
+}
+
 /// Prints a line for people, beside the data.
 pub(crate) fn hint(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", clean(text));
@@ -84,13 +104,9 @@ pub(crate) fn hint(text: &str) {
 /// Makes text from elsewhere safe to show: control, bidirectional and zero-width characters
 /// become `\u{…}`, line feeds stay.
 pub(crate) fn clean(text: &str) -> String {
-    let bad = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}' | '\u{feff}')
-    };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if bad(c) {
+        if is_steering(c) && c != '\n' {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);

@@ -14,7 +14,7 @@ use kez_core::{
     json::Value,
 };
 use kez_native::{
-    home::{storage, write_atomic},
+    home::{storage, write_public},
     publish,
 };
 use std::{fs, path::Path};
@@ -116,7 +116,7 @@ pub(super) async fn run(context: &Context, out: &Out, command: SigchainCommand) 
             });
             match file {
                 Some(path) => {
-                    write_atomic(&path, bundle.as_bytes(), 0o644)?;
+                    write_public(&path, bundle.as_bytes())?;
                     out.result(&value, &format!("wrote {}", path.display()));
                 }
                 None => out.result(&value, &bundle),
@@ -181,7 +181,7 @@ fn append_signed(
         envelope.sign(signer, &kez_native::random()?)?;
     }
     let id = envelope.id();
-    chain.append(envelope, context.now)?;
+    chain.append(&envelope, context.now)?;
     let path = context.home.save_chain(chain)?;
     if committed {
         fs::remove_file(&waiting).map_err(storage(&waiting))?;

@@ -4,12 +4,12 @@ use super::{
     Context,
     args::{GraphFormat, VerifyCommand},
     graph as draw, graph_code,
-    output::{Out, graph_text, hint, line, report_text},
+    output::{Out, graph_text, hint, json_line, line, report_text},
     progress, read_input, report_code,
 };
 use futures_util::{StreamExt as _, stream};
 use kez_core::{Code, Error, Identity, Proof, Result, proof, transport::MAX_CONCURRENCY};
-use kez_native::home::write_atomic;
+use kez_native::home::write_public;
 use std::{io::BufRead as _, path::Path};
 
 pub(super) async fn run(context: &Context, out: &Out, command: VerifyCommand) -> Result<u8> {
@@ -81,7 +81,7 @@ async fn list(context: &Context) -> Result<u8> {
     while let Some(result) = results.next().await {
         let code = match result {
             Ok(report) => {
-                line(&serde_json::to_string(&report).unwrap_or_default());
+                json_line(&report);
                 report_code(&report)
             }
             Err((name, error)) => {
@@ -92,7 +92,7 @@ async fn list(context: &Context) -> Result<u8> {
                     "code": error.code(),
                     "detail": error.context(),
                 });
-                line(&value.to_string());
+                json_line(&value);
                 2
             }
         };
@@ -129,7 +129,7 @@ pub(super) async fn graph(
         GraphFormat::Json => serde_json::to_string(&graph).unwrap_or_default(),
     };
     match file {
-        Some(path) => write_atomic(path, text.as_bytes(), 0o644)?,
+        Some(path) => write_public(path, text.as_bytes())?,
         None => line(text.trim_end()),
     }
     Ok(graph_code(&graph))

@@ -96,7 +96,7 @@ impl Cache {
     fn write(&self, request: &Request, entry: &Entry) {
         // A cache that cannot be written costs time, not truth.
         if let Ok(text) = serde_json::to_vec(entry) {
-            let _ = crate::home::write_atomic(&self.path(request), &text, 0o600);
+            let _ = crate::home::write_private(&self.path(request), &text);
         }
     }
 }

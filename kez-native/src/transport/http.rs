@@ -104,7 +104,7 @@ impl Native {
                 _ => Ok((status, Vec::new())),
             }
         };
-        let limit = std::time::Duration::from_secs(self.seconds * 3);
+        let limit = std::time::Duration::from_secs(self.seconds);
         tokio::time::timeout(limit, work)
             .await
             .unwrap_or_else(|_| Err(Failure::new(Code::Timeout, "the server did not answer")))

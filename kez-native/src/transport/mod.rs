@@ -11,7 +11,7 @@ pub use cache::CachePolicy;
 use crate::{config::Config, home::Home};
 use kez_core::{
     Code, Transport,
-    transport::{Answer, Failure, REQUEST_SECONDS, Request, check_url, is_public},
+    transport::{Answer, CHAIN_SECONDS, Failure, Request, check_url, is_public},
 };
 use std::{
     net::SocketAddr,
@@ -59,7 +59,7 @@ impl Native {
     #[must_use]
     pub fn new(home: &Home, config: Config, policy: CachePolicy) -> Self {
         let cache = cache::Cache::new(home.path("cache"), policy);
-        Self { stack: OnceLock::new(), config, cache, seconds: REQUEST_SECONDS }
+        Self { stack: OnceLock::new(), config, cache, seconds: CHAIN_SECONDS }
     }
 
     fn stack(&self) -> Result<&Stack, Failure> {
@@ -71,7 +71,7 @@ impl Native {
         self.stack.get().ok_or_else(|| Failure::new(Code::TlsFailed, "no network stack"))
     }
 
-    /// Tests only: another time limit per request.
+    /// Tests only: a lower limit to the time of a request.
     #[must_use]
     pub const fn with_seconds(mut self, seconds: u64) -> Self {
         self.seconds = seconds;
@@ -86,9 +86,7 @@ impl Native {
                 Request::Relay { url, filters } => self.relay(url, filters).await,
             }
         };
-        // A chain of 32 MiB may take longer than a proof.
-        let slow = matches!(request, Request::Http { limit, .. } if *limit > 1 << 20);
-        let seconds = if slow { self.seconds * 3 } else { self.seconds };
+        let seconds = request.seconds().min(self.seconds);
         match tokio::time::timeout(Duration::from_secs(seconds), work).await {
             Ok(result) => result,
             Err(_) => Err(Failure::new(Code::Timeout, format!("after {seconds} s"))),

@@ -71,7 +71,7 @@ impl Native {
     /// # Errors
     /// `relay_refused` in the relay's words, or why it could not be asked.
     pub async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
-        let seconds = std::time::Duration::from_secs(self.seconds * 3);
+        let seconds = std::time::Duration::from_secs(self.seconds);
         let work = async {
             let mut socket = self.connect(url).await?;
             for event in events {

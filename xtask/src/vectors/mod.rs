@@ -144,7 +144,7 @@ impl Writer {
         for key in keys {
             envelope.sign(key, &[0; 32])?;
         }
-        Ok(self.chain.append(envelope, now())?)
+        Ok(self.chain.append(&envelope, now())?)
     }
 
     /// Appends an operation that the owner signs alone.
