@@ -11,6 +11,23 @@ pub const NOSTR_KIND: u16 = 30_078;
 
 /// A payload with its id and signatures. Signatures are checked only by the typed objects
 /// ([`crate::SignedClaim`], [`crate::Chain`]), which know who must have signed.
+///
+/// A signer that signs nothing but nostr events (NIP-07, NIP-46) signs the derived one:
+///
+/// ```
+/// use kez_core::{Claim, Identity, Scheme, SecretKey, SignedClaim, Suite, Timestamp, hex, json::Value};
+/// let key = SecretKey::from_bytes(Scheme::Nostr, [7; 32])?;
+/// let now = Timestamp::from_seconds(1_795_262_400);
+/// let subject = Identity::parse("github:jason")?;
+/// let mut claim = Claim::new(subject, key.public().identity().clone(), now).to_envelope()?;
+/// // What `window.nostr.signEvent` would give back:
+/// let event = key.sign_nostr_event(&claim.nostr_event()?, &[0; 32])?;
+/// let event = Value::parse_foreign(event.as_bytes())?;
+/// let sig = event.get("sig").and_then(Value::as_str).and_then(hex::decode).expect("64 bytes");
+/// claim.attach(key.public(), Suite::NostrEvent, sig);
+/// assert!(SignedClaim::verify(claim).is_ok());
+/// # Ok::<(), kez_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     kind: String,

@@ -29,6 +29,32 @@ pub struct Fork {
 ///
 /// # Errors
 /// `chain_id` if they are of different chains.
+///
+/// ```
+/// use kez_core::{Chain, Event, Identity, ObjectId, Op, Scheme, SecretKey, Timestamp, fork};
+/// let key = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?;
+/// let now = Timestamp::from_seconds(1_795_262_400);
+/// let chain = |domain: &str| {
+///     let mut chain = Chain::new(key.public().identity())?;
+///     let op = Op::Add {
+///         subject: Identity::parse(domain)?,
+///         claim: ObjectId::digest("claim", domain.as_bytes()),
+///         account: None,
+///         url: None,
+///     };
+///     let mut event = Event::new(chain.name().clone(), None, now, op).to_envelope()?;
+///     event.sign(&key, &[0; 32])?;
+///     chain.append(&event, now)?;
+///     Ok::<_, kez_core::Error>(chain)
+/// };
+/// let fork::Merge::Fork(fork) = fork::merge(chain("a.example")?, chain("b.example")?)? else {
+///     panic!("they differ from the first event on")
+/// };
+/// assert_eq!((fork.seq(), fork.is_settled()), (1, false));
+/// // Anybody can check it offline.
+/// assert_eq!(fork::Fork::from_json(fork.to_canonical().as_bytes(), now)?, *fork);
+/// # Ok::<(), kez_core::Error>(())
+/// ```
 pub fn merge(one: Chain, two: Chain) -> Result<Merge> {
     if one.name() != two.name() {
         return Err(Error::about(Code::ChainId, two.name()));

@@ -151,6 +151,14 @@ pub fn to_pointer(primary: &Identity) -> String {
 
 /// Finds every proof in a text: a whole JSON document, `kez` fences, compact forms and pointers.
 /// At most [`MAX_PROOFS`]; each is judged on its own, and two that are equal count once.
+///
+/// ```
+/// use kez_core::{Encoding, proof};
+/// let bio = "crab \u{1f980}, see kez:ed25519:d04ab232742bb4ab3a1368bd4615e4e6d0224ab71a016baf8520a332c9778737!";
+/// let found = proof::find(bio);
+/// assert_eq!(found[0].encoding, Encoding::Pointer);
+/// assert!(found[0].proof.is_ok());
+/// ```
 #[must_use]
 pub fn find(text: &str) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();

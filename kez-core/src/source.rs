@@ -98,7 +98,8 @@ impl Gathered {
 
     /// Joins the copies with what was seen before.
     pub(crate) fn history(self, remembered: Option<Chain>) -> History {
-        let answered = self.absent || !self.chains.is_empty();
+        // That one source has nothing says nothing about those that could not be asked.
+        let answered = !self.chains.is_empty() || (self.absent && self.failure.is_none());
         let seen = remembered.as_ref().and_then(Chain::head).map_or(0, |h| h.seq);
         let served = self.chains.iter().filter_map(Chain::head).map(|h| h.seq).max().unwrap_or(0);
         let mut settled = false;

@@ -45,6 +45,50 @@ pub enum Progress<'a> {
 }
 
 /// A verifier: configuration and the handed-in parts.
+///
+/// ```
+/// use futures_util::FutureExt as _;
+/// use kez_core::{
+///     Claim, Endpoints, Identity, NoMemory, Scheme, SecretKey, SignedClaim, Status, Timestamp,
+///     Transport, Verifier, proof,
+///     transport::{Answer, Body, Failure, Request, Via},
+/// };
+///
+/// /// A network on which only one TXT record exists.
+/// struct OneRecord(String);
+/// impl Transport for OneRecord {
+///     async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
+///         let records = match request {
+///             Request::Txt { name } if name == "_kez.example.com" => vec![self.0.clone().into_bytes()],
+///             _ => return Err(Failure::new(kez_core::Code::ConnectFailed, "no such network")),
+///         };
+///         let body = Body::Txt { rcode: 0, records, authentic: true };
+///         Ok(Answer { body, via: Via::Direct, fetched_at: Timestamp::from_seconds(1_795_262_400) })
+///     }
+/// }
+///
+/// let now = Timestamp::from_seconds(1_795_262_400);
+/// let key = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?;
+/// let subject = Identity::parse("example.com")?;
+/// let mut claim =
+///     Claim::new(subject.clone(), key.public().identity().clone(), now).to_envelope()?;
+/// claim.sign(&key, &[0; 32])?;
+/// let transport = OneRecord(proof::to_compact(&claim));
+/// let verifier = Verifier {
+///     transport: &transport,
+///     memory: &NoMemory,
+///     endpoints: Endpoints::default(),
+///     sources: vec![],
+///     bundles: vec![],
+///     now,
+///     clock: now,
+///     progress: &|_| {},
+/// };
+/// let reports = verifier.verify(&subject).now_or_never().unwrap();
+/// assert_eq!(reports[0].status, Status::Valid);
+/// assert_eq!(reports[0].dnssec, Some(true));
+/// # Ok::<(), kez_core::Error>(())
+/// ```
 pub struct Verifier<'a, T, M> {
     /// Fetches.
     pub transport: &'a T,

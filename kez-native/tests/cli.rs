@@ -152,6 +152,11 @@ fn completions_and_manual() {
         assert!(run(&["completions", shell]).contains("sigchain"));
     }
     assert!(run(&["man"]).contains(".TH kez"));
+    let pages = tmp("cli-man");
+    fs::create_dir_all(&pages).unwrap();
+    run(&["man", "--dir", pages.to_str().unwrap()]);
+    let page = fs::read_to_string(pages.join("kez-sigchain-rotate.1")).unwrap();
+    assert!(page.contains("compromised"));
     assert!(run(&["help"]).contains("Exit codes"));
 }
 

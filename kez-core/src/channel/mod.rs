@@ -96,6 +96,16 @@ impl From<Miss> for Step {
 ///
 /// # Errors
 /// `no_channel` for a scheme without one.
+///
+/// ```
+/// use kez_core::{Endpoints, Identity, Timestamp, channel::{Step, lookup}, transport::Request};
+/// let subject = Identity::parse("dns:example.com")?;
+/// let now = Timestamp::from_seconds(1_795_262_400);
+/// let mut lookup = lookup(&subject, &Endpoints::default(), now)?;
+/// let Step::Ask(requests) = lookup.step(vec![]) else { panic!("it has to ask") };
+/// assert_eq!(requests, [Request::Txt { name: "_kez.example.com".into() }]);
+/// # Ok::<(), kez_core::Error>(())
+/// ```
 pub fn lookup(
     subject: &Identity,
     endpoints: &Endpoints,

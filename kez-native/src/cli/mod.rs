@@ -43,7 +43,11 @@ fn dispatch(cli: Cli, out: &Out) -> Result<u8> {
             clap_complete::generate(shell, &mut Cli::command(), "kez", &mut std::io::stdout());
             return Ok(0);
         }
-        Command::Man => {
+        Command::Man { dir: Some(dir) } => {
+            clap_mangen::generate_to(Cli::command(), &dir).map_err(storage(&dir))?;
+            return Ok(0);
+        }
+        Command::Man { dir: None } => {
             let page = clap_mangen::Man::new(Cli::command());
             page.render(&mut std::io::stdout()).map_err(storage(Path::new("stdout")))?;
             return Ok(0);
@@ -67,7 +71,7 @@ fn dispatch(cli: Cli, out: &Out) -> Result<u8> {
             context.block_on(verify::graph(&context, out, &identity, format, file.as_deref()))?
         }
         Command::Sigchain(command) => context.block_on(sigchain::run(&context, out, command))?,
-        Command::Completions { .. } | Command::Man | Command::Explain { .. } => Ok(0),
+        Command::Completions { .. } | Command::Man { .. } | Command::Explain { .. } => Ok(0),
     }
 }
 
