@@ -38,7 +38,10 @@ pub(crate) fn decompress(frame: &[u8], limit: usize) -> Result<Vec<u8>> {
         if let Some(mut part) = decoder.collect() {
             out.append(&mut part);
         }
-        if out.len() > limit || decoder.blocks_decoded() > MAX_BLOCKS {
+        if decoder.blocks_decoded() > MAX_BLOCKS {
+            return Err(refused("more than 64 blocks"));
+        }
+        if out.len() > limit {
             return Err(Code::TooLarge.into());
         }
     }

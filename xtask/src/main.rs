@@ -12,6 +12,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   setup           only set up
   gen [--check]   write the generated files (or say which are stale)
   check           boundaries, file sizes, coverage of rules and codes
+  crosstest       run the second implementation over the vectors
   cross           build kez-core for bare metal and wasm32
   bench           verification costs, beside the bare signatures";
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         ["gen"] => generate::run(false),
         ["gen", "--check"] => generate::run(true),
         ["check"] => check::run(),
+        ["crosstest"] => setup::npm().and_then(|()| setup::crosstest()),
         ["cross"] => cross::core(),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         _ => Err(USAGE.into()),
@@ -46,7 +48,7 @@ fn cargo(args: &[&str]) -> Result<()> {
 /// Everything that CI runs, the quick checks first.
 fn test() -> Result<()> {
     type Step = (&'static str, fn() -> Result<()>);
-    let steps: [Step; 8] = [
+    let steps: [Step; 9] = [
         ("formatting", || cargo(&["fmt", "--all", "--check"])),
         ("generated files", || generate::run(true)),
         ("boundaries and coverage", check::run),
@@ -61,6 +63,7 @@ fn test() -> Result<()> {
             setup::quietly(&mut doc).map(drop)
         }),
         ("kez-core for bare metal and wasm32", cross::core),
+        ("the second implementation", setup::crosstest),
         ("tests", || cargo(&["test", "--quiet", "--workspace"])),
     ];
     for (name, step) in steps {

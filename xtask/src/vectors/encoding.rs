@@ -187,7 +187,7 @@ pub(super) fn encodings(v: &mut Vectors) -> Result<()> {
         "zstd-many-blocks",
         "ENC-03",
         encode(&frame(&[0, 0], &many)),
-        "too_large",
+        "zstd_refused",
         "70 empty blocks",
     );
     let spaced = json.replacen(":", ": ", 1);
