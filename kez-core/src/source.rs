@@ -23,7 +23,7 @@ pub(crate) fn requests(
     endpoints: &Endpoints,
 ) -> Vec<Request> {
     let bundle = |url: String| Request::Http { url, accept: "*/*", limit: MAX_BUNDLE };
-    let relay = |url: &String| Request::Relay { url: url.clone(), filters: chain_filters(primary) };
+    let relay = |url: &String| relay(primary, url);
     let mut all: Vec<Request> = Vec::new();
     for url in named.iter().chain(claim.iter().flat_map(|c| &c.claim().sources)) {
         let is_relay = url.starts_with("ws:") || url.starts_with("wss:");
@@ -45,6 +45,11 @@ pub(crate) fn requests(
         }
     }
     unique
+}
+
+/// The request that finds a primary's chain on a relay.
+pub(crate) fn relay(primary: &Identity, url: &str) -> Request {
+    Request::Relay { url: url.into(), filters: chain_filters(primary) }
 }
 
 /// What the sources together say.

@@ -213,17 +213,16 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
                 domains.push(domain);
             }
         }
-        let mut endpoints = self.endpoints.clone();
-        if let Some(lists) = channel::relay_list_requests(primary, &endpoints) {
-            let answers = self.fetch_all(lists).await;
-            endpoints.relays.extend(channel::further_relays(primary, &endpoints, &answers));
-        }
-        let requests = source::requests(primary, claim, &domains, &self.sources, &endpoints);
+        let requests = source::requests(primary, claim, &domains, &self.sources, &self.endpoints);
+        let mut answers = self.fetch_all(requests).await;
+        let further = channel::further_relays(primary, &self.endpoints, &answers);
+        let further = further.iter().map(|url| source::relay(primary, url)).collect();
+        answers.extend(self.fetch_all(further).await);
         let mut gathered = Gathered::default();
         for bundle in &self.bundles {
             gathered.add(Chain::replay(bundle, Some(primary), self.clock));
         }
-        for fetched in self.fetch_all(requests).await {
+        for fetched in answers {
             gathered.read(primary, fetched, self.clock);
         }
         let history = gathered.history(remembered);

@@ -8,8 +8,8 @@ mod github;
 mod html;
 mod nostr;
 
+pub(crate) use nostr::further_relays;
 pub use nostr::{carrier, chain_carrier, chain_filters};
-pub(crate) use nostr::{further_relays, relay_list_requests};
 
 use crate::{
     Code, Error, Identity, Result, Scheme, Timestamp,

@@ -75,13 +75,6 @@ fn newest(key: &Key, kind: u16) -> Value {
     Value::object([("authors", authors(key)), ("kinds", kinds(kind)), ("limit", Value::Int(1))])
 }
 
-/// The requests that find the relay list of a nostr key.
-pub(crate) fn relay_list_requests(key: &Identity, endpoints: &Endpoints) -> Option<Vec<Request>> {
-    let filters = vec![newest(&Key::from_identity(key).ok()?, RELAY_LIST)];
-    let request = |url: &String| Request::Relay { url: url.clone(), filters: filters.clone() };
-    (key.scheme() == crate::Scheme::Nostr).then(|| endpoints.relays.iter().map(request).collect())
-}
-
 /// The relays to which the key's owner writes, by its newest list, beyond the configured ones.
 pub(crate) fn further_relays(
     key: &Identity,
@@ -185,7 +178,8 @@ impl Lookup for NostrLookup {
     }
 }
 
-/// The filters that find a chain's events on a relay (SPEC.md, "Chains on nostr relays").
+/// The filters that find a chain's events on a relay (SPEC.md, "Chains on nostr relays"), and the
+/// relay list of a nostr key.
 #[must_use]
 pub fn chain_filters(chain: &Identity) -> Vec<Value> {
     let tag = || Value::Array(vec![chain.as_str().into()]);
@@ -200,6 +194,7 @@ pub fn chain_filters(chain: &Identity) -> Vec<Value> {
             ("#i", tag()),
             ("limit", Value::Int(500)),
         ]));
+        filters.push(newest(&key, RELAY_LIST));
     }
     filters.push(Value::object([
         ("kinds", kinds(NOSTR_KIND)),

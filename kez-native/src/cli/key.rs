@@ -127,7 +127,8 @@ fn new_next(context: &Context, out: &Out, kind: KeyType) -> Result<u8> {
         let copy = rpassword::prompt_password(prompt)
             .map(Zeroizing::new)
             .map_err(|e| Error::about(Code::StorageFailed, e))?;
-        if SecretKey::from_text(kind.into(), &copy)?.public() != key.public() {
+        let copy = SecretKey::from_text(kind.into(), &copy).ok();
+        if copy.is_none_or(|copy| copy.public() != key.public()) {
             return Err(Error::about(
                 Code::KeyRefused,
                 "that is another key; nothing was committed",

@@ -230,6 +230,8 @@ pub(crate) fn progress(event: Progress<'_>) {
         return;
     }
     match event {
+        // Offline nothing is asked, so there is nothing to tell.
+        Progress::Answered(_, Some(Code::Offline)) => {}
         Progress::Answered(request, code) => {
             let what = code.map_or("ok", Code::as_str);
             output::hint(&format!("  {} … {what}", request.place()));
