@@ -119,18 +119,12 @@ pub fn npm() -> Result<()> {
     })
 }
 
-/// Runs the second implementation of SPEC.md over the vectors.
+/// The npm packages of the second implementation.
 ///
 /// # Errors
-/// What npm says, or that the two implementations differ.
+/// What npm says.
 pub fn crosstest() -> Result<()> {
-    let dir = root().join("crosstest");
-    npm_ci(&dir, |_| Ok(()))?;
-    let status = Command::new(node())
-        .current_dir(&dir)
-        .args(["--disable-warning=ExperimentalWarning", "src/vectors.ts", "../kez-core/vectors"])
-        .status()?;
-    if status.success() { Ok(()) } else { Err("the two implementations differ".into()) }
+    npm_ci(&root().join("crosstest"), |_| Ok(()))
 }
 
 /// The fediverse server snac. Where the system's Debian has no package of it, the one of the
@@ -204,6 +198,7 @@ pub fn all() -> Result<()> {
         &["knot", "knot-dnsutils", "unbound", "dnsdist", "util-linux"],
     )?;
     npm()?;
+    crosstest()?;
     snac()?;
     Ok(())
 }
