@@ -91,7 +91,7 @@ fn blocks() -> Result<Vec<(String, String)>> {
     out.push((
         "example:claim".into(),
         format!(
-            "{}\nIts id is `{}`. The secret key of this and all examples is 32 bytes of value 1.\n",
+            "{}\nIts id is `{}`. The secret keys of all examples are 32 bytes of one value:\n1 for the owner, 2 for a device, 3 for the next key.\n",
             fence("json", &pretty(&signed.envelope().to_value())?),
             signed.id()
         ),
