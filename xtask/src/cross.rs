@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -23,29 +23,40 @@ pub const WASM: &str = "wasm32-unknown-unknown";
 /// # Errors
 /// What the compiler says.
 pub fn core() -> Result<()> {
-    let targets = [BARE_METAL, WASM];
-    let build = ["build", "--release", "--package", "kez-core", "--no-default-features"];
-    if targets.iter().all(|target| has(target)) {
-        for target in targets {
-            let mut cargo = Command::new(env!("CARGO"));
-            quietly(cargo.current_dir(root()).args(build).args(["--target", target]))?;
-        }
-        return Ok(());
+    for target in [BARE_METAL, WASM] {
+        cargo_for(target, "core,alloc", |cargo| {
+            cargo.args(["build", "--release", "--package", "kez-core", "--no-default-features"]);
+        })?;
     }
-    debian_toolchain()?;
-    let mut cargo = Command::new("/usr/bin/cargo");
-    let path = std::env::var("PATH").unwrap_or_default();
-    cargo
-        .current_dir(root())
-        .args(build)
-        .args(["-Z", "build-std=core,alloc", "--target-dir", "target/debian"])
-        .args(["--target", BARE_METAL, "--target", WASM])
-        .env("PATH", format!("/usr/bin:{path}"))
-        .env("RUSTC", "/usr/bin/rustc")
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("CARGO");
-    quietly(&mut cargo).map(drop)
+    Ok(())
+}
+
+/// Runs cargo for a target, with `std` as the parts of the standard library to build where they
+/// do not come with the toolchain. Gives the target directory.
+///
+/// # Errors
+/// What cargo says.
+pub fn cargo_for(target: &str, std: &str, arguments: impl FnOnce(&mut Command)) -> Result<PathBuf> {
+    let own = has(target);
+    let dir = root().join(if own { "target" } else { "target/debian" });
+    let mut cargo = Command::new(if own { env!("CARGO") } else { "/usr/bin/cargo" });
+    cargo.current_dir(root());
+    arguments(&mut cargo);
+    cargo.args(["--target", target, "--target-dir"]).arg(&dir);
+    if !own {
+        let linker = debian_toolchain()?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        cargo
+            .args(["-Z", &format!("build-std={std}")])
+            .env("PATH", format!("/usr/bin:{path}"))
+            .env("RUSTC", "/usr/bin/rustc")
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env_remove("CARGO");
+    }
+    quietly(&mut cargo)?;
+    Ok(dir)
 }
 
 /// Whether the toolchain has a target, after an attempt to add it.
@@ -87,12 +98,21 @@ fn add(target: &str) -> bool {
     done
 }
 
-fn debian_toolchain() -> Result<()> {
+/// Installs Debian's toolchain and gives the name of its wasm linker, which has to be of the same
+/// LLVM as the compiler.
+fn debian_toolchain() -> Result<String> {
     let source = Path::new("/usr/lib/rustlib/src/rust/library/core").is_dir()
         || fs::read_dir("/usr/src").is_ok_and(|all| {
             all.flatten().any(|e| e.file_name().to_string_lossy().starts_with("rustc"))
         });
-    let programs: &[&str] =
-        if source && Path::new("/usr/bin/rustc").exists() { &[] } else { &["no-such-program"] };
-    debian(programs, &["rustc-web", "cargo-web", "rust-web-src"])
+    let there =
+        source && Path::new("/usr/bin/rustc").exists() && Path::new("/usr/bin/cargo").exists();
+    let programs: &[&str] = if there { &[] } else { &["no-such-program"] };
+    debian(programs, &["rustc-web", "cargo-web", "rust-web-src"])?;
+    let version = quietly(Command::new("/usr/bin/rustc").arg("-vV"))?;
+    let llvm = version.lines().find_map(|line| line.strip_prefix("LLVM version: "));
+    let major = llvm.and_then(|v| v.split('.').next()).ok_or("rustc names no LLVM version")?;
+    let linker = format!("wasm-ld-{major}");
+    debian(&[&linker], &[&format!("lld-{major}")])?;
+    Ok(linker)
 }

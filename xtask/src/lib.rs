@@ -7,6 +7,7 @@ pub mod generate;
 pub mod setup;
 pub mod testnet;
 pub mod vectors;
+pub mod wasm;
 
 /// Errors here end the command, so that their text is all that matters.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -4,7 +4,7 @@ use std::{
     process::{Command, ExitCode},
     time::Instant,
 };
-use xtask::{Result, check, cross, demo, generate, setup};
+use xtask::{Result, check, cross, demo, generate, setup, wasm};
 
 const USAGE: &str = "usage: cargo xtask <command>
   run             set up, build, and show the main job on local servers
@@ -14,6 +14,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   check           boundaries, file sizes, coverage of rules and codes
   crosstest       hold the two implementations of SPEC.md against each other
   cross           build kez-core for bare metal and wasm32
+  wasm            build kez-wasm, and run the vectors through it under Node
   bench           verification costs, beside the bare signatures";
 
 fn main() -> ExitCode {
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["crosstest"] => setup::npm().and_then(|()| setup::crosstest()).and_then(|()| crosstest()),
         ["cross"] => cross::core(),
+        ["wasm"] => setup::npm().and_then(|()| wasm::test()),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         _ => Err(USAGE.into()),
     };
@@ -56,7 +58,7 @@ fn crosstest() -> Result<()> {
 /// Everything that CI runs, the quick checks first.
 fn test() -> Result<()> {
     type Step = (&'static str, fn() -> Result<()>);
-    let steps: [Step; 9] = [
+    let steps: [Step; 10] = [
         ("formatting", || cargo(&["fmt", "--all", "--check"])),
         ("generated files", || generate::run(true)),
         ("boundaries and coverage", check::run),
@@ -71,6 +73,7 @@ fn test() -> Result<()> {
             setup::quietly(&mut doc).map(drop)
         }),
         ("kez-core for bare metal and wasm32", cross::core),
+        ("the vectors in WebAssembly", wasm::test),
         ("two implementations", crosstest),
         ("tests", || cargo(&["test", "--quiet", "--workspace"])),
     ];

@@ -1,0 +1,55 @@
+//! Sigchains and forks.
+
+use crate::{error::or_throw, time};
+use kez_core::{Fork, Identity};
+use wasm_bindgen::prelude::*;
+
+/// A replayed sigchain.
+#[wasm_bindgen]
+pub struct Chain {
+    pub(crate) inner: kez_core::Chain,
+}
+
+#[wasm_bindgen]
+impl Chain {
+    /// Replays a bundle. With `name`, the chain must be that primary's.
+    ///
+    /// # Errors
+    /// Those of `Chain::replay`.
+    pub fn replay(bundle: &[u8], name: Option<String>, now: f64) -> Result<Self, JsValue> {
+        let name = name.map(|name| or_throw(Identity::from_canonical(&name))).transpose()?;
+        let inner = or_throw(kez_core::Chain::replay(bundle, name.as_ref(), time(now)))?;
+        Ok(Self { inner })
+    }
+
+    /// The identity's name.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.inner.name().to_string()
+    }
+
+    /// The head, as `{seq, id}`.
+    ///
+    /// # Errors
+    /// Never.
+    #[wasm_bindgen(getter)]
+    pub fn head(&self) -> Result<JsValue, JsValue> {
+        Ok(serde_wasm_bindgen::to_value(&self.inner.head())?)
+    }
+
+    /// The bundle, the same bytes from every implementation.
+    #[must_use]
+    pub fn bundle(&self) -> String {
+        self.inner.to_bundle()
+    }
+}
+
+/// Verifies a fork object; whether the committed key settles it.
+///
+/// # Errors
+/// Those of `Fork::from_json`.
+#[wasm_bindgen(js_name = forkIsSettled)]
+pub fn fork_is_settled(bytes: &[u8], now: f64) -> Result<bool, JsValue> {
+    or_throw(Fork::from_json(bytes, time(now))).map(|fork| fork.is_settled())
+}
