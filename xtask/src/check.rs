@@ -51,6 +51,12 @@ fn boundaries() -> Result<()> {
             return Err(format!("kez-core must not depend on {name}").into());
         }
     }
+    for (room, other) in [("kez-native", "kez-wasm"), ("kez-wasm", "kez-native")] {
+        let manifest = fs::read_to_string(root().join(room).join("Cargo.toml"))?;
+        if manifest.contains(other) {
+            return Err(format!("{room} must not know {other}").into());
+        }
+    }
     for path in sources(&[".rs"])? {
         let text = fs::read_to_string(&path)?;
         let core =
