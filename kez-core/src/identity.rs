@@ -86,7 +86,7 @@ impl Identity {
             }
             Scheme::Dns => is_domain(value) && value.len() <= 248,
             Scheme::Github => is_github_login(value),
-            Scheme::Bluesky => is_handle(value) || is_did(value),
+            Scheme::Bluesky => is_domain(value) || is_did(value),
             Scheme::Ap => value
                 .split_once('@')
                 .is_some_and(|(user, host)| is_ap_user(user) && is_domain(host)),
@@ -292,9 +292,7 @@ fn url_host(rest: &str) -> &str {
 /// The key inside a NIP-19 nprofile: the value of its first TLV of type 0.
 fn nprofile(text: &str) -> Result<String> {
     let refused = || Error::about(Code::KeyRefused, text);
-    let checked = bech32::primitives::decode::CheckedHrpstring::new::<bech32::Bech32>(text)
-        .map_err(|_| refused())?;
-    let bytes: alloc::vec::Vec<u8> = checked.byte_iter().collect();
+    let bytes = key::bech32_bytes(text).ok_or_else(refused)?;
     let mut rest = &bytes[..];
     while let [kind, len, tail @ ..] = rest {
         let value = tail.get(..usize::from(*len)).ok_or_else(refused)?;
@@ -329,10 +327,6 @@ fn is_domain(name: &str) -> bool {
         && name.contains('.')
         && name.split('.').all(label)
         && !last.starts_with(|c: char| c.is_ascii_digit())
-}
-
-fn is_handle(value: &str) -> bool {
-    is_domain(value)
 }
 
 fn is_did(value: &str) -> bool {

@@ -128,10 +128,14 @@ pub(crate) fn npub_encode(bytes: &[u8; 32]) -> String {
 /// Decodes a canonical npub. The bech32 crate accepts several strings for one key (padding bits,
 /// other lengths), hence the comparison with the re-encoded text.
 pub(crate) fn npub_decode(text: &str) -> Option<[u8; 32]> {
-    let checked = CheckedHrpstring::new::<Bech32>(text).ok()?;
-    let bytes: Vec<u8> = checked.byte_iter().collect();
-    let bytes: [u8; 32] = bytes.try_into().ok()?;
+    let bytes: [u8; 32] = bech32_bytes(text)?.as_slice().try_into().ok()?;
     (npub_encode(&bytes) == text).then_some(bytes)
+}
+
+/// The bytes of a bech32 text of any prefix, which the caller has to check. They may be secret.
+pub(crate) fn bech32_bytes(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let checked = CheckedHrpstring::new::<Bech32>(text).ok()?;
+    Some(Zeroizing::new(checked.byte_iter().collect()))
 }
 
 /// How a signature was made (SPEC.md, "Suites").
@@ -211,11 +215,10 @@ impl SecretKey {
     /// `key_refused` without any of the text.
     pub fn from_text(scheme: Scheme, text: &str) -> Result<Self> {
         let text = text.trim();
-        let lower = text.to_ascii_lowercase();
+        let lower = Zeroizing::new(text.to_ascii_lowercase());
         if lower.starts_with("nsec1") {
-            let checked = CheckedHrpstring::new::<Bech32>(&lower).map_err(|_| Code::KeyRefused)?;
-            let bytes: Vec<u8> = checked.byte_iter().collect();
-            let bytes = bytes.try_into().map_err(|_| Code::KeyRefused)?;
+            let bytes = bech32_bytes(&lower).ok_or(Code::KeyRefused)?;
+            let bytes = bytes.as_slice().try_into().map_err(|_| Code::KeyRefused)?;
             return Self::from_bytes(Scheme::Nostr, bytes);
         }
         Self::from_bytes(scheme, hex::decode(&lower).ok_or(Code::KeyRefused)?)

@@ -407,7 +407,6 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     ) -> (Vec<Identity>, Vec<Report>) {
         let mut live: Vec<Identity> = Vec::new();
         let mut dead: Vec<Report> = Vec::new();
-        // A nostr key may show a proof of itself on the relays without listing it.
         let listings = chain.map(Chain::listings).unwrap_or_default();
         for (listing, revocation) in listings.into_iter().rev() {
             let subject = &listing.subject;

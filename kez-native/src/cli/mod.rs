@@ -10,7 +10,7 @@ mod verify;
 
 use args::{Cli, Command, Global};
 use clap::{CommandFactory as _, Parser as _};
-use kez_core::{Code, Error, Graph, Progress, Report, Result, SecretKey, Timestamp, Verifier};
+use kez_core::{Code, Error, Progress, Result, SecretKey, Timestamp, Verifier};
 use kez_native::{
     config::Config,
     home::{Home, storage},
@@ -241,12 +241,4 @@ pub(crate) fn progress(event: Progress<'_>) {
         }
         _ => {}
     }
-}
-
-pub(crate) fn report_code(report: &Report) -> u8 {
-    report.status.exit_code()
-}
-
-pub(crate) fn graph_code(graph: &Graph) -> u8 {
-    graph.status().exit_code()
 }

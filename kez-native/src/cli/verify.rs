@@ -3,9 +3,9 @@
 use super::{
     Context,
     args::{GraphFormat, VerifyCommand},
-    graph as draw, graph_code,
+    graph as draw,
     output::{Out, graph_text, hint, json_line, line, report_text},
-    progress, read_input, report_code,
+    progress, read_input,
 };
 use futures_util::{StreamExt as _, stream};
 use kez_core::{Code, Error, Identity, Proof, Result, proof, transport::MAX_CONCURRENCY};
@@ -30,7 +30,7 @@ async fn one(context: &Context, out: &Out, identity: &str) -> Result<u8> {
         out.result(report, &report_text(out, report, context.now));
     }
     // The best proof decides; it comes first, and there is always one report.
-    Ok(reports.first().map_or(1, report_code))
+    Ok(reports.first().map_or(1, |r| r.status.exit_code()))
 }
 
 async fn file(
@@ -58,7 +58,7 @@ async fn file(
     report.encoding = Some(encoding);
     report.via = Some(kez_core::transport::Via::File);
     out.result(&report, &report_text(out, &report, context.now));
-    Ok(report_code(&report))
+    Ok(report.status.exit_code())
 }
 
 /// Verifies a list, a few at a time, and prints each result as it comes.
@@ -82,7 +82,7 @@ async fn list(context: &Context) -> Result<u8> {
         let code = match result {
             Ok(report) => {
                 json_line(&report);
-                report_code(&report)
+                report.status.exit_code()
             }
             Err((name, error)) => {
                 let value = serde_json::json!({
@@ -108,7 +108,7 @@ pub(super) async fn id(context: &Context, out: &Out, identity: &str) -> Result<u
     let net = context.transport();
     let graph = context.verifier(&net, &progress)?.identity(&query).await;
     out.result(&graph, &graph_text(out, &graph, context.now));
-    Ok(graph_code(&graph))
+    Ok(graph.status().exit_code())
 }
 
 pub(super) async fn graph(
@@ -132,5 +132,5 @@ pub(super) async fn graph(
         Some(path) => write_public(path, text.as_bytes())?,
         None => line(text.trim_end()),
     }
-    Ok(graph_code(&graph))
+    Ok(graph.status().exit_code())
 }
