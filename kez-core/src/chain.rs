@@ -3,15 +3,9 @@
 
 use crate::{
     Code, Envelope, Error, Event, Head, Identity, Key, ObjectId, Op, Reason, Result, SignedClaim,
-    Target, Timestamp, batch, commitment, event,
+    Target, Timestamp, batch, commitment, event, map::Map,
 };
-use alloc::{
-    borrow::ToOwned,
-    collections::{BTreeMap, BTreeSet},
-    string::String,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, string::String, sync::Arc, vec::Vec};
 
 /// The largest bundle in bytes.
 pub const MAX_BUNDLE: usize = 32 * 1024 * 1024;
@@ -20,6 +14,7 @@ pub const MAX_EVENTS: usize = 10_000;
 
 /// A span of the chain in which one key was the current one.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Era {
     /// The key.
     pub key: Identity,
@@ -33,6 +28,7 @@ pub struct Era {
 
 /// A claim that the chain lists.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Listing {
     /// The claim's id.
     pub claim: ObjectId,
@@ -50,6 +46,7 @@ pub struct Listing {
 
 /// An act of revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Revocation {
     /// The `revoke` event's seq.
     pub seq: u64,
@@ -61,6 +58,7 @@ pub struct Revocation {
 
 /// A device of the identity.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Device {
     /// The device's key.
     pub key: Identity,
@@ -74,6 +72,56 @@ pub struct Device {
     pub name: Option<String>,
     /// Its revocation.
     pub revoked: Option<Revocation>,
+}
+
+/// What a chain says, as data. The JSON form is versioned by `schema`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
+pub struct Summary {
+    /// `kez.sigchain/1`.
+    pub schema: &'static str,
+    /// The identity's name.
+    pub chain: Identity,
+    /// The last event.
+    pub head: Option<Head>,
+    /// The key that may sign the next event.
+    pub current_key: Identity,
+    /// Whether the chain commits to its next key.
+    pub next_committed: bool,
+    /// The keys that were current, in order.
+    pub keys: Vec<Era>,
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// Every listed claim, with its revocation.
+    pub claims: Vec<Listed>,
+    /// The events, in order.
+    pub events: Vec<EventSummary>,
+}
+
+/// A listed claim and its revocation.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
+pub struct Listed {
+    /// The listing.
+    pub listing: Listing,
+    /// What ended it.
+    pub revoked: Option<Revocation>,
+}
+
+/// An event in one line.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
+pub struct EventSummary {
+    /// The sequence number, from 1.
+    pub seq: u64,
+    /// The id.
+    pub id: Option<ObjectId>,
+    /// The operation's name.
+    pub op: String,
+    /// When it was signed.
+    pub created_at: Timestamp,
+    /// Whether a later rotation declared it void.
+    pub void: bool,
 }
 
 /// What a chain says of a claim.
@@ -110,7 +158,7 @@ pub enum Standing {
 /// let again = Chain::replay(chain.to_bundle().as_bytes(), Some(&me), now).unwrap();
 /// assert_eq!(again.head(), chain.head());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Chain {
     name: Identity,
     current: Arc<Key>,
@@ -119,15 +167,24 @@ pub struct Chain {
     ids: Vec<ObjectId>,
     eras: Vec<Era>,
     next: Option<ObjectId>,
-    listings: BTreeMap<ObjectId, Listing>,
-    by_subject: BTreeMap<Identity, Vec<ObjectId>>,
-    revoked_claims: BTreeMap<ObjectId, Vec<Revocation>>,
-    revoked_subjects: BTreeMap<Identity, Vec<Revocation>>,
-    devices: BTreeMap<Identity, Device>,
-    void_claims: BTreeSet<ObjectId>,
-    used_keys: BTreeSet<Identity>,
+    listings: Map<Listing>,
+    by_subject: Map<Vec<ObjectId>>,
+    revoked_claims: Map<Vec<Revocation>>,
+    revoked_subjects: Map<Vec<Revocation>>,
+    devices: Map<Device>,
+    void_claims: Map<()>,
+    used_keys: Map<()>,
     skipped: Vec<u64>,
 }
+
+/// Chains are equal that have the same events: the rest is derived from them.
+impl PartialEq for Chain {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.lines == other.lines
+    }
+}
+
+impl Eq for Chain {}
 
 impl Chain {
     /// An empty chain of that genesis primary.
@@ -136,6 +193,8 @@ impl Chain {
     /// `key_expected`, `key_refused`.
     pub fn new(primary: &Identity) -> Result<Self> {
         let key = Key::from_identity(primary)?;
+        let mut used_keys = Map::default();
+        used_keys.insert(primary, ());
         let era = Era { key: primary.clone(), from: 1, until: None, compromised_since: None };
         Ok(Self {
             name: primary.clone(),
@@ -145,13 +204,13 @@ impl Chain {
             ids: Vec::new(),
             eras: alloc::vec![era],
             next: None,
-            listings: BTreeMap::new(),
-            by_subject: BTreeMap::new(),
-            revoked_claims: BTreeMap::new(),
-            revoked_subjects: BTreeMap::new(),
-            devices: BTreeMap::new(),
-            void_claims: BTreeSet::new(),
-            used_keys: BTreeSet::from([primary.clone()]),
+            listings: Map::default(),
+            by_subject: Map::default(),
+            revoked_claims: Map::default(),
+            revoked_subjects: Map::default(),
+            devices: Map::default(),
+            void_claims: Map::default(),
+            used_keys,
             skipped: Vec::new(),
         })
     }
@@ -277,7 +336,7 @@ impl Chain {
             return Err(Code::NextRefused.into());
         }
         match &event.op {
-            Op::Add { claim, .. } if self.listings.contains_key(claim) => {
+            Op::Add { claim, .. } if self.listings.contains(claim) => {
                 Err(Error::about(Code::ClaimListed, claim))
             }
             Op::Add { .. } | Op::Revoke { .. } => Ok(current()),
@@ -316,7 +375,7 @@ impl Chain {
         }
         match &event.op {
             Op::Add { subject, claim, account, url } => {
-                self.by_subject.entry(subject.clone()).or_default().push(*claim);
+                self.by_subject.push(subject, *claim);
                 self.void_claims.remove(claim);
                 let listing = Listing {
                     claim: *claim,
@@ -326,15 +385,14 @@ impl Chain {
                     account: account.clone(),
                     url: url.clone(),
                 };
-                self.listings.insert(*claim, listing);
+                self.listings.insert(claim, listing);
             }
             Op::Revoke { target, reason, .. } => {
                 let revocation = Revocation { seq, at, reason: *reason };
                 match target {
-                    Target::Claim(id) => self.revoked_claims.entry(*id).or_default(),
-                    Target::Subject(s) => self.revoked_subjects.entry(s.clone()).or_default(),
+                    Target::Claim(id) => self.revoked_claims.push(id, revocation),
+                    Target::Subject(s) => self.revoked_subjects.push(s, revocation),
                 }
-                .push(revocation);
             }
             Op::Rotate { to, compromised_since, .. } => {
                 if let Some(era) = self.eras.last_mut() {
@@ -347,7 +405,7 @@ impl Chain {
                     until: None,
                     compromised_since: None,
                 });
-                self.used_keys.insert(to.identity().clone());
+                self.used_keys.insert(to.identity(), ());
                 self.current = Arc::new(to.clone());
                 self.next = event.next;
                 if let Some(since) = *compromised_since {
@@ -355,8 +413,8 @@ impl Chain {
                 }
             }
             Op::AddDevice { device, caps, not_after, name } => {
-                let key = device.identity().clone();
-                self.used_keys.insert(key.clone());
+                let key = device.identity();
+                self.used_keys.insert(key, ());
                 let device = Device {
                     key: key.clone(),
                     seq,
@@ -365,7 +423,7 @@ impl Chain {
                     name: name.clone(),
                     revoked: None,
                 };
-                self.devices.insert(key, device);
+                self.devices.insert(device.key.clone(), device);
             }
             Op::RevokeDevice { device, reason } => {
                 if let Some(device) = self.devices.get_mut(device) {
@@ -388,7 +446,7 @@ impl Chain {
             match &event.op {
                 Op::Add { claim, subject, .. } => {
                     self.listings.remove(claim);
-                    self.void_claims.insert(*claim);
+                    self.void_claims.insert(claim, ());
                     if let Some(ids) = self.by_subject.get_mut(subject) {
                         ids.retain(|id| id != claim);
                     }
@@ -486,13 +544,8 @@ impl Chain {
     /// The claims that were added, in order of their seq, each with its revocation.
     #[must_use]
     pub fn listings(&self) -> Vec<(&Listing, Option<Revocation>)> {
-        let mut all: Vec<_> = self
-            .listings
-            .values()
-            .map(|l| (l, self.revocation(&l.claim, &l.subject, l.seq)))
-            .collect();
-        all.sort_by_key(|(l, _)| l.seq);
-        all
+        let revocation = |l: &Listing| self.revocation(&l.claim, &l.subject, l.seq);
+        self.listings.values().map(|l| (l, revocation(l))).collect()
     }
 
     /// The newest listing of a subject that is not revoked: what a pointer proves.
@@ -532,7 +585,7 @@ impl Chain {
         let Some(era) = self.eras.iter().rev().find(|era| era.key == *signer) else {
             return Standing::Refused(Code::ChainSigner);
         };
-        if let Some(listing) = self.listings.get(&id) {
+        if let Some(listing) = self.listings.get(id) {
             if listing.subject != claim.subject {
                 return Standing::Refused(Code::ListingMismatch);
             }
@@ -544,10 +597,10 @@ impl Chain {
                 _ => Standing::Listed(listing.seq),
             };
         }
-        if self.void_claims.contains(&id) {
+        if self.void_claims.contains(id) {
             return Standing::Refused(Code::KeyCompromised);
         }
-        if let Some(revocation) = self.revoked_claims.get(&id).and_then(|l| l.first()) {
+        if let Some(revocation) = self.revoked_claims.get(id).and_then(|l| l.first()) {
             return Standing::Revoked(*revocation);
         }
         // The claim's place on the chain is unknown, so its own date decides.
@@ -572,6 +625,33 @@ impl Chain {
             past.apply(self.events[seq].clone(), self.ids[seq], self.lines[seq].clone());
         }
         past
+    }
+
+    /// What the chain says, as data.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let listed = |(listing, revoked): (&Listing, Option<Revocation>)| Listed {
+            listing: listing.clone(),
+            revoked,
+        };
+        let event = |event: &Event| EventSummary {
+            seq: event.seq,
+            id: self.id_at(event.seq),
+            op: event.op.name().into(),
+            created_at: event.created_at,
+            void: self.is_void(event.seq),
+        };
+        Summary {
+            schema: "kez.sigchain/1",
+            chain: self.name().clone(),
+            head: self.head(),
+            current_key: self.current_key().identity().clone(),
+            next_committed: self.next().is_some(),
+            keys: self.eras().to_vec(),
+            devices: self.devices().cloned().collect(),
+            claims: self.listings().into_iter().map(listed).collect(),
+            events: self.events().iter().map(event).collect(),
+        }
     }
 
     /// The bundle: every event as one canonical line with a line feed. The same chain gives the

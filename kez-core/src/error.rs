@@ -6,6 +6,7 @@ use core::fmt;
 
 /// What a caller can do about an error: the coarse grouping of [`Code`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS), ts(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Kind {
     /// The bytes break the wire format: reject them.
@@ -50,6 +51,7 @@ macro_rules! codes {
         /// assert_eq!(Code::RateLimited.as_str(), "rate_limited");
         /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[cfg_attr(feature = "types", derive(ts_rs::TS), ts(rename_all = "snake_case"))]
         #[non_exhaustive]
         pub enum Code { $(#[doc = $summary] $variant,)* }
 

@@ -17,6 +17,7 @@ pub const MAX_EVENT: usize = 16 * 1024;
 /// Why something is revoked or a key is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub enum Reason {
     /// Something newer takes its place.
     Superseded,
@@ -124,6 +125,22 @@ impl Op {
             Self::AddDevice { .. } => "add_device",
             Self::RevokeDevice { .. } => "revoke_device",
             Self::Unknown(name) => name,
+        }
+    }
+
+    /// From the JSON object that stands in events.
+    ///
+    /// # Errors
+    /// What an event with it is refused for; `op_unknown` for one of a later version.
+    ///
+    /// ```
+    /// let op = kez_core::Op::from_json(br#"{"type":"revoke","subject":"github:jason","reason":"retired"}"#);
+    /// assert_eq!(op.unwrap().name(), "revoke");
+    /// ```
+    pub fn from_json(json: &[u8]) -> Result<Self> {
+        match Self::from_value(&Value::parse(json)?)? {
+            Self::Unknown(name) => Err(Error::about(Code::OpUnknown, name)),
+            op => Ok(op),
         }
     }
 

@@ -61,9 +61,13 @@ impl Scheme {
 ///            "ap:alice@xn--bcher-kva.example");
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS), ts(type = "string"))]
 pub struct Identity {
     text: String,
 }
+
+/// Gives the A-labels of a domain name, or nothing for what is none.
+pub type ToAscii<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 impl Identity {
     /// For `Key` alone, which has just checked the text.
@@ -105,6 +109,15 @@ impl Identity {
     /// `secret_refused` for an nsec (which is not repeated), `scheme_unknown`,
     /// `identity_refused`, `key_refused`.
     pub fn parse(input: &str) -> Result<Self> {
+        Self::parse_with(input, &|name| idna::domain_to_ascii(name).ok())
+    }
+
+    /// As [`Identity::parse`], with another implementation of UTS 46 (non-transitional), as the
+    /// host of a WebAssembly module has one: it gives the A-labels of a name, or nothing.
+    ///
+    /// # Errors
+    /// As [`Identity::parse`].
+    pub fn parse_with(input: &str, to_ascii: &ToAscii<'_>) -> Result<Self> {
         let text = input.trim_matches(|c: char| c.is_whitespace() || is_bidi(c));
         if text.to_ascii_lowercase().contains("nsec1") {
             return Err(Code::SecretRefused.into());
@@ -112,35 +125,35 @@ impl Identity {
         let lower = text.to_ascii_lowercase();
         if let Some(rest) = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"))
         {
-            return from_url(rest);
+            return from_url(rest, to_ascii);
         }
         if let Some(rest) = lower.strip_prefix("at://") {
-            return from_value(Scheme::Bluesky, rest.split('/').next().unwrap_or(rest));
+            return from_value(Scheme::Bluesky, rest.split('/').next().unwrap_or(rest), to_ascii);
         }
         if lower.starts_with("did:") {
-            return from_value(Scheme::Bluesky, &lower);
+            return from_value(Scheme::Bluesky, &lower, to_ascii);
         }
         if let Some((scheme, value)) = lower.split_once(':') {
             return match scheme {
-                "kez" => Self::parse(value),
-                "acct" | "mastodon" => from_value(Scheme::Ap, value),
+                "kez" => Self::parse_with(value, to_ascii),
+                "acct" | "mastodon" => from_value(Scheme::Ap, value, to_ascii),
                 _ => match Scheme::from_name(scheme) {
-                    Some(scheme) => from_value(scheme, value),
+                    Some(scheme) => from_value(scheme, value, to_ascii),
                     None => Err(Error::about(Code::SchemeUnknown, scheme)),
                 },
             };
         }
         if lower.starts_with("npub1") || lower.starts_with("nprofile1") {
-            return from_value(Scheme::Nostr, &lower);
+            return from_value(Scheme::Nostr, &lower, to_ascii);
         }
         let bare = lower.strip_prefix('@').unwrap_or(&lower);
         if bare.contains('@') {
-            from_value(Scheme::Ap, bare)
+            from_value(Scheme::Ap, bare, to_ascii)
         } else if bare.len() < lower.len() {
             let scheme = if bare.contains('.') { Scheme::Bluesky } else { Scheme::Github };
-            from_value(scheme, bare)
+            from_value(scheme, bare, to_ascii)
         } else if bare.contains('.') || !bare.is_ascii() {
-            from_value(Scheme::Dns, bare)
+            from_value(Scheme::Dns, bare, to_ascii)
         } else {
             Err(Error::about(
                 Code::IdentityRefused,
@@ -208,6 +221,12 @@ impl fmt::Debug for Identity {
     }
 }
 
+impl AsRef<[u8]> for Identity {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
 impl serde::Serialize for Identity {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&self.text)
@@ -223,12 +242,12 @@ impl core::str::FromStr for Identity {
 }
 
 /// Normalises a lower-case value of a known scheme, then checks the canonical grammar.
-fn from_value(scheme: Scheme, value: &str) -> Result<Identity> {
+fn from_value(scheme: Scheme, value: &str, to_ascii: &ToAscii<'_>) -> Result<Identity> {
     let value = value.trim_matches(is_bidi);
     if let Some(rest) = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://")) {
         let identity = match scheme {
-            Scheme::Dns => from_value(scheme, url_host(rest))?,
-            _ => from_url(rest)?,
+            Scheme::Dns => from_value(scheme, url_host(rest), to_ascii)?,
+            _ => from_url(rest, to_ascii)?,
         };
         let same = identity.scheme() == scheme;
         return if same { Ok(identity) } else { Err(Error::about(Code::IdentityRefused, rest)) };
@@ -241,46 +260,46 @@ fn from_value(scheme: Scheme, value: &str) -> Result<Identity> {
             None => value.to_owned(),
         },
         Scheme::Ed25519 => value.to_owned(),
-        Scheme::Dns => ascii_domain(value)?,
+        Scheme::Dns => ascii_domain(value, to_ascii)?,
         Scheme::Github => at.trim_end_matches('/').to_owned(),
         Scheme::Bluesky if at.starts_with("did:") => at.to_owned(),
-        Scheme::Bluesky => ascii_domain(at)?,
+        Scheme::Bluesky => ascii_domain(at, to_ascii)?,
         Scheme::Ap => {
             let (user, host) =
                 at.split_once('@').ok_or_else(|| Error::about(Code::IdentityRefused, at))?;
-            format!("{user}@{}", ascii_domain(host)?)
+            format!("{user}@{}", ascii_domain(host, to_ascii)?)
         }
     };
     Identity::from_canonical(&format!("{}:{value}", scheme.as_str()))
 }
 
 /// From a lower-case profile URL without its `https://`.
-fn from_url(rest: &str) -> Result<Identity> {
+fn from_url(rest: &str, to_ascii: &ToAscii<'_>) -> Result<Identity> {
     let host = url_host(rest);
     let path = rest[host.len()..].split(['?', '#']).next().unwrap_or_default();
     let mut parts = path.split('/').filter(|p| !p.is_empty());
     let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     match (host, first) {
         ("github.com" | "www.github.com" | "gist.github.com", user) if !user.is_empty() => {
-            from_value(Scheme::Github, user)
+            from_value(Scheme::Github, user, to_ascii)
         }
-        ("bsky.app", "profile") => from_value(Scheme::Bluesky, second),
-        ("njump.me", key) if key.starts_with('n') => from_value(Scheme::Nostr, key),
-        ("primal.net", "p") | ("snort.social", "p") => from_value(Scheme::Nostr, second),
+        ("bsky.app", "profile") => from_value(Scheme::Bluesky, second, to_ascii),
+        ("njump.me", key) if key.starts_with('n') => from_value(Scheme::Nostr, key, to_ascii),
+        ("primal.net", "p") | ("snort.social", "p") => from_value(Scheme::Nostr, second, to_ascii),
         (host, user) if user.starts_with('@') => {
             let user = &user[1..];
             match user.split_once('@') {
                 // A profile of another server, seen on this one.
-                Some(_) => from_value(Scheme::Ap, user),
-                None => from_value(Scheme::Ap, &format!("{user}@{host}")),
+                Some(_) => from_value(Scheme::Ap, user, to_ascii),
+                None => from_value(Scheme::Ap, &format!("{user}@{host}"), to_ascii),
             }
         }
         (host, "users") if !second.is_empty() => {
-            from_value(Scheme::Ap, &format!("{second}@{host}"))
+            from_value(Scheme::Ap, &format!("{second}@{host}"), to_ascii)
         }
         (host, _) => match host.strip_suffix(".github.io") {
-            Some(user) => from_value(Scheme::Github, user),
-            None => from_value(Scheme::Dns, host),
+            Some(user) => from_value(Scheme::Github, user, to_ascii),
+            None => from_value(Scheme::Dns, host, to_ascii),
         },
     }
 }
@@ -304,9 +323,12 @@ fn nprofile(text: &str) -> Result<String> {
     Err(refused())
 }
 
-fn ascii_domain(name: &str) -> Result<String> {
+fn ascii_domain(name: &str, to_ascii: &ToAscii<'_>) -> Result<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    idna::domain_to_ascii_strict(name).map_err(|_| Error::about(Code::IdentityRefused, name))
+    // Hosts would read ports, escapes and more out of other ASCII characters.
+    let plain = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    let ascii = if name.chars().all(plain) { to_ascii(name) } else { None };
+    ascii.ok_or_else(|| Error::about(Code::IdentityRefused, name))
 }
 
 /// Bidirectional and zero-width characters, which copy buttons add to handles.

@@ -160,7 +160,11 @@ impl Suite {
         }
     }
 
-    pub(crate) fn from_name(name: &str) -> Result<Self> {
+    /// The suite of that name.
+    ///
+    /// # Errors
+    /// `suite_mismatch` for any other.
+    pub fn from_name(name: &str) -> Result<Self> {
         match name {
             "ed25519" => Ok(Self::Ed25519),
             "bip340" => Ok(Self::Bip340),

@@ -1,4 +1,5 @@
-#![no_std]
+// What generates the types of the npm package needs std; nothing else does.
+#![cfg_attr(not(feature = "types"), no_std)]
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
@@ -10,6 +11,7 @@ mod batch;
 pub mod chain;
 pub mod channel;
 pub mod claim;
+pub mod dns;
 mod envelope;
 mod error;
 mod event;
@@ -19,9 +21,11 @@ pub mod hex;
 mod identity;
 pub mod json;
 mod key;
+mod map;
 pub mod proof;
 #[cfg(test)]
 mod public_vectors;
+pub mod relay;
 mod source;
 mod time;
 pub mod transport;
@@ -36,7 +40,7 @@ pub use error::{Code, Error, Kind, Result};
 pub use event::{Event, MAX_EVENT, Op, Reason, Target, chain_path};
 pub use fork::Fork;
 pub use hash::{ObjectId, commitment};
-pub use identity::{Identity, Scheme};
+pub use identity::{Identity, Scheme, ToAscii};
 pub use key::{Key, NostrEvent, SecretKey, Suite};
 pub use proof::{Encoding, Proof};
 pub use time::{MAX_SKEW, Timestamp, human_span};

@@ -2,7 +2,8 @@
 //! (SPEC.md, "Encodings").
 
 use crate::{
-    Code, Envelope, Error, Identity, Key, Result, SignedClaim, claim::MAX_CLAIM, json::Value, zstd,
+    Code, Envelope, Error, Identity, Key, Result, Scheme, SignedClaim, claim::MAX_CLAIM,
+    json::Value, zstd,
 };
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use base64::Engine as _;
@@ -18,6 +19,7 @@ pub const COMPACT_PREFIX: &str = "kez:z1:";
 /// In which form a proof was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub enum Encoding {
     /// The envelope as JSON.
     Json,
@@ -47,6 +49,97 @@ impl Proof {
             Self::Claim(signed) => &signed.claim().primary,
             Self::Pointer(primary) => primary,
         }
+    }
+
+    /// The account that the proof itself names; a pointer names none.
+    #[must_use]
+    pub const fn subject(&self) -> Option<&Identity> {
+        match self {
+            Self::Claim(signed) => Some(&signed.claim().subject),
+            Self::Pointer(_) => None,
+        }
+    }
+}
+
+/// A form in which a claim can be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The envelope as canonical JSON.
+    Json,
+    /// `kez:z1:…`
+    Compact,
+    /// A sentence for people and a fence around the compact form.
+    Markdown,
+    /// A zone-file line; the character-strings alone where the subject is no domain.
+    Dns,
+    /// `kez:` and the primary.
+    Pointer,
+}
+
+impl Form {
+    /// Every form.
+    pub const ALL: [Self; 5] =
+        [Self::Json, Self::Compact, Self::Markdown, Self::Dns, Self::Pointer];
+
+    /// The name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Compact => "compact",
+            Self::Markdown => "markdown",
+            Self::Dns => "dns",
+            Self::Pointer => "pointer",
+        }
+    }
+
+    /// The form of that name.
+    ///
+    /// # Errors
+    /// `usage`.
+    pub fn from_name(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|form| form.as_str() == name);
+        found.ok_or_else(|| Error::about(Code::Usage, format!("there is no form {name}")))
+    }
+
+    /// The form that suits the place where accounts of a scheme publish.
+    #[must_use]
+    pub const fn suiting(scheme: Scheme) -> Self {
+        match scheme {
+            Scheme::Dns => Self::Dns,
+            Scheme::Github => Self::Markdown,
+            Scheme::Ap => Self::Pointer,
+            _ => Self::Compact,
+        }
+    }
+}
+
+/// Writes a claim in a form.
+///
+/// ```
+/// use kez_core::{Claim, Identity, Scheme, SecretKey, SignedClaim, Timestamp, proof, proof::Form};
+/// let key = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?;
+/// let subject = Identity::parse("example.com")?;
+/// let now = Timestamp::from_seconds(1_795_262_400);
+/// let mut claim = Claim::new(subject, key.public().identity().clone(), now).to_envelope()?;
+/// claim.sign(&key, &[0; 32])?;
+/// let signed = SignedClaim::verify(claim)?;
+/// assert!(proof::write(&signed, Form::Dns).starts_with("_kez.example.com. 300 IN TXT \"kez:z1:"));
+/// # Ok::<(), kez_core::Error>(())
+/// ```
+#[must_use]
+pub fn write(signed: &SignedClaim, form: Form) -> String {
+    let compact = || to_compact(signed.envelope());
+    match form {
+        Form::Json => signed.envelope().to_canonical(),
+        Form::Compact => compact(),
+        Form::Markdown => to_markdown(signed),
+        Form::Dns => match signed.claim().subject.scheme() {
+            Scheme::Dns => to_zone_line(signed.claim().subject.value(), &compact()),
+            // For other subjects only the character-strings make sense.
+            _ => to_txt_strings(&compact()).iter().map(|s| format!("\"{s}\" ")).collect(),
+        },
+        Form::Pointer => to_pointer(&signed.claim().primary),
     }
 }
 

@@ -9,9 +9,10 @@ use crate::{
     event::{self, chain_path},
     fork::{Merge, merge},
     json::Value,
+    map::Map,
     transport::{Body, Request},
 };
-use alloc::{boxed::Box, collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 /// The requests that may yield a primary's chain: named sources first, then the claim's, the
 /// servers, the claimed domain's well-known path, and the relays of a nostr key.
@@ -141,7 +142,8 @@ impl Gathered {
 /// Puts a chain together from the nostr events that carry its lines. The lines prove themselves,
 /// so the carriers' authors do not matter; strangers' lines lead nowhere.
 fn assemble(primary: &Identity, events: &[Value], now: Timestamp) -> Vec<Chain> {
-    let mut by_prev: BTreeMap<Option<ObjectId>, BTreeMap<ObjectId, Envelope>> = BTreeMap::new();
+    let prev_key = |prev: Option<ObjectId>| prev.map_or([0; 32], |id| *id.as_bytes());
+    let mut by_prev: Map<Vec<Envelope>> = Map::default();
     for json in events {
         let text = |name| json.get(name).and_then(Value::as_str);
         if json.get("kind").and_then(Value::as_int) != Some(i64::from(NOSTR_KIND)) {
@@ -151,17 +153,21 @@ fn assemble(primary: &Identity, events: &[Value], now: Timestamp) -> Vec<Chain> 
         let Ok(envelope) = event::read_line(line.as_bytes()) else { continue };
         let Ok(event) = Event::from_payload(envelope.payload()) else { continue };
         if event.chain == *primary {
-            by_prev.entry(event.prev).or_default().insert(envelope.id(), envelope);
+            let prev = prev_key(event.prev);
+            let known =
+                by_prev.get(prev).is_some_and(|all| all.iter().any(|e| e.id() == envelope.id()));
+            if !known {
+                by_prev.push(prev, envelope);
+            }
         }
     }
     let mut done = Vec::new();
     let Ok(empty) = Chain::new(primary) else { return done };
     let mut open = alloc::vec![empty];
     while let Some(mut chain) = open.pop() {
-        let children = by_prev.get(&chain.head().map(|h| h.id));
+        let children = by_prev.get(prev_key(chain.head().map(|h| h.id)));
         let fits = |envelope: &&Envelope| chain.check(envelope, now).is_ok();
-        let fitting: Vec<&Envelope> =
-            children.into_iter().flat_map(BTreeMap::values).filter(fits).collect();
+        let fitting: Vec<&Envelope> = children.into_iter().flatten().filter(fits).collect();
         let Some((first, others)) = fitting.split_first() else {
             if chain.head().is_some() {
                 done.push(chain);

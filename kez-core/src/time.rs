@@ -14,6 +14,7 @@ use core::fmt;
 /// assert!("2026-11-21T12:00:00+00:00".parse::<Timestamp>().is_err());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS), ts(type = "string"))]
 pub struct Timestamp(i64);
 
 /// How far ahead of the verifier's clock a signed time may lie: 10 minutes.

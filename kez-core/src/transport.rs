@@ -2,7 +2,7 @@
 //! (SPEC.md, "Transport").
 
 use crate::{Code, Timestamp, json::Value, verdict::Place};
-use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The largest body of a platform's answer in bytes.
@@ -75,6 +75,7 @@ impl Request {
 /// How an answer was had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub enum Via {
     /// From the platform itself.
     Direct,
@@ -105,7 +106,7 @@ pub enum Body {
         /// The status code.
         status: u16,
         /// Headers with lower-case names.
-        headers: BTreeMap<String, String>,
+        headers: Headers,
         /// The body.
         bytes: Vec<u8>,
     },
@@ -123,6 +124,15 @@ pub enum Body {
         /// The events.
         events: Vec<Value>,
     },
+}
+
+/// Names and values of HTTP headers.
+pub type Headers = Vec<(String, String)>;
+
+/// The value of a header, by its lower-case name.
+#[must_use]
+pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
 }
 
 /// Why no answer was had.
@@ -177,6 +187,37 @@ impl Default for Endpoints {
     }
 }
 
+impl Endpoints {
+    /// These endpoints, where a user names others. Base URLs may end with a slash.
+    #[must_use]
+    pub fn with(
+        mut self,
+        github: Option<&str>,
+        plc: Option<&str>,
+        bluesky: Option<&str>,
+        relays: Option<&[String]>,
+        sig_servers: &[String],
+    ) -> Self {
+        let set = |own: &mut String, other: Option<&str>| {
+            if let Some(url) = other {
+                *own = url.trim_end_matches('/').to_owned();
+            }
+        };
+        set(&mut self.github, github);
+        set(&mut self.plc, plc);
+        set(&mut self.bluesky, bluesky);
+        if let Some(relays) = relays {
+            self.relays = relays.to_vec();
+        }
+        self.sig_servers = sig_servers.to_vec();
+        self
+    }
+}
+
+/// The public resolvers that are asked where the user names none (DNS over HTTPS).
+pub const RESOLVERS: [&str; 2] =
+    ["https://cloudflare-dns.com/dns-query", "https://dns.google/dns-query"];
+
 /// Checks a URL before it is asked: https or wss, no credentials, and no literal of an address
 /// that is not public. With `loopback` (tests only), http and ws to loopback pass as well.
 ///
@@ -213,6 +254,23 @@ pub fn check_url(url: &str, loopback: bool) -> Result<url::Url, Failure> {
     } else {
         Err(refused())
     }
+}
+
+/// Where a redirect leads, if it may be followed: to the same scheme, host and port.
+///
+/// # Errors
+/// `redirect_refused`.
+///
+/// ```
+/// use kez_core::transport::{check_url, redirect};
+/// let from = check_url("https://example.com/a", false).unwrap();
+/// assert_eq!(redirect(&from, "/b").unwrap().as_str(), "https://example.com/b");
+/// assert!(redirect(&from, "https://example.net/b").is_err());
+/// ```
+pub fn redirect(from: &url::Url, location: &str) -> Result<url::Url, Failure> {
+    let refused = || Failure::new(Code::RedirectRefused, location);
+    let next = from.join(location).map_err(|_| refused())?;
+    if next.origin() == from.origin() { Ok(next) } else { Err(refused()) }
 }
 
 /// Whether an address is public unicast. Loopback, private, link-local, shared, multicast,
@@ -258,14 +316,12 @@ const fn is_public_v6(ip: Ipv6Addr) -> bool {
 
 /// When a platform that limits requests says that it may be asked again: `Retry-After` in
 /// seconds, or the reset time of the three header families in use, as epoch or RFC 3339.
-pub(crate) fn retry_at(
-    headers: &BTreeMap<String, String>,
-    fetched_at: Timestamp,
-) -> Option<Timestamp> {
-    if let Some(seconds) = headers.get("retry-after").and_then(|v| v.parse::<i64>().ok()) {
+pub(crate) fn retry_at(headers: &[(String, String)], fetched_at: Timestamp) -> Option<Timestamp> {
+    if let Some(seconds) = header(headers, "retry-after").and_then(|v| v.parse::<i64>().ok()) {
         return Some(fetched_at.plus(seconds));
     }
-    let reset = headers.get("x-ratelimit-reset").or_else(|| headers.get("ratelimit-reset"))?;
+    let reset =
+        header(headers, "x-ratelimit-reset").or_else(|| header(headers, "ratelimit-reset"))?;
     if let Ok(n) = reset.parse::<i64>() {
         // The standard draft counts seconds from now, the older headers give an epoch.
         return Some(if n < 1_000_000_000 {

@@ -9,6 +9,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 /// How a verification ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub enum Status {
     /// The proof holds.
     Valid,
@@ -59,6 +60,7 @@ impl Status {
 /// Something worth knowing that does not change the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub enum Note {
     /// The chain does not list the claim; its current key signed it.
     Unlisted,
@@ -94,19 +96,23 @@ impl Note {
 
 /// Where something was looked for.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Place {
     /// The exact URL that was asked; `dns:<name>?type=TXT` for DNS.
     pub url: String,
     /// The HTTP status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "types", ts(optional))]
     pub http_status: Option<u16>,
     /// The DNS response code of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "types", ts(optional))]
     pub rcode: Option<u8>,
 }
 
 /// What was found out about one subject. The JSON form is versioned by `schema`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Report {
     /// `kez.report/1`.
     pub schema: &'static str,

@@ -5,12 +5,14 @@ use crate::{
     Chain, Code, Endpoints, History, Identity, Proof, Report, Status, Timestamp,
     chain::{Device, Era},
     channel::{self, Fetched, Finding, Miss, Step},
-    judge, proof,
+    judge,
+    map::Map,
+    proof,
     source::{self, Gathered},
     transport::{MAX_CONCURRENCY, Request, Transport},
     verdict::compare_beacons,
 };
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use futures_util::{StreamExt as _, future::join_all, stream};
 
 /// What a verifier remembers between runs: the longest chain seen of each primary.
@@ -110,6 +112,7 @@ pub struct Verifier<'a, T, M> {
 
 /// An identity with all its edges. The JSON form is versioned by `schema`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Graph {
     /// `kez.graph/1`.
     pub schema: &'static str,
@@ -235,7 +238,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     /// Verifies what a subject shows: one report for every proof found there, the best first.
     /// Never empty.
     pub async fn verify(&self, subject: &Identity) -> Vec<Report> {
-        let mut histories = BTreeMap::new();
+        let mut histories = Map::default();
         self.verify_with(subject, None, &mut histories).await
     }
 
@@ -245,7 +248,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         &self,
         subject: &Identity,
         expected: Option<&Identity>,
-        histories: &mut BTreeMap<Identity, History>,
+        histories: &mut Map<History>,
     ) -> Vec<Report> {
         let mut blank = Report::new(subject.clone(), self.now);
         let finding = match self.look_up(subject).await {
@@ -304,7 +307,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         report: &mut Report,
         proof: &Proof,
         expected: Option<&Identity>,
-        histories: &mut BTreeMap<Identity, History>,
+        histories: &mut Map<History>,
     ) {
         let primary = proof.primary();
         if expected.is_some_and(|e| e != primary) {
@@ -312,9 +315,9 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
             return report.fail(Code::WrongOwner, Some(format!("it names {primary}")));
         }
         // One account may show many primaries; each history is fetched once, and only a few.
-        if !histories.contains_key(primary) && histories.len() < 4 {
+        if !histories.contains(primary) && histories.len() < 4 {
             let history = self.history(primary, Some(proof), Some(&report.subject)).await;
-            histories.insert(primary.clone(), history);
+            histories.insert(primary, history);
         }
         match histories.get(primary) {
             Some(history) => judge(report, proof, history, self.now),
@@ -325,18 +328,18 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     /// Verifies a proof that is at hand, as if `subject` showed it: offline but for the chain.
     pub async fn verify_proof(&self, proof: &Proof, subject: &Identity) -> Report {
         let mut report = Report::new(subject.clone(), self.now);
-        let mut histories = BTreeMap::new();
+        let mut histories = Map::default();
         self.conclude(&mut report, proof, None, &mut histories).await;
         report
     }
 
     /// The whole identity behind anything: its primary, its chain, and every claim verified.
     pub async fn identity(&self, query: &Identity) -> Graph {
-        let mut histories = BTreeMap::new();
+        let mut histories = Map::default();
         let mut edges = Vec::new();
         let primary = if query.scheme().is_key() {
             let history = self.history(query, None, None).await;
-            histories.insert(query.clone(), history);
+            histories.insert(query, history);
             Some(query.clone())
         } else {
             let mut reports = self.verify_with(query, None, &mut histories).await;
@@ -380,7 +383,8 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         let primary_ref = &primary;
         let mut found: Vec<Report> = stream::iter(live)
             .map(|subject| {
-                let mut known = BTreeMap::from([(primary.clone(), history.clone())]);
+                let mut known = Map::default();
+                known.insert(primary_ref, history.clone());
                 async move {
                     let mut reports =
                         self.verify_with(&subject, Some(primary_ref), &mut known).await;

@@ -36,7 +36,7 @@ struct Recorded {
 
 impl Recorded {
     fn http(mut self, url: &str, status: u16, kind: &str, body: impl ToString) -> Self {
-        let headers = BTreeMap::from([("content-type".to_owned(), kind.to_owned())]);
+        let headers = vec![("content-type".to_owned(), kind.to_owned())];
         let body = Body::Http { status, headers, bytes: body.to_string().into_bytes() };
         self.answers.insert(url.to_owned(), body);
         self
@@ -48,7 +48,7 @@ impl Recorded {
 
     fn header(mut self, url: &str, name: &str, value: &str) -> Self {
         if let Some(Body::Http { headers, .. }) = self.answers.get_mut(url) {
-            headers.insert(name.to_owned(), value.to_owned());
+            headers.push((name.to_owned(), value.to_owned()));
         }
         self
     }

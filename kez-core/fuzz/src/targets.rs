@@ -7,7 +7,6 @@ use kez_core::{
     proof,
     transport::{Answer, Body, Via},
 };
-use std::collections::BTreeMap;
 
 /// A check of one input.
 pub type Target = fn(&[u8]);
@@ -129,7 +128,7 @@ fn answer(request: &kez_core::transport::Request, data: &[u8]) -> Answer {
     let body = match request {
         Request::Http { .. } => Body::Http {
             status: 200,
-            headers: BTreeMap::from([("content-type".into(), "application/json".into())]),
+            headers: vec![("content-type".into(), "application/json".into())],
             bytes: data.to_vec(),
         },
         Request::Txt { .. } => {

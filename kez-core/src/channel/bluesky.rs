@@ -77,9 +77,7 @@ impl BlueskyLookup {
                     .filter_map(|r| core::str::from_utf8(r).ok()?.strip_prefix("did="))
                     .map(String::from)
                     .collect();
-                dids.sort();
-                dids.dedup();
-                if dids.len() > 1 {
+                if dids.iter().any(|did| *did != dids[0]) {
                     return Err(Miss::at(Code::HandleMismatch, place)
                         .because("the handle's TXT records name several accounts"));
                 }

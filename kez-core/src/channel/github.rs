@@ -87,7 +87,7 @@ impl GithubLookup {
             self.stage = Stage::Gists;
             return Ok(Step::Ask(urls.into_iter().map(|u| Request::get(u, ACCEPT)).collect()));
         }
-        match http.headers.get("link").and_then(|link| next_link(link)) {
+        match http.header("link").and_then(next_link) {
             // GitHub rewrites the path, so the link is followed as it stands; the transport
             // keeps it on its host.
             Some(url) if self.pages < MAX_PAGES && url.starts_with(&self.api) => {

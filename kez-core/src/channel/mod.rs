@@ -14,7 +14,7 @@ pub use nostr::{carrier, chain_carrier, chain_filters};
 use crate::{
     Code, Error, Identity, Result, Scheme, Timestamp,
     json::Value,
-    transport::{Answer, Body, Endpoints, Failure, Request, Via, retry_at},
+    transport::{Answer, Body, Endpoints, Failure, Headers, Request, Via, header, retry_at},
     verdict::Place,
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
@@ -124,7 +124,7 @@ pub fn lookup(
 /// An HTTP answer that has arrived, with where it came from.
 struct Http {
     status: u16,
-    headers: alloc::collections::BTreeMap<String, String>,
+    headers: Headers,
     bytes: Vec<u8>,
     place: Place,
     source: (Via, Timestamp),
@@ -148,12 +148,16 @@ impl Http {
         }
     }
 
+    fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+
     /// What a status other than 200 means where nothing more specific is known.
     fn miss(&self) -> Miss {
         let limited = self.status == 429
             || (self.status == 403
-                && (self.headers.get("x-ratelimit-remaining").is_some_and(|v| v == "0")
-                    || self.headers.contains_key("retry-after")));
+                && (self.header("x-ratelimit-remaining") == Some("0")
+                    || self.header("retry-after").is_some()));
         let code = match self.status {
             _ if limited => Code::RateLimited,
             401 => Code::AuthRequired,
@@ -174,7 +178,7 @@ impl Http {
             return Err(self.miss());
         }
         let refused = |why: &str| Miss::at(Code::ResponseRefused, self.place.clone()).because(why);
-        let kind = self.headers.get("content-type").map(String::as_str).unwrap_or_default();
+        let kind = self.header("content-type").unwrap_or_default();
         if !kind.contains("json") {
             return Err(refused("the answer is not JSON"));
         }

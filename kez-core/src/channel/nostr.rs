@@ -5,10 +5,11 @@ use super::{Fetched, Finding, Lookup, Miss, Step, Text, failed};
 use crate::{
     Code, Identity, Key, NOSTR_KIND, NostrEvent, Result, Timestamp, hex,
     json::Value,
+    map::Map,
     transport::{Body, Endpoints, Request, Via},
     verdict::Place,
 };
-use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::String, vec, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
 /// Relays accept events that are dated a little ahead; beyond this they are not read.
 const MAX_AHEAD: i64 = 900;
@@ -122,7 +123,7 @@ impl Lookup for NostrLookup {
         let answers = core::mem::take(&mut self.answers);
         // Of an addressable or replaceable event the newest wins, and of equal dates the lowest
         // id (NIP-01); a stale relay may still have an older one.
-        let mut newest: BTreeMap<u16, (NostrEvent, [u8; 32], Place)> = BTreeMap::new();
+        let mut newest: Map<(NostrEvent, [u8; 32], Place)> = Map::default();
         let mut miss = None;
         let mut place = None;
         let mut source: Option<(Via, Timestamp)> = None;
@@ -150,21 +151,21 @@ impl Lookup for NostrLookup {
                     continue;
                 }
                 let id = event.id(&author);
-                let older = newest.get(&event.kind).is_none_or(|(old, old_id, _)| {
+                let older = newest.get(event.kind.to_be_bytes()).is_none_or(|(old, old_id, _)| {
                     (old.created_at, core::cmp::Reverse(*old_id))
                         < (event.created_at, core::cmp::Reverse(id))
                 });
                 if older {
-                    newest.insert(event.kind, (event, id, at.clone()));
+                    newest.insert(event.kind.to_be_bytes(), (event, id, at.clone()));
                 }
             }
             place = place.or(Some(at));
         }
         let mut texts = Vec::new();
-        if let Some((event, _, place)) = newest.remove(&NOSTR_KIND) {
+        if let Some((event, _, place)) = newest.remove(NOSTR_KIND.to_be_bytes()) {
             texts.push(Text { text: event.content, place });
         }
-        if let Some((event, _, place)) = newest.remove(&0) {
+        if let Some((event, _, place)) = newest.remove(0_u16.to_be_bytes()) {
             let profile = Value::parse_foreign(event.content.as_bytes()).ok();
             let about = profile.as_ref().and_then(|p| p.get("about")).and_then(Value::as_str);
             texts.extend(about.map(|text| Text { text: text.into(), place }));
