@@ -1,6 +1,6 @@
 //! Sigchains and forks.
 
-use crate::{error::or_throw, time};
+use crate::{error::or_throw, plain, time};
 use kez_core::{Fork, Identity};
 use wasm_bindgen::prelude::*;
 
@@ -12,6 +12,15 @@ pub struct Chain {
 
 #[wasm_bindgen]
 impl Chain {
+    /// A chain without events, which the primary's first event will start.
+    ///
+    /// # Errors
+    /// Those of `Chain::new`.
+    pub fn start(primary: &str) -> Result<Self, JsValue> {
+        let primary = or_throw(Identity::from_canonical(primary))?;
+        or_throw(kez_core::Chain::new(&primary)).map(|inner| Self { inner })
+    }
+
     /// Replays a bundle. With `name`, the chain must be that primary's.
     ///
     /// # Errors
@@ -35,7 +44,22 @@ impl Chain {
     /// Never.
     #[wasm_bindgen(getter)]
     pub fn head(&self) -> Result<JsValue, JsValue> {
-        Ok(serde_wasm_bindgen::to_value(&self.inner.head())?)
+        plain(&self.inner.head())
+    }
+
+    /// The key that may sign the next event.
+    #[wasm_bindgen(getter, js_name = currentKey)]
+    #[must_use]
+    pub fn current_key(&self) -> String {
+        self.inner.current_key().to_string()
+    }
+
+    /// What the chain says, as plain data: the same as `kez sigchain show --json`.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn summary(&self) -> Result<JsValue, JsValue> {
+        plain(&self.inner.summary())
     }
 
     /// The bundle, the same bytes from every implementation.

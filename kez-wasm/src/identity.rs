@@ -4,13 +4,21 @@ use crate::error::or_throw;
 use kez_core::Identity;
 use wasm_bindgen::prelude::*;
 
-/// What people type, as a canonical identity.
+/// What people type, as a canonical identity. Names that are not ASCII are the host's to convert:
+/// every engine has the tables of UTS 46 for its URLs, and they would be a third of this module.
 ///
 /// # Errors
 /// Those of `Identity::parse`.
 #[wasm_bindgen(js_name = parseIdentity)]
 pub fn parse_identity(text: &str) -> Result<String, JsValue> {
-    or_throw(Identity::parse(text)).map(|id| id.as_str().to_owned())
+    or_throw(parse(text)).map(|id| id.as_str().to_owned())
+}
+
+/// As `Identity::parse`, by the host's URLs.
+fn parse(text: &str) -> kez_core::Result<Identity> {
+    Identity::parse_with(text, &|name| {
+        web_sys::Url::new(&format!("https://{name}/")).ok().map(|url| url.hostname())
+    })
 }
 
 /// A string that must be canonical already.
@@ -20,4 +28,13 @@ pub fn parse_identity(text: &str) -> Result<String, JsValue> {
 #[wasm_bindgen(js_name = canonicalIdentity)]
 pub fn canonical_identity(text: &str) -> Result<String, JsValue> {
     or_throw(Identity::from_canonical(text)).map(|id| id.as_str().to_owned())
+}
+
+/// Where people look at the account, if it has such a page.
+///
+/// # Errors
+/// Those of `Identity::from_canonical`.
+#[wasm_bindgen(js_name = profileUrl)]
+pub fn profile_url(text: &str) -> Result<Option<String>, JsValue> {
+    or_throw(Identity::from_canonical(text)).map(|id| id.profile_url())
 }

@@ -1,17 +1,68 @@
-//! `kez-core` for JavaScript. One file a type, and no rule of the protocol; bytes are
-//! `Uint8Array`s, times are seconds since 1970 that the caller supplies.
+//! `kez-core` for JavaScript, and the transport that fetches as a page may. One file a type, and
+//! no rule of the protocol; bytes are `Uint8Array`s, times are seconds since 1970 that the caller
+//! supplies. The npm package's facade stands between this and users, and checks what they pass.
 
 pub mod chain;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod draft;
 mod error;
 pub mod identity;
 pub mod json;
+pub mod key;
 pub mod proof;
+pub mod task;
+pub mod transport;
 pub mod verdict;
+pub mod verifier;
 
 use kez_core::Timestamp;
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
 
 /// A time from JavaScript: whole seconds since 1970.
 #[expect(clippy::cast_possible_truncation, reason = "seconds fit, and others are clamped")]
 fn time(seconds: f64) -> Timestamp {
     Timestamp::from_seconds(seconds as i64)
+}
+
+/// Data as plain JavaScript values that `JSON.stringify` writes as the native build does.
+fn plain(value: &impl Serialize) -> Result<JsValue, JsValue> {
+    Ok(value.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?)
+}
+
+/// 32 fresh random bytes from the host.
+///
+/// # Errors
+/// `storage_failed` if it has none to give, on which nothing may go on.
+pub fn random() -> kez_core::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| {
+        kez_core::Error::about(kez_core::Code::StorageFailed, format!("no randomness: {e}"))
+    })?;
+    Ok(bytes)
+}
+
+/// The table of codes, as `[{code, kind, status, summary, remedy}]`.
+///
+/// # Errors
+/// Never.
+#[wasm_bindgen]
+pub fn codes() -> Result<JsValue, JsValue> {
+    #[derive(Serialize)]
+    struct Row {
+        code: &'static str,
+        kind: &'static str,
+        status: &'static str,
+        summary: &'static str,
+        remedy: &'static str,
+    }
+    let row = |code: &kez_core::Code| Row {
+        code: code.as_str(),
+        kind: code.kind().as_str(),
+        status: code.status().as_str(),
+        summary: code.summary(),
+        remedy: code.remedy(),
+    };
+    plain(&kez_core::Code::ALL.iter().map(row).collect::<Vec<_>>())
 }

@@ -1,0 +1,232 @@
+//! The command `kez` under Node. What it needs of the machine comes from JavaScript objects: a
+//! [`Machine`] of synchronous functions, and a network.
+
+use crate::{
+    task::Task,
+    transport::{Browser, words},
+};
+use js_sys::{Array, Function, Reflect};
+use kez_cli::{Access, Host, Net, Settings, Stat, Stream};
+use kez_core::{
+    Timestamp, Transport,
+    transport::{Answer, CHAIN_SECONDS, Failure, Request},
+};
+use std::{
+    any::Any,
+    io,
+    path::{Path, PathBuf},
+};
+use wasm_bindgen::prelude::*;
+use zeroize::Zeroizing;
+
+#[wasm_bindgen]
+extern "C" {
+    /// The functions of the host. Those of files throw what Node throws, with its `code`.
+    #[wasm_bindgen(typescript_type = "object")]
+    pub type Machine;
+
+    #[wasm_bindgen(method)]
+    fn env(this: &Machine, name: &str) -> Option<String>;
+    #[wasm_bindgen(method, js_name = configDir)]
+    fn config_dir(this: &Machine) -> Option<String>;
+    #[wasm_bindgen(method)]
+    fn now(this: &Machine) -> f64;
+    #[wasm_bindgen(method, js_name = isTerminal)]
+    fn is_terminal(this: &Machine, stream: u8) -> bool;
+    #[wasm_bindgen(method)]
+    fn print(this: &Machine, stream: u8, text: &str);
+    #[wasm_bindgen(method, catch, js_name = readStdin)]
+    fn read_stdin(this: &Machine, length: u32) -> Result<Vec<u8>, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = askSecret)]
+    fn ask_secret(this: &Machine, prompt: &str) -> Result<String, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn read(this: &Machine, path: &str, limit: f64) -> Result<Vec<u8>, JsValue>;
+    /// Gives `[isFile, length, mode]`.
+    #[wasm_bindgen(method, catch)]
+    fn stat(this: &Machine, path: &str) -> Result<Array, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn list(this: &Machine, path: &str) -> Result<Vec<String>, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn write(
+        this: &Machine,
+        path: &str,
+        bytes: &[u8],
+        private: bool,
+        replace: bool,
+    ) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn remove(this: &Machine, path: &str) -> Result<(), JsValue>;
+    /// Gives the function that releases the lock.
+    #[wasm_bindgen(method, catch)]
+    fn lock(this: &Machine, path: &str) -> Result<Function, JsValue>;
+    /// Gives the `fetch` that the settings ask for.
+    #[wasm_bindgen(method, js_name = fetchWith)]
+    fn fetch_with(this: &Machine, loopback: bool, hosts: Array) -> Function;
+    #[wasm_bindgen(method, getter, js_name = WebSocket)]
+    fn web_socket(this: &Machine) -> Option<Function>;
+    #[wasm_bindgen(method, getter)]
+    fn exchange(this: &Machine) -> Option<Function>;
+    #[wasm_bindgen(method, getter)]
+    fn clock(this: &Machine) -> Function;
+}
+
+/// An I/O error of the kind that Node's `code` names.
+fn io_error(thrown: &JsValue) -> io::Error {
+    let code = Reflect::get(thrown, &"code".into()).ok().and_then(|code| code.as_string());
+    let kind = match code.as_deref() {
+        Some("ENOENT") => io::ErrorKind::NotFound,
+        Some("EACCES" | "EPERM") => io::ErrorKind::PermissionDenied,
+        Some("EEXIST") => io::ErrorKind::AlreadyExists,
+        Some("ENOTDIR") => io::ErrorKind::NotADirectory,
+        Some("EISDIR") => io::ErrorKind::IsADirectory,
+        Some("ENOTEMPTY") => io::ErrorKind::DirectoryNotEmpty,
+        Some("EROFS") => io::ErrorKind::ReadOnlyFilesystem,
+        Some("ENOSPC") => io::ErrorKind::StorageFull,
+        Some("EDQUOT") => io::ErrorKind::QuotaExceeded,
+        Some("EFBIG") => io::ErrorKind::FileTooLarge,
+        Some("EPIPE") => io::ErrorKind::BrokenPipe,
+        Some("EINTR") => io::ErrorKind::Interrupted,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, words(thrown))
+}
+
+const fn number(stream: Stream) -> u8 {
+    match stream {
+        Stream::In => 0,
+        Stream::Out => 1,
+        Stream::Err => 2,
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Releases a lock when it is dropped.
+struct Lock(Function);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A lock file that stays is noticed by its dead owner.
+        let _ = self.0.call0(&JsValue::UNDEFINED);
+    }
+}
+
+struct Node(Machine);
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "lengths and modes")]
+#[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
+impl Host for Node {
+    fn env(&self, name: &str) -> Option<String> {
+        self.0.env(name)
+    }
+
+    fn config_dir(&self) -> Option<PathBuf> {
+        self.0.config_dir().map(PathBuf::from)
+    }
+
+    fn now(&self) -> Timestamp {
+        crate::time(self.0.now() / 1000.0)
+    }
+
+    fn random(&self) -> kez_core::Result<[u8; 32]> {
+        crate::random()
+    }
+
+    fn is_terminal(&self, stream: Stream) -> bool {
+        self.0.is_terminal(number(stream))
+    }
+
+    fn print(&self, stream: Stream, text: &str) {
+        self.0.print(number(stream), text);
+    }
+
+    fn read_stdin(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        let bytes = self.0.read_stdin(length).map_err(|e| io_error(&e))?;
+        let length = bytes.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn ask_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>> {
+        self.0.ask_secret(prompt).map(Zeroizing::new).map_err(|e| io_error(&e))
+    }
+
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        self.0.read(&text(path), limit as f64).map_err(|e| io_error(&e))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let stat = self.0.stat(&text(path)).map_err(|e| io_error(&e))?;
+        Ok(Stat {
+            is_file: stat.get(0).is_truthy(),
+            len: stat.get(1).as_f64().unwrap_or_default() as u64,
+            mode: stat.get(2).as_f64().map(|mode| mode as u32),
+        })
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.0.list(&text(path)).map_err(|e| io_error(&e))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8], access: Access, replace: bool) -> io::Result<()> {
+        let private = access == Access::Private;
+        self.0.write(&text(path), bytes, private, replace).map_err(|e| io_error(&e))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(&text(path)).map_err(|e| io_error(&e))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any>> {
+        let release = self.0.lock(&text(path)).map_err(|e| io_error(&e))?;
+        Ok(Box::new(Lock(release)))
+    }
+}
+
+impl Net for Browser {
+    async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {
+        let limit = self.within(request.seconds());
+        match request {
+            Request::Http { url, accept, limit: size } => {
+                self.get(url, accept, *size, &limit, etag).await
+            }
+            other => self.fetch(other).await,
+        }
+    }
+
+    async fn post(&self, url: &str, kind: &str, body: String) -> Result<(u16, Vec<u8>), Failure> {
+        self.send_post(url, kind, &body, &self.within(CHAIN_SECONDS)).await
+    }
+
+    async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
+        self.send_events(url, events, &self.within(CHAIN_SECONDS)).await
+    }
+}
+
+/// Runs the command with its arguments, the program's name first. The task gives the exit code.
+#[wasm_bindgen]
+pub fn run(arguments: Vec<String>, machine: Machine, wake: Function) -> Task {
+    let node = Node(machine);
+    let work = async move {
+        let connect = |settings: Settings| {
+            let hosts = settings
+                .hosts
+                .iter()
+                .map(|(host, base)| Array::of2(&host.as_str().into(), &base.as_str().into()));
+            Browser {
+                fetch: Some(node.0.fetch_with(settings.danger_allow_loopback, hosts.collect())),
+                web_socket: node.0.web_socket(),
+                exchange: node.0.exchange(),
+                clock: node.0.clock(),
+                signal: None,
+                resolvers: settings.resolvers,
+                loopback: settings.danger_allow_loopback,
+            }
+        };
+        Ok(kez_cli::run(arguments, &node, connect).await.into())
+    };
+    Task::new(work, wake)
+}

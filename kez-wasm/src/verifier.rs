@@ -1,0 +1,228 @@
+//! Verifying what is published: looks up, fetches, judges.
+
+use crate::{error::or_throw, plain, task::Task, time, transport::Browser};
+use js_sys::{Function, Reflect};
+use kez_core::{Code, Endpoints, Error, Identity, Memory, Progress, Report, proof, transport::Via};
+use wasm_bindgen::prelude::*;
+use web_sys::AbortSignal;
+
+/// A verifier and what the host hands in.
+#[wasm_bindgen]
+pub struct Verifier {
+    at: Option<f64>,
+    resolvers: Vec<String>,
+    endpoints: Endpoints,
+    sources: Vec<String>,
+    bundles: Vec<Vec<u8>>,
+    loopback: bool,
+    fetch: Option<Function>,
+    web_socket: Option<Function>,
+    clock: Function,
+    memory: HostMemory,
+    progress: Option<Function>,
+}
+
+#[derive(Clone)]
+struct HostMemory {
+    recall: Option<Function>,
+    remember: Option<Function>,
+}
+
+impl Memory for HostMemory {
+    fn chain(&self, primary: &Identity) -> Option<Vec<u8>> {
+        let text = self.recall.as_ref()?.call1(&JsValue::UNDEFINED, &primary.as_str().into());
+        text.ok()?.as_string().map(String::into_bytes)
+    }
+
+    fn remember(&self, primary: &Identity, bundle: &str) {
+        if let Some(remember) = &self.remember {
+            // A memory that fails costs rollback detection, not the verdict.
+            let _ = remember.call2(&JsValue::UNDEFINED, &primary.as_str().into(), &bundle.into());
+        }
+    }
+}
+
+#[wasm_bindgen]
+impl Verifier {
+    /// A verifier with the host's functions, from an object with `clock` and, where they are
+    /// not the global ones, `fetch` and `WebSocket`, and with `recall`, `remember`, `progress`.
+    ///
+    /// # Errors
+    /// `usage` if there is no clock.
+    #[wasm_bindgen(constructor)]
+    pub fn new(host: &JsValue) -> Result<Self, JsValue> {
+        let member = |name: &str| Reflect::get(host, &name.into()).unwrap_or_default();
+        let function = |name| member(name).dyn_into::<Function>().ok();
+        let no_clock = || Error::about(Code::Usage, "no clock");
+        Ok(Self {
+            at: None,
+            resolvers: Vec::new(),
+            endpoints: Endpoints::default(),
+            sources: Vec::new(),
+            bundles: Vec::new(),
+            loopback: false,
+            fetch: function("fetch"),
+            web_socket: function("WebSocket"),
+            clock: or_throw(function("clock").ok_or_else(no_clock))?,
+            memory: HostMemory { recall: function("recall"), remember: function("remember") },
+            progress: function("progress"),
+        })
+    }
+
+    /// As of when to judge, in seconds (the clock's time if it is not given); the resolvers to
+    /// ask; further sources of chains; and, for tests only, whether loopback is allowed.
+    pub fn settings(
+        &mut self,
+        at: Option<f64>,
+        resolvers: Vec<String>,
+        sources: Vec<String>,
+        danger_allow_loopback: bool,
+    ) {
+        self.at = at;
+        self.resolvers = resolvers;
+        self.sources = sources;
+        self.loopback = danger_allow_loopback;
+    }
+
+    /// Where the platforms are, if elsewhere than usual.
+    pub fn endpoints(
+        &mut self,
+        github: Option<String>,
+        plc: Option<String>,
+        bluesky: Option<String>,
+        relays: Option<Vec<String>>,
+        sig_servers: Vec<String>,
+    ) {
+        self.endpoints = Endpoints::default().with(
+            github.as_deref(),
+            plc.as_deref(),
+            bluesky.as_deref(),
+            relays.as_deref(),
+            &sig_servers,
+        );
+    }
+
+    /// Hands in a copy of a chain that is at hand.
+    #[wasm_bindgen(js_name = addBundle)]
+    pub fn add_bundle(&mut self, bundle: Vec<u8>) {
+        self.bundles.push(bundle);
+    }
+
+    /// Verifies what a subject shows: the reports, the best first.
+    ///
+    /// # Errors
+    /// Those of `Identity::from_canonical`. The task itself fails with nothing of its own.
+    pub fn verify(
+        &self,
+        subject: &str,
+        signal: Option<AbortSignal>,
+        wake: Function,
+    ) -> Result<Task, JsValue> {
+        let subject = or_throw(Identity::from_canonical(subject))?;
+        Ok(self.task(signal, wake, async move |verifier| plain(&verifier.verify(&subject).await)))
+    }
+
+    /// The whole identity behind anything.
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`].
+    pub fn identity(
+        &self,
+        query: &str,
+        signal: Option<AbortSignal>,
+        wake: Function,
+    ) -> Result<Task, JsValue> {
+        let query = or_throw(Identity::from_canonical(query))?;
+        Ok(self.task(signal, wake, async move |verifier| plain(&verifier.identity(&query).await)))
+    }
+
+    /// Verifies the first proof in a text as if `subject` showed it (the claim's own subject if
+    /// none is given); only the chain is fetched.
+    ///
+    /// # Errors
+    /// What the proof is refused for; `usage` for a pointer without a subject.
+    #[wasm_bindgen(js_name = verifyProof)]
+    pub fn verify_proof(
+        &self,
+        text: &str,
+        subject: Option<String>,
+        signal: Option<AbortSignal>,
+        wake: Function,
+    ) -> Result<Task, JsValue> {
+        let (encoding, proof) = or_throw(proof::from_text(text))?;
+        let subject = match subject {
+            Some(subject) => or_throw(Identity::from_canonical(&subject))?,
+            None => or_throw(proof.subject().cloned().ok_or_else(|| {
+                Error::about(Code::Usage, "a pointer needs the account that shows it")
+            }))?,
+        };
+        Ok(self.task(signal, wake, async move |verifier| {
+            let mut report: Report = verifier.verify_proof(&proof, &subject).await;
+            report.encoding = Some(encoding);
+            report.via = Some(Via::File);
+            plain(&report)
+        }))
+    }
+}
+
+impl Verifier {
+    fn task<F>(&self, signal: Option<AbortSignal>, wake: Function, work: F) -> Task
+    where
+        F: AsyncFnOnce(kez_core::Verifier<'_, Browser, HostMemory>) -> Result<JsValue, JsValue>
+            + 'static,
+    {
+        let browser = Browser {
+            fetch: self.fetch.clone(),
+            web_socket: self.web_socket.clone(),
+            exchange: None,
+            clock: self.clock.clone(),
+            signal,
+            resolvers: self.resolvers.clone(),
+            loopback: self.loopback,
+        };
+        let endpoints = self.endpoints.clone();
+        let (sources, bundles) = (self.sources.clone(), self.bundles.clone());
+        let (memory, progress) = (self.memory.clone(), self.progress.clone());
+        let at = self.at;
+        let work = async move {
+            let clock = browser.now();
+            let tell = |event: Progress<'_>| {
+                if let (Some(progress), Ok(event)) = (&progress, event_of(&event)) {
+                    // What a listener throws is its own affair.
+                    let _ = progress.call1(&JsValue::UNDEFINED, &event);
+                }
+            };
+            work(kez_core::Verifier {
+                transport: &browser,
+                memory: &memory,
+                endpoints,
+                sources,
+                bundles,
+                now: at.map_or(clock, time),
+                clock,
+                progress: &tell,
+            })
+            .await
+        };
+        Task::new(work, wake)
+    }
+}
+
+/// A step as `{type, place}`, `{type, place, code}` or `{type, report}`.
+fn event_of(event: &Progress<'_>) -> Result<JsValue, JsValue> {
+    #[derive(serde::Serialize)]
+    #[serde(tag = "type", rename_all = "snake_case")]
+    enum Event<'a> {
+        Asking { place: String },
+        Answered { place: String, code: Option<Code> },
+        Judged { report: &'a Report },
+    }
+    plain(&match event {
+        Progress::Asking(request) => Event::Asking { place: request.place() },
+        Progress::Answered(request, code) => {
+            Event::Answered { place: request.place(), code: *code }
+        }
+        Progress::Judged(report) => Event::Judged { report },
+        _ => return Err(JsValue::UNDEFINED),
+    })
+}
