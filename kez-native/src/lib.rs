@@ -1,10 +1,7 @@
-//! What the `kez` command stands on: the native [`transport`], the user's [`home`], the
-//! [`keystore`] and the configuration. No rule of the protocol lives here.
+//! What the `kez` command stands on here: the native [`transport`] and the [`host`]. The command
+//! itself is `kez-cli`; no rule of the protocol lives here.
 
-pub mod config;
-pub mod home;
-pub mod keystore;
-pub mod publish;
+pub mod host;
 pub mod transport;
 
 use kez_core::Timestamp;

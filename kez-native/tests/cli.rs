@@ -144,7 +144,7 @@ fn every_code_is_explained() {
 #[test]
 fn completions_and_manual() {
     let run = |args: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_kez")).args(args).output().unwrap();
+        let output = common::kez().args(args).output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
@@ -183,7 +183,7 @@ fn a_file_in_any_encoding() {
     let bundle = me.home.join("bundle");
     let bundle = bundle.to_str().unwrap();
     let export = |out: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_kez"))
+        let output = common::kez()
             .args(["sigchain", "export", "--out", out])
             .env("KEZ_HOME", &me.home)
             .output()
@@ -284,12 +284,11 @@ fn storage_that_fails() {
     me.claim("dns:b.example", "json", &["--offline"]);
     let before = me.bundle();
     // A limit on the size of files stands for a disk that is full after a few bytes.
-    let script = format!(
-        "trap '' XFSZ; ulimit -f 0; exec {} --json sigchain add dns:b.example",
-        env!("CARGO_BIN_EXE_kez")
-    );
-    let output =
-        Command::new("bash").args(["-c", &script]).env("KEZ_HOME", &me.home).output().unwrap();
+    let kez = common::kez();
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$@\" --json sigchain add dns:b.example";
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script, "bash"]).arg(kez.get_program()).args(kez.get_args());
+    let output = bash.env("KEZ_HOME", &me.home).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("\"storage_failed\""), "{text}");
@@ -399,7 +398,7 @@ fn publishing_to_a_sigchain_server() {
 #[test]
 fn terminal_escapes_are_shown_as_text() {
     let me = User::new("cli-escapes", "");
-    let output = Command::new(env!("CARGO_BIN_EXE_kez"))
+    let output = common::kez()
         .args(["verify", "id", "github:\u{1b}]0;owned\u{7}\u{202e}x"])
         .env("KEZ_HOME", &me.home)
         .output()

@@ -11,20 +11,17 @@
 mod common;
 
 use common::User;
+use kez_cli::Settings;
 use kez_core::{
     Code, Transport as _,
     json::Value,
     transport::{Body, Failure, Request},
 };
-use kez_native::{
-    config::Config,
-    home::Home,
-    transport::{CachePolicy, Native},
-};
+use kez_native::transport::Native;
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -63,13 +60,11 @@ fn ok(kind: &str, body: &str) -> String {
 }
 
 fn native(loopback: bool) -> Native {
-    native_with(Config { danger_allow_loopback: loopback, ..Config::default() })
+    native_with(Settings { danger_allow_loopback: loopback, ..Settings::default() })
 }
 
-fn native_with(config: Config) -> Native {
-    let home = Home::at(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hostile"));
-    let policy = CachePolicy { max_age: 0, offline: false };
-    Native::new(&home, config, policy).with_seconds(2)
+fn native_with(settings: Settings) -> Native {
+    Native::new(settings).with_seconds(2)
 }
 
 fn fetch(native: &Native, request: &Request) -> Result<kez_core::transport::Answer, Failure> {

@@ -58,6 +58,7 @@ fn trials(net: Option<&Net>) -> Vec<Trial> {
         ("rotation_and_compromise", rotation_and_compromise),
         ("rollback_is_noticed", rollback_is_noticed),
         ("whole_identity", whole_identity),
+        ("whole_identity_in_chromium", whole_identity_in_chromium),
         ("long_chain_on_a_relay", long_chain_on_a_relay),
         ("cache_and_offline", cache_and_offline),
         ("list_from_stdin", list_from_stdin),
@@ -284,17 +285,15 @@ fn nostr_publish(net: &Testnet, me: &User, kind: u16, tags: &[&[&str]], content:
 fn with_native<T>(
     work: impl FnOnce(&kez_native::transport::Native, &tokio::runtime::Runtime) -> T,
 ) -> T {
-    let home = kez_native::home::Home::at(std::env::temp_dir());
-    let config = kez_native::config::Config { danger_allow_loopback: true, ..Default::default() };
-    let policy = kez_native::transport::CachePolicy { max_age: 0, offline: false };
-    let native = kez_native::transport::Native::new(&home, config, policy);
+    let settings = kez_cli::Settings { danger_allow_loopback: true, ..Default::default() };
+    let native = kez_native::transport::Native::new(settings);
     work(&native, &tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
 }
 
 fn send_event(net: &Testnet, event: &str) -> Result<(), String> {
     let events = [event.to_owned()];
     with_native(|native, runtime| {
-        let sent = native.publish_events(net.relay(), &events);
+        let sent = kez_cli::Net::publish_events(native, net.relay(), &events);
         runtime.block_on(sent).map_err(|f| format!("{} {:?}", f.code, f.detail))
     })
 }
@@ -477,19 +476,27 @@ fn rollback_is_noticed(net: &Testnet) {
     fs::remove_file(file).unwrap();
 }
 
-fn whole_identity(net: &Testnet) {
-    let me = user(net, "whole");
+/// Publishes an identity with one claim on each of four channels, which its chain lists. Gives
+/// the user and the primary.
+fn publish_whole(net: &Testnet, login: &str) -> (User, String) {
+    let me = user(net, login);
     let key = me.key("subject", "nostr");
-    gist_user(net, "whole", 9001);
-    post_gist(net, "whole", "kez.md", &me.claim("github:whole", "markdown", &[]));
+    gist_user(net, login, 9001 + login.len() as u64);
+    let github = format!("github:{login}");
+    post_gist(net, login, "kez.md", &me.claim(&github, "markdown", &[]));
     net.load_zone_line("example.com", &me.claim("dns:example.com", "dns", &[])).unwrap();
     net.set_bluesky("bob.test", Some(&me.claim("bluesky:bob.test", "compact", &[]))).unwrap();
     let subject = format!("ap:jason@{SOCIAL}");
     me.claim(&subject, "compact", &[]);
     net.set_field(&me.claim(&subject, "pointer", &[])).unwrap();
-    for subject in ["github:whole", "dns:example.com", "bluesky:bob.test", &subject] {
+    for subject in [&github, "dns:example.com", "bluesky:bob.test", &subject] {
         me.ok(&["sigchain", "add", subject]);
     }
+    (me, key)
+}
+
+fn whole_identity(net: &Testnet) {
+    let (me, key) = publish_whole(net, "whole");
     me.key("phone", "ed25519");
     me.ok(&["sigchain", "add-device", "phone", "--cap", "chat/1"]);
     me.ok(&["sigchain", "publish", "--relay", net.relay()]);
@@ -521,7 +528,7 @@ fn whole_identity(net: &Testnet) {
     for format in ["dot", "mermaid", "svg"] {
         let file = me.home.join(format);
         let path = file.to_str().unwrap();
-        let drawn = std::process::Command::new(env!("CARGO_BIN_EXE_kez"))
+        let drawn = common::kez()
             .args(["graph", &key, "--format", format, "--out", path])
             .env("KEZ_HOME", &me.home)
             .output()
@@ -529,6 +536,45 @@ fn whole_identity(net: &Testnet) {
         assert!(drawn.status.success());
         assert!(fs::read_to_string(file).unwrap().contains("github:whole"));
     }
+}
+
+/// The same identity in a page, with a fifth channel; only the platforms themselves are asked.
+fn whole_identity_in_chromium(net: &Testnet) {
+    let (me, key) = publish_whole(net, "paged");
+    let account = user(net, "paged-account");
+    let other = account.key("subject", "nostr");
+    nostr_publish(net, &account, 30_078, &[&["d", "kez"]], &me.claim(&other, "compact", &[]));
+    me.ok(&["sigchain", "add", &other]);
+    me.ok(&["sigchain", "publish", "--relay", net.relay()]);
+    let wanted = user(net, "stranger").run(&["id", &key]).json();
+    let seen = xtask::npm::identity_in_chromium(&key, &net.routes()).expect("the page runs");
+    assert!(seen["error"].is_null(), "{seen}");
+    let edges = |graph: &Value| -> Vec<[Value; 4]> {
+        let edge = |e: &Value| ["subject", "status", "claim", "signed_at"].map(|n| e[n].clone());
+        graph["edges"].as_array().unwrap().iter().map(edge).collect()
+    };
+    assert_eq!(edges(&seen["graph"]).len(), 5, "{seen}");
+    assert_eq!(edges(&seen["graph"]), edges(&wanted), "{seen}");
+    assert!(edges(&wanted).iter().all(|e| e[1] == "valid"), "{wanted}");
+    for member in ["primary", "chain", "head", "keys", "devices"] {
+        assert_eq!(seen["graph"][member], wanted[member], "{member}");
+    }
+    // Nobody else was asked, nothing was preflighted, and nothing was told that need not be.
+    let platforms: Vec<String> = net.routes().into_iter().map(|(host, _)| host).collect();
+    let asked = seen["asked"].as_array().unwrap();
+    for request in asked {
+        assert_eq!(request["method"], "GET", "{request}");
+        let host = request["host"].as_str().unwrap();
+        // The handle's own domain may say whose it is (atproto's second method).
+        assert!(host == "bob.test" || platforms.iter().any(|p| p == host), "{request}");
+        assert!(request["cookie"].is_null() && request["referer"].is_null(), "{request}");
+    }
+    for host in &platforms {
+        assert!(asked.iter().any(|r| r["host"] == **host), "{host} was not asked: {seen}");
+    }
+    // The PDS calls itself localhost, so that the front does not see it.
+    let local = seen["local"].as_array().unwrap();
+    assert!(local.iter().all(|url| url.as_str().unwrap().contains("/xrpc/")), "{seen}");
 }
 
 /// KEZ-SRC-02: more events than a relay sends at once.
@@ -550,7 +596,7 @@ fn long_chain_on_a_relay(net: &Testnet) {
         chain.append(&envelope, now).unwrap();
     }
     with_native(|native, runtime| {
-        let done = kez_native::publish::to_relay(native, &chain, &key, net.relay());
+        let done = kez_cli::publish::to_relay(native, &chain, &key, net.relay());
         runtime.block_on(done).unwrap();
     });
     let graph = user(net, "long").run(&["id", chain.name().as_str()]).json();

@@ -2,13 +2,8 @@
 //! server. The resolver's AD bit is asked for and reported.
 
 use super::Native;
-use base64::Engine as _;
-use hickory_proto::{
-    op::{Message, MessageType, OpCode, Query, ResponseCode},
-    rr::{Name, RData, RecordType},
-};
 use kez_core::{
-    Code,
+    Code, dns,
     transport::{Answer, Body, Failure, Via},
 };
 use std::{net::SocketAddr, time::Duration};
@@ -20,8 +15,8 @@ use tokio::{
 impl Native {
     pub(super) async fn txt(&self, name: &str) -> Result<Answer, Failure> {
         let mut last = Failure::new(Code::DnsFailed, "no resolver is configured");
-        for resolver in self.config.resolvers() {
-            match self.ask(&resolver, name).await {
+        for resolver in &self.settings.resolvers {
+            match self.ask(resolver, name).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => last = failure,
             }
@@ -33,11 +28,9 @@ impl Native {
         let doh = resolver.starts_with("http");
         // A cached DoH answer must not depend on a random id (RFC 8484, section 4.1).
         let id = if doh { 0 } else { random_id()? };
-        let query = query(name, id)?;
         let bytes = if doh {
-            let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&query);
-            let url = format!("{resolver}?dns={text}");
-            let answer = self.get(&url, "application/dns-message", 65_535, None).await?;
+            let url = dns::doh_url(resolver, name)?;
+            let answer = self.get(&url, dns::MEDIA_TYPE, dns::MAX_MESSAGE, None).await?;
             match answer.body {
                 Body::Http { status: 200, bytes, .. } => bytes,
                 Body::Http { status, .. } => {
@@ -50,11 +43,11 @@ impl Native {
             let server: SocketAddr = resolver
                 .parse()
                 .map_err(|_| Failure::new(Code::DnsFailed, format!("{resolver}: address:port")))?;
-            plain(server, &query)
+            plain(server, &dns::query(name, id)?)
                 .await
                 .map_err(|e| Failure::new(Code::DnsFailed, format!("{resolver}: {e}")))?
         };
-        let body = read(&bytes, id, name)?;
+        let body = dns::read(&bytes, id, name)?;
         let via = if doh { Via::Doh } else { Via::Direct };
         Ok(Answer { body, via, fetched_at: crate::now() })
     }
@@ -63,17 +56,6 @@ impl Native {
 fn random_id() -> Result<u16, Failure> {
     let bytes = crate::random().map_err(|e| Failure::new(e.code(), e.to_string()))?;
     Ok(u16::from_le_bytes([bytes[0], bytes[1]]))
-}
-
-fn query(name: &str, id: u16) -> Result<Vec<u8>, Failure> {
-    let refused = |e: String| Failure::new(Code::DnsFailed, e);
-    let mut name = Name::from_ascii(name).map_err(|e| refused(e.to_string()))?;
-    name.set_fqdn(true);
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.metadata.authentic_data = true;
-    message.add_query(Query::query(name, RecordType::TXT));
-    message.to_vec().map_err(|e| refused(e.to_string()))
 }
 
 async fn plain(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -102,31 +84,4 @@ async fn plain(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut answer = vec![0; usize::from(length)];
     stream.read_exact(&mut answer).await?;
     Ok(answer)
-}
-
-fn read(bytes: &[u8], id: u16, name: &str) -> Result<Body, Failure> {
-    let refused = |why: &str| Failure::new(Code::ResponseRefused, why.to_owned());
-    let message = Message::from_vec(bytes).map_err(|_| refused("not a DNS message"))?;
-    let meta = &message.metadata;
-    if meta.id != id || meta.message_type != MessageType::Response || meta.truncation {
-        return Err(refused("not an answer to the question"));
-    }
-    // The answer section holds the CNAMEs that were followed and the records at their end.
-    let about = message
-        .queries
-        .first()
-        .is_none_or(|q| q.name().to_ascii().trim_end_matches('.').eq_ignore_ascii_case(name));
-    if !about {
-        return Err(refused("the answer is to another question"));
-    }
-    let records = message.answers.iter().filter_map(|record| match &record.data {
-        RData::TXT(txt) => Some(txt.txt_data.concat()),
-        _ => None,
-    });
-    let code: u16 = ResponseCode::into(meta.response_code);
-    Ok(Body::Txt {
-        rcode: u8::try_from(code).unwrap_or(u8::MAX),
-        records: records.collect(),
-        authentic: meta.authentic_data,
-    })
 }

@@ -3,9 +3,9 @@
 use super::Native;
 use kez_core::{
     Code,
-    transport::{Answer, Body, Failure, MAX_REDIRECTS, Via},
+    transport::{Answer, Body, Failure, Headers, MAX_REDIRECTS, Via, redirect},
 };
-use std::{collections::BTreeMap, error::Error as _};
+use std::error::Error as _;
 
 /// The resolver of the HTTP client; address literals are checked before, with the URL.
 pub(super) struct Resolver {
@@ -69,16 +69,7 @@ impl Native {
             let status = response.status().as_u16();
             let location = response.headers().get("location").and_then(|v| v.to_str().ok());
             if let (301 | 302 | 303 | 307 | 308, Some(location)) = (status, location) {
-                let next = logical
-                    .join(location)
-                    .map_err(|_| Failure::new(Code::RedirectRefused, location))?;
-                let same = next.host_str() == logical.host_str()
-                    && next.scheme() == logical.scheme()
-                    && next.port_or_known_default() == logical.port_or_known_default();
-                if !same {
-                    return Err(Failure::new(Code::RedirectRefused, next.as_str()));
-                }
-                logical = next;
+                logical = redirect(&logical, location)?;
                 continue;
             }
             return read(response, limit).await;
@@ -86,34 +77,27 @@ impl Native {
         Err(Failure::new(Code::RedirectRefused, format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    /// Posts to a server that takes chains. Returns status and body.
-    pub(crate) async fn post(
+    pub(super) async fn send(
         &self,
         url: &str,
         kind: &str,
         body: String,
     ) -> Result<(u16, Vec<u8>), Failure> {
         let target = self.checked(url)?;
-        let work = async {
-            let client = &self.stack()?.http;
-            let request = client.post(target).header("content-type", kind).body(body);
-            let response = request.send().await.map_err(|e| failure(&e))?;
-            let status = response.status().as_u16();
-            match read(response, kez_core::transport::MAX_BODY).await?.body {
-                Body::Http { bytes, .. } => Ok((status, bytes)),
-                _ => Ok((status, Vec::new())),
-            }
-        };
-        let limit = std::time::Duration::from_secs(self.seconds);
-        tokio::time::timeout(limit, work)
-            .await
-            .unwrap_or_else(|_| Err(Failure::new(Code::Timeout, "the server did not answer")))
+        let client = &self.stack()?.http;
+        let request = client.post(target).header("content-type", kind).body(body);
+        let response = request.send().await.map_err(|e| failure(&e))?;
+        let status = response.status().as_u16();
+        match read(response, kez_core::transport::MAX_BODY).await?.body {
+            Body::Http { bytes, .. } => Ok((status, bytes)),
+            _ => Ok((status, Vec::new())),
+        }
     }
 }
 
 async fn read(mut response: reqwest::Response, limit: usize) -> Result<Answer, Failure> {
     let status = response.status().as_u16();
-    let headers: BTreeMap<String, String> = response
+    let headers: Headers = response
         .headers()
         .iter()
         .filter_map(|(name, value)| {

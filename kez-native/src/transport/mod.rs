@@ -1,14 +1,11 @@
 //! The native transport: HTTP over rustls, DNS over HTTPS or plain DNS, nostr relays over
 //! WebSocket. It keeps the core's policy, address checks included.
 
-mod cache;
 mod dns;
 mod http;
 mod relay;
 
-pub use cache::CachePolicy;
-
-use crate::{config::Config, home::Home};
+use kez_cli::{Net, Settings};
 use kez_core::{
     Code, Transport,
     transport::{Answer, CHAIN_SECONDS, Failure, Request, check_url, is_public},
@@ -22,8 +19,7 @@ use std::{
 /// The native transport.
 pub struct Native {
     stack: OnceLock<Stack>,
-    config: Config,
-    cache: cache::Cache,
+    settings: Settings,
     seconds: u64,
 }
 
@@ -57,14 +53,13 @@ impl Stack {
 impl Native {
     /// A transport with these settings. Nothing is connected yet.
     #[must_use]
-    pub fn new(home: &Home, config: Config, policy: CachePolicy) -> Self {
-        let cache = cache::Cache::new(home.path("cache"), policy);
-        Self { stack: OnceLock::new(), config, cache, seconds: CHAIN_SECONDS }
+    pub const fn new(settings: Settings) -> Self {
+        Self { stack: OnceLock::new(), settings, seconds: CHAIN_SECONDS }
     }
 
     fn stack(&self) -> Result<&Stack, Failure> {
         if self.stack.get().is_none() {
-            let stack = Stack::new(self.config.danger_allow_loopback)
+            let stack = Stack::new(self.settings.danger_allow_loopback)
                 .map_err(|e| Failure::new(Code::TlsFailed, e))?;
             let _ = self.stack.set(stack);
         }
@@ -78,30 +73,26 @@ impl Native {
         self
     }
 
-    async fn live(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {
-        let work = async {
-            match request {
-                Request::Http { url, accept, limit } => self.get(url, accept, *limit, etag).await,
-                Request::Txt { name } => self.txt(name).await,
-                Request::Relay { url, filters } => self.relay(url, filters).await,
-            }
-        };
-        let seconds = request.seconds().min(self.seconds);
-        match tokio::time::timeout(Duration::from_secs(seconds), work).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::new(Code::Timeout, format!("after {seconds} s"))),
-        }
+    async fn within<T>(
+        &self,
+        seconds: u64,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let seconds = seconds.min(self.seconds);
+        tokio::time::timeout(Duration::from_secs(seconds), work)
+            .await
+            .unwrap_or_else(|_| Err(Failure::new(Code::Timeout, format!("after {seconds} s"))))
     }
 
     /// The addresses of a host that may be connected to.
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-        resolve(host, port, self.config.danger_allow_loopback).await
+        resolve(host, port, self.settings.danger_allow_loopback).await
     }
 
     fn checked(&self, url: &str) -> Result<url::Url, Failure> {
-        let mut url = check_url(url, self.config.danger_allow_loopback)?;
+        let mut url = check_url(url, self.settings.danger_allow_loopback)?;
         // Tests serve public names on loopback.
-        if let Some(base) = url.host_str().and_then(|host| self.config.hosts.get(host)) {
+        if let Some(base) = url.host_str().and_then(|host| self.settings.hosts.get(host)) {
             let base = check_url(base, true)?;
             let parts = url.set_scheme(base.scheme());
             let host = url.set_host(base.host_str());
@@ -131,13 +122,27 @@ async fn resolve(host: &str, port: u16, loopback: bool) -> Result<Vec<SocketAddr
 
 impl Transport for Native {
     async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
-        match self.cache.look(request) {
-            cache::Look::Fresh(answer) => Ok(answer),
-            cache::Look::Offline => Err(Failure { code: Code::Offline, detail: None }),
-            cache::Look::Stale(etag) => {
-                let answer = self.live(request, etag.as_deref()).await?;
-                Ok(self.cache.keep(request, answer))
+        self.fetch_if(request, None).await
+    }
+}
+
+impl Net for Native {
+    async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {
+        let work = async {
+            match request {
+                Request::Http { url, accept, limit } => self.get(url, accept, *limit, etag).await,
+                Request::Txt { name } => self.txt(name).await,
+                Request::Relay { url, filters } => self.relay(url, filters).await,
             }
-        }
+        };
+        self.within(request.seconds(), work).await
+    }
+
+    async fn post(&self, url: &str, kind: &str, body: String) -> Result<(u16, Vec<u8>), Failure> {
+        self.within(CHAIN_SECONDS, self.send(url, kind, body)).await
+    }
+
+    async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
+        self.within(CHAIN_SECONDS, self.send_events(url, events)).await
     }
 }

@@ -10,6 +10,16 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+/// The command under test: the native one, or the one that `KEZ` names with its first arguments,
+/// as in `node npm/dist/cli.js`.
+pub fn kez() -> Command {
+    let named = std::env::var("KEZ").unwrap_or_default();
+    let mut words = named.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or(env!("CARGO_BIN_EXE_kez")));
+    command.args(words);
+    command
+}
+
 /// A user: a home directory and the command.
 pub struct User {
     pub home: PathBuf,
@@ -80,7 +90,7 @@ impl User {
     }
 
     fn output(&self, stdin: &str, args: &[&str]) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kez"))
+        let mut child = kez()
             .arg("--json")
             .args(args)
             .env("KEZ_HOME", &self.home)

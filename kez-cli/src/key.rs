@@ -1,14 +1,14 @@
 //! `kez key`.
 
-use super::{
-    Context,
+use crate::{
     args::{KeyCommand, KeyType},
-    output::{Out, hint},
-    read_input,
+    host::{Access, Net, Stream},
+    keystore::Entry,
+    output::Out,
+    run::Context,
 };
 use kez_core::{Code, Error, Result, Scheme, SecretKey, commitment};
-use kez_native::{home::write_private, keystore::Entry};
-use std::io::IsTerminal as _;
+use std::path::Path;
 use zeroize::Zeroizing;
 
 /// Where the commitment to the next key waits for the chain's next event.
@@ -23,17 +23,21 @@ impl From<KeyType> for Scheme {
     }
 }
 
-pub(super) fn run(context: &Context, out: &Out, command: KeyCommand) -> Result<u8> {
+pub(super) fn run(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    command: KeyCommand,
+) -> Result<u8> {
     match command {
         KeyCommand::New { kind, next: true, .. } => return new_next(context, out, kind),
         KeyCommand::New { kind, name, no_passphrase, .. } => {
-            let key = generate(kind.into())?;
+            let key = generate(context, kind.into())?;
             store(context, out, &name, &key, no_passphrase)?;
         }
         KeyCommand::List => {
             let entries = context.keys().list()?;
             if entries.is_empty() && !out.json {
-                hint("kez: no keys yet; make one with `kez key new`");
+                out.hint("kez: no keys yet; make one with `kez key new`");
             }
             for entry in &entries {
                 show(out, entry);
@@ -41,13 +45,13 @@ pub(super) fn run(context: &Context, out: &Out, command: KeyCommand) -> Result<u
         }
         KeyCommand::Show { name } => show(out, &context.keys().entry(&name)?),
         KeyCommand::Import { file, kind, name, no_passphrase } => {
-            let text = read_secret(&file)?;
+            let text = read_secret(context, &file)?;
             let key = SecretKey::from_text(kind.into(), &text)?;
             store(context, out, &name, &key, no_passphrase)?;
         }
         KeyCommand::Export { name } => {
             let key = context.open(&name)?;
-            hint("kez: warning: who has this text can act as you");
+            out.hint("kez: warning: who has this text can act as you");
             let secret = Zeroizing::new(key.expose_text());
             let value = serde_json::json!({
                 "schema": "kez.secret/1",
@@ -61,25 +65,26 @@ pub(super) fn run(context: &Context, out: &Out, command: KeyCommand) -> Result<u
     Ok(0)
 }
 
-pub(super) fn generate(scheme: Scheme) -> Result<SecretKey> {
-    SecretKey::from_bytes(scheme, kez_native::random()?)
+fn generate(context: &Context<'_, impl Net>, scheme: Scheme) -> Result<SecretKey> {
+    SecretKey::from_bytes(scheme, context.host.random()?)
 }
 
 /// Reads a secret from a file or stdin, or from the terminal without echo.
-pub(super) fn read_secret(file: &std::path::Path) -> Result<Zeroizing<String>> {
-    if file == std::path::Path::new("-") && std::io::stdin().is_terminal() {
-        return rpassword::prompt_password("Secret key: ")
-            .map(Zeroizing::new)
-            .map_err(|e| Error::about(Code::StorageFailed, e));
+pub(super) fn read_secret(
+    context: &Context<'_, impl Net>,
+    file: &Path,
+) -> Result<Zeroizing<String>> {
+    if file == Path::new("-") && context.host.is_terminal(Stream::In) {
+        return context.ask("Secret key: ", Code::StorageFailed);
     }
-    let bytes = Zeroizing::new(read_input(file, 4096)?);
+    let bytes = Zeroizing::new(context.read_input(file, 4096)?);
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::from(Code::KeyRefused))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
 pub(super) fn store(
-    context: &Context,
-    out: &Out,
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
     name: &str,
     key: &SecretKey,
     no_passphrase: bool,
@@ -88,12 +93,12 @@ pub(super) fn store(
     let entry = context.keys().add(name, key, passphrase.as_ref().map(|p| p.as_str()))?;
     show(out, &entry);
     if no_passphrase {
-        hint("kez: warning: the key is stored unencrypted");
+        out.hint("kez: warning: the key is stored unencrypted");
     }
     Ok(entry)
 }
 
-fn show(out: &Out, entry: &Entry) {
+fn show(out: &Out<'_>, entry: &Entry) {
     let state = if entry.encrypted { "encrypted" } else { "unencrypted" };
     let value = serde_json::json!({
         "schema": "kez.key/1",
@@ -106,8 +111,8 @@ fn show(out: &Out, entry: &Entry) {
 
 /// The next key goes to paper and nowhere else; only its commitment is kept, and only once the
 /// paper copy has been read back, where somebody is there to do so.
-fn new_next(context: &Context, out: &Out, kind: KeyType) -> Result<u8> {
-    let key = generate(kind.into())?;
+fn new_next(context: &Context<'_, impl Net>, out: &Out<'_>, kind: KeyType) -> Result<u8> {
+    let key = generate(context, kind.into())?;
     let commitment = commitment(key.public().identity());
     let secret = Zeroizing::new(key.expose_text());
     let value = serde_json::json!({
@@ -122,11 +127,9 @@ fn new_next(context: &Context, out: &Out, kind: KeyType) -> Result<u8> {
         key.public()
     );
     out.result(&value, &text);
-    if std::io::stdin().is_terminal() {
+    if context.host.is_terminal(Stream::In) {
         let prompt = "Read it back from the paper (it is not shown): ";
-        let copy = rpassword::prompt_password(prompt)
-            .map(Zeroizing::new)
-            .map_err(|e| Error::about(Code::StorageFailed, e))?;
+        let copy = context.ask(prompt, Code::StorageFailed)?;
         let copy = SecretKey::from_text(kind.into(), &copy).ok();
         if copy.is_none_or(|copy| copy.public() != key.public()) {
             return Err(Error::about(
@@ -135,8 +138,12 @@ fn new_next(context: &Context, out: &Out, kind: KeyType) -> Result<u8> {
             ));
         }
     }
-    write_private(&context.home.path(NEXT), commitment.to_string().as_bytes())?;
-    hint("kez: your chain commits to it with its next event; then only this key can take over");
-    hint("kez: to use it: kez sigchain rotate");
+    context.home.write(
+        &context.home.path(NEXT),
+        commitment.to_string().as_bytes(),
+        Access::Private,
+    )?;
+    out.hint("kez: your chain commits to it with its next event; then only this key can take over");
+    out.hint("kez: to use it: kez sigchain rotate");
     Ok(0)
 }

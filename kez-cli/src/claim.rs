@@ -1,19 +1,23 @@
 //! `kez claim`.
 
-use super::{
-    Context,
+use crate::{
     args::{ClaimCommand, Format},
-    output::{Out, hint},
-    progress,
+    host::{Access, Net},
+    keystore::Entry,
+    output::Out,
+    run::Context,
 };
 use kez_core::{Claim, Code, Error, Identity, ObjectId, Result, Scheme, SignedClaim, proof};
-use kez_native::{
-    home::{storage, write_private, write_public},
-    keystore::Entry,
-};
-use std::{fs, path::PathBuf};
+use std::path::{Path, PathBuf};
 
-pub(super) async fn run(context: &Context, out: &Out, command: ClaimCommand) -> Result<u8> {
+/// The largest file with a claim that is read, in bytes.
+const MAX_FILE: usize = 64 * 1024;
+
+pub(super) async fn run(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    command: ClaimCommand,
+) -> Result<u8> {
     let ClaimCommand::Create {
         subject,
         expires,
@@ -34,10 +38,10 @@ pub(super) async fn run(context: &Context, out: &Out, command: ClaimCommand) -> 
     claim.head = chain.filter(|_| !no_head).and_then(|c| c.head());
     claim.account = match account {
         Some(account) => Some(account),
-        None => look_up_account(context, &subject).await?,
+        None => look_up_account(context, out, &subject).await?,
     };
     let mut envelope = claim.to_envelope()?;
-    envelope.sign(&context.open(&entry.name)?, &kez_native::random()?)?;
+    envelope.sign(&context.open(&entry.name)?, &context.host.random()?)?;
     let signed = SignedClaim::verify(envelope)?;
     save(context, &signed)?;
 
@@ -60,13 +64,13 @@ pub(super) async fn run(context: &Context, out: &Out, command: ClaimCommand) -> 
     });
     match &file {
         Some(path) => {
-            write_public(path, text.as_bytes())?;
+            context.home.write(path, text.as_bytes(), Access::Public)?;
             out.result(&value, &format!("wrote {}", path.display()));
         }
         None => out.result(&value, &text),
     }
     if !out.json {
-        hint(&format!("\n{steps}"));
+        out.hint(&format!("\n{steps}"));
     }
     Ok(0)
 }
@@ -115,19 +119,23 @@ fn instruction(subject: &Identity, format: Format, id: ObjectId) -> String {
 }
 
 /// The platform's stable id, so that a name that somebody else re-registers stops verifying.
-async fn look_up_account(context: &Context, subject: &Identity) -> Result<Option<String>> {
+async fn look_up_account(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    subject: &Identity,
+) -> Result<Option<String>> {
     if matches!(subject.scheme(), Scheme::Dns | Scheme::Nostr | Scheme::Ed25519)
         || context.global.offline
     {
         return Ok(None);
     }
-    let net = context.transport();
-    let verifier = context.verifier(&net, &progress)?;
+    let progress = |event: kez_core::Progress<'_>| out.progress(&event);
+    let verifier = context.verifier(&progress)?;
     match verifier.look_up(subject).await {
         Ok(finding) => Ok(finding.account),
         Err(miss) if miss.code == Code::IdentityNotFound => Err(Error::about(miss.code, subject)),
         Err(miss) => {
-            hint(&format!(
+            out.hint(&format!(
                 "kez: warning: the account's stable id could not be looked up ({}); the claim does not pin it",
                 miss.code
             ));
@@ -137,7 +145,7 @@ async fn look_up_account(context: &Context, subject: &Identity) -> Result<Option
 }
 
 /// The key to sign with: the one named, the configured one, or the only one.
-pub(super) fn signing_key(context: &Context, name: Option<&str>) -> Result<Entry> {
+pub(super) fn signing_key(context: &Context<'_, impl Net>, name: Option<&str>) -> Result<Entry> {
     let keys = context.keys();
     if let Some(name) = name.or(context.config.default_key.as_deref()) {
         return keys.entry(name);
@@ -153,23 +161,23 @@ pub(super) fn signing_key(context: &Context, name: Option<&str>) -> Result<Entry
     }
 }
 
-fn path(context: &Context, id: ObjectId) -> PathBuf {
+fn path(context: &Context<'_, impl Net>, id: ObjectId) -> PathBuf {
     context.home.path(&format!("claims/{id}.json"))
 }
 
-fn save(context: &Context, signed: &SignedClaim) -> Result<()> {
+fn save(context: &Context<'_, impl Net>, signed: &SignedClaim) -> Result<()> {
     let text = signed.envelope().to_canonical();
-    write_private(&path(context, signed.id()), text.as_bytes())
+    context.home.write(&path(context, signed.id()), text.as_bytes(), Access::Private)
 }
 
 /// The user's claim that is meant: by subject (the newest), by id, or from a file.
-pub(super) fn find(context: &Context, what: &str) -> Result<SignedClaim> {
+pub(super) fn find(context: &Context<'_, impl Net>, what: &str) -> Result<SignedClaim> {
     if let Ok(id) = ObjectId::parse(what) {
         let path = path(context, id);
-        return proof::from_json(&fs::read(&path).map_err(storage(&path))?);
+        return proof::from_json(&context.home.read(&path, MAX_FILE)?);
     }
-    if what == "-" || std::path::Path::new(what).is_file() {
-        let text = super::read_input(what.as_ref(), 64 * 1024)?;
+    if what == "-" || context.host.stat(Path::new(what)).is_ok() {
+        let text = context.read_input(what.as_ref(), MAX_FILE)?;
         return match proof::from_text(&String::from_utf8_lossy(&text))? {
             (_, kez_core::Proof::Claim(signed)) => Ok(signed),
             _ => Err(Error::about(Code::TypeUnknown, "a claim is wanted, not a pointer")),
@@ -178,9 +186,8 @@ pub(super) fn find(context: &Context, what: &str) -> Result<SignedClaim> {
     let subject = Identity::parse(what)?;
     let dir = context.home.path("claims");
     let mut newest: Option<SignedClaim> = None;
-    for entry in fs::read_dir(&dir).into_iter().flatten() {
-        let file = entry.map_err(storage(&dir))?.path();
-        let Ok(signed) = proof::from_json(&fs::read(&file).map_err(storage(&file))?) else {
+    for name in context.home.list(&dir)? {
+        let Ok(signed) = proof::from_json(&context.home.read(&dir.join(name), MAX_FILE)?) else {
             continue;
         };
         let newer =

@@ -1,6 +1,9 @@
 //! `config.toml` in the user's directory, and the test switches.
 
-use crate::home::Home;
+use crate::{
+    home::{Home, storage},
+    host::Settings,
+};
 use kez_core::{Code, Endpoints, Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -38,13 +41,15 @@ impl Config {
     ///
     /// # Errors
     /// `config_refused`, `storage_failed`.
-    pub fn load(home: &Home, danger_allow_loopback: bool) -> Result<Self> {
+    pub fn load(home: &Home<'_>, danger_allow_loopback: bool) -> Result<Self> {
         let path = home.path("config.toml");
-        let text = match std::fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            other => other.map_err(crate::home::storage(&path))?,
+        let bytes = match home.host.read(&path, 1 << 20) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            other => other.map_err(storage(&path))?,
         };
-        let mut config: Self = toml::from_str(&text)
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Error::about(Code::ConfigRefused, "the file is not text"))?;
+        let mut config: Self = toml::from_str(text)
             .map_err(|e| Error::about(Code::ConfigRefused, e.to_string().trim()))?;
         config.danger_allow_loopback |= danger_allow_loopback;
         let urls = config.sig_servers.iter().chain(config.relays.iter().flatten());
@@ -61,31 +66,24 @@ impl Config {
     /// Where the platforms are.
     #[must_use]
     pub fn endpoints(&self) -> Endpoints {
-        let mut endpoints = Endpoints::default();
-        let trim = |url: &String| url.trim_end_matches('/').to_owned();
-        if let Some(url) = &self.github {
-            endpoints.github = trim(url);
-        }
-        if let Some(url) = &self.plc {
-            endpoints.plc = trim(url);
-        }
-        if let Some(url) = &self.bluesky {
-            endpoints.bluesky = trim(url);
-        }
-        if let Some(relays) = &self.relays {
-            endpoints.relays.clone_from(relays);
-        }
-        endpoints.sig_servers.clone_from(&self.sig_servers);
-        endpoints
+        Endpoints::default().with(
+            self.github.as_deref(),
+            self.plc.as_deref(),
+            self.bluesky.as_deref(),
+            self.relays.as_deref(),
+            &self.sig_servers,
+        )
     }
 
-    /// The resolvers to ask.
+    /// What the network is made with.
     #[must_use]
-    pub fn resolvers(&self) -> Vec<String> {
-        if self.dns.is_empty() {
-            let public = ["https://cloudflare-dns.com/dns-query", "https://dns.google/dns-query"];
-            return public.map(String::from).to_vec();
-        }
-        self.dns.clone()
+    pub fn settings(&self) -> Settings {
+        let resolvers = if self.dns.is_empty() {
+            kez_core::transport::RESOLVERS.map(String::from).to_vec()
+        } else {
+            self.dns.clone()
+        };
+        let danger_allow_loopback = self.danger_allow_loopback;
+        Settings { resolvers, hosts: self.hosts.clone(), danger_allow_loopback }
     }
 }

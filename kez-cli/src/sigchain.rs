@@ -1,11 +1,14 @@
 //! `kez sigchain`.
 
-use super::{
-    Context,
+use crate::{
     args::{Own, ReasonArg, SigchainCommand},
-    claim, key,
-    output::{Out, clean, hint},
-    read_input,
+    claim,
+    home::storage,
+    host::{Access, Net},
+    key,
+    output::{Out, clean},
+    publish,
+    run::Context,
 };
 use kez_core::{
     Chain, Code, Error, Event, Fork, Identity, ObjectId, Op, Reason, Result, Scheme, SecretKey,
@@ -13,11 +16,7 @@ use kez_core::{
     fork::{Merge, merge},
     json::Value,
 };
-use kez_native::{
-    home::{storage, write_public},
-    publish,
-};
-use std::{fs, path::Path};
+use std::path::Path;
 
 impl From<ReasonArg> for Reason {
     fn from(reason: ReasonArg) -> Self {
@@ -29,7 +28,11 @@ impl From<ReasonArg> for Reason {
     }
 }
 
-pub(super) async fn run(context: &Context, out: &Out, command: SigchainCommand) -> Result<u8> {
+pub(super) async fn run(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    command: SigchainCommand,
+) -> Result<u8> {
     match command {
         SigchainCommand::Add { claim, url, key, own } => {
             let _lock = context.home.lock()?;
@@ -69,7 +72,7 @@ pub(super) async fn run(context: &Context, out: &Out, command: SigchainCommand) 
                     }
             });
             if ends.count() == 0 {
-                hint(
+                out.hint(
                     "kez: note: your chain lists no such claim in force; the revocation stands for any that turns up",
                 );
             }
@@ -88,7 +91,7 @@ pub(super) async fn run(context: &Context, out: &Out, command: SigchainCommand) 
             let mut chain = own_chain(context, &own)?;
             let secret = context.open(&device)?;
             if let Some(name) = &name {
-                hint(&format!("kez: note: the name {name:?} becomes public for ever"));
+                out.hint(&format!("kez: note: the name {name:?} becomes public for ever"));
             }
             let op = Op::AddDevice {
                 device: secret.public().clone(),
@@ -116,7 +119,7 @@ pub(super) async fn run(context: &Context, out: &Out, command: SigchainCommand) 
             });
             match file {
                 Some(path) => {
-                    write_public(&path, bundle.as_bytes())?;
+                    context.home.write(&path, bundle.as_bytes(), Access::Public)?;
                     out.result(&value, &format!("wrote {}", path.display()));
                 }
                 None => out.result(&value, &bundle),
@@ -137,8 +140,8 @@ pub(super) async fn run(context: &Context, out: &Out, command: SigchainCommand) 
 }
 
 /// The user's chain that is meant.
-fn own_chain(context: &Context, own: &Own) -> Result<Chain> {
-    let mut chains = context.home.chains(context.now)?;
+fn own_chain(context: &Context<'_, impl Net>, own: &Own) -> Result<Chain> {
+    let mut chains = context.home.chains(context.host.now())?;
     if let Some(name) = &own.chain {
         chains.retain(|c| c.name() == name);
     }
@@ -150,42 +153,48 @@ fn own_chain(context: &Context, own: &Own) -> Result<Chain> {
 }
 
 /// Opens the stored key that may sign for the chain now.
-fn current_key(context: &Context, chain: &Chain) -> Result<SecretKey> {
+fn current_key(context: &Context<'_, impl Net>, chain: &Chain) -> Result<SecretKey> {
     let current = chain.current_key().identity();
     let entry = context.keys().list()?.into_iter().find(|e| e.identity == *current);
     let entry = entry.ok_or_else(|| Error::about(Code::KeyNotFound, current))?;
     context.open(&entry.name)
 }
 
-fn append(context: &Context, out: &Out, chain: &mut Chain, op: Op) -> Result<()> {
+fn append(context: &Context<'_, impl Net>, out: &Out<'_>, chain: &mut Chain, op: Op) -> Result<()> {
     let key = current_key(context, chain)?;
     append_signed(context, out, chain, op, &[&key])
 }
 
 fn append_signed(
-    context: &Context,
-    out: &Out,
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
     chain: &mut Chain,
     op: Op,
     signers: &[&SecretKey],
 ) -> Result<()> {
     let rotates = matches!(op, Op::Rotate { .. });
-    let mut event = Event::new(chain.name().clone(), chain.head(), context.now, op);
+    // Another command may have held the lock for a while.
+    let now = context.global.at.unwrap_or_else(|| context.host.now());
+    let mut event = Event::new(chain.name().clone(), chain.head(), now, op);
     // A commitment that waits goes in with the first event that may carry it.
     let waiting = context.home.path(key::NEXT);
-    let next = fs::read_to_string(&waiting).ok().and_then(|t| ObjectId::parse(t.trim()).ok());
+    let next = context
+        .home
+        .read(&waiting, 256)
+        .ok()
+        .and_then(|text| ObjectId::parse(std::str::from_utf8(&text).ok()?.trim()).ok());
     event.next = next.filter(|_| rotates || chain.next().is_none());
     let committed = event.next.is_some();
     let mut envelope = event.to_envelope()?;
     for signer in signers {
-        envelope.sign(signer, &kez_native::random()?)?;
+        envelope.sign(signer, &context.host.random()?)?;
     }
     let id = envelope.id();
-    chain.append(&envelope, context.now)?;
+    chain.append(&envelope, now)?;
     let path = context.home.save_chain(chain)?;
     if committed {
-        fs::remove_file(&waiting).map_err(storage(&waiting))?;
-        hint("kez: the chain now commits to your next key");
+        context.host.remove(&waiting).map_err(storage(&waiting))?;
+        out.hint("kez: the chain now commits to your next key");
     }
     let value = serde_json::json!({
         "schema": "kez.event/1",
@@ -197,15 +206,15 @@ fn append_signed(
         "file": path,
     });
     out.result(&value, &format!("event {} {} {}", event.seq, event.op.name(), id));
-    hint("kez: publish it: kez sigchain publish");
+    out.hint("kez: publish it: kez sigchain publish");
     Ok(())
 }
 
 /// Rotates in the way that the chain asks for: with a commitment only the committed key will do,
 /// and it signs alone; without one the old and the new key sign.
 fn rotate(
-    context: &Context,
-    out: &Out,
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
     chain: &mut Chain,
     to: Option<&str>,
     name: &str,
@@ -218,7 +227,7 @@ fn rotate(
             let (new, fresh) = match stored {
                 Some(key) => (key, false),
                 None => {
-                    let text = key::read_secret(Path::new("-"))?;
+                    let text = key::read_secret(context, Path::new("-"))?;
                     // The text says which kind it is: nsec for nostr, digits for Ed25519 or nostr.
                     let fits = |scheme| {
                         SecretKey::from_text(scheme, &text)
@@ -247,41 +256,12 @@ fn rotate(
         }
     }
     if chain.next().is_none() {
-        hint("kez: note: no next key is committed; make one with `kez key new --next`");
+        out.hint("kez: note: no next key is committed; make one with `kez key new --next`");
     }
     Ok(())
 }
 
-fn show(out: &Out, chain: &Chain) {
-    let events: Vec<serde_json::Value> = chain
-        .events()
-        .iter()
-        .map(|e| {
-            serde_json::json!({
-                "seq": e.seq,
-                "id": chain.id_at(e.seq),
-                "op": e.op.name(),
-                "created_at": e.created_at,
-                "void": chain.is_void(e.seq),
-            })
-        })
-        .collect();
-    let listings: Vec<serde_json::Value> = chain
-        .listings()
-        .into_iter()
-        .map(|(l, r)| serde_json::json!({ "listing": l, "revoked": r }))
-        .collect();
-    let value = serde_json::json!({
-        "schema": "kez.sigchain/1",
-        "chain": chain.name(),
-        "head": chain.head(),
-        "current_key": chain.current_key().identity(),
-        "next_committed": chain.next().is_some(),
-        "keys": chain.eras(),
-        "devices": chain.devices().collect::<Vec<_>>(),
-        "claims": listings,
-        "events": events,
-    });
+fn show(out: &Out<'_>, chain: &Chain) {
     let mut text = format!("{}\n", chain.name());
     if chain.current_key().identity() != chain.name() {
         text.push_str(&format!("  current key {}\n", chain.current_key()));
@@ -310,11 +290,11 @@ fn show(out: &Out, chain: &Chain) {
             event.op.name()
         ));
     }
-    out.result(&value, &clean(&text));
+    out.result(&chain.summary(), &clean(&text));
 }
 
-fn import(context: &Context, out: &Out, file: &Path) -> Result<()> {
-    let bundle = read_input(file, kez_core::chain::MAX_BUNDLE)?;
+fn import(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result<()> {
+    let bundle = context.read_input(file, kez_core::chain::MAX_BUNDLE)?;
     let theirs = Chain::replay(&bundle, None, context.now)?;
     let mine = context.home.chains(context.now)?.into_iter().find(|c| c.name() == theirs.name());
     let merged = match mine {
@@ -340,8 +320,8 @@ fn import(context: &Context, out: &Out, file: &Path) -> Result<()> {
     Ok(())
 }
 
-fn verify(context: &Context, out: &Out, file: &Path) -> Result<u8> {
-    let bytes = read_input(file, kez_core::chain::MAX_BUNDLE)?;
+fn verify(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result<u8> {
+    let bytes = context.read_input(file, kez_core::chain::MAX_BUNDLE)?;
     // A fork object is one JSON object with a type; a bundle's lines have a payload.
     let is_fork = Value::parse(&bytes).is_ok_and(|v| v.get("type") == Some(&"fork".into()))
         || bytes.starts_with(br#"{"a":"#);
@@ -370,7 +350,12 @@ struct Places {
     nostr_key: Option<String>,
 }
 
-async fn publish_all(context: &Context, out: &Out, chain: &Chain, places: Places) -> Result<()> {
+async fn publish_all(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    chain: &Chain,
+    places: Places,
+) -> Result<()> {
     let Places { dir, relay, server, nostr_key } = places;
     if dir.is_none() && relay.is_empty() && server.is_empty() {
         return Err(Error::about(Code::Usage, "say where: --dir, --relay or --server"));
@@ -385,10 +370,10 @@ async fn publish_all(context: &Context, out: &Out, chain: &Chain, places: Places
         out.result(&value, &format!("published {}", clean(place)));
     };
     if let Some(dir) = dir {
-        let path = publish::to_directory(chain, &dir)?;
+        let path = publish::to_directory(context.home, chain, &dir)?;
         done(&path.display().to_string());
     }
-    let net = context.transport();
+    let net = &context.net.net;
     if !relay.is_empty() {
         let key = match nostr_key {
             Some(name) => context.open(&name)?,
@@ -401,12 +386,12 @@ async fn publish_all(context: &Context, out: &Out, chain: &Chain, places: Places
             }
         };
         for url in &relay {
-            publish::to_relay(&net, chain, &key, url).await?;
+            publish::to_relay(net, chain, &key, url).await?;
             done(url);
         }
     }
     for url in &server {
-        publish::to_server(&net, chain, url).await?;
+        publish::to_server(net, chain, url, context.host.now()).await?;
         done(url);
     }
     Ok(())

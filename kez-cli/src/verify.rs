@@ -1,31 +1,37 @@
 //! `kez verify`, `kez id` and `kez graph`.
 
-use super::{
-    Context,
+use crate::{
     args::{GraphFormat, VerifyCommand},
     graph as draw,
-    output::{Out, graph_text, hint, json_line, line, report_text},
-    progress, read_input,
+    host::{Access, Net},
+    output::{Out, graph_text, report_text},
+    run::Context,
 };
 use futures_util::{StreamExt as _, stream};
 use kez_core::{Code, Error, Identity, Proof, Result, proof, transport::MAX_CONCURRENCY};
-use kez_native::home::write_public;
-use std::{io::BufRead as _, path::Path};
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+};
 
-pub(super) async fn run(context: &Context, out: &Out, command: VerifyCommand) -> Result<u8> {
+pub(super) async fn run(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    command: VerifyCommand,
+) -> Result<u8> {
     match command {
         VerifyCommand::Id { identity } => one(context, out, &identity).await,
         VerifyCommand::File { file, shown_by } => {
             self::file(context, out, &file, shown_by.as_ref()).await
         }
-        VerifyCommand::List => list(context).await,
+        VerifyCommand::List => list(context, out).await,
     }
 }
 
-async fn one(context: &Context, out: &Out, identity: &str) -> Result<u8> {
+async fn one(context: &Context<'_, impl Net>, out: &Out<'_>, identity: &str) -> Result<u8> {
     let subject = Identity::parse(identity)?;
-    let net = context.transport();
-    let reports = context.verifier(&net, &progress)?.verify(&subject).await;
+    let progress = |event: kez_core::Progress<'_>| out.progress(&event);
+    let reports = context.verifier(&progress)?.verify(&subject).await;
     for report in &reports {
         out.result(report, &report_text(out, report, context.now));
     }
@@ -34,12 +40,12 @@ async fn one(context: &Context, out: &Out, identity: &str) -> Result<u8> {
 }
 
 async fn file(
-    context: &Context,
-    out: &Out,
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
     file: &Path,
     shown_by: Option<&Identity>,
 ) -> Result<u8> {
-    let bytes = read_input(file, 256 * 1024)?;
+    let bytes = context.read_input(file, 256 * 1024)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::from(Code::JsonUtf8))?;
     let (encoding, proof) = proof::from_text(text)?;
     let subject = match (shown_by, &proof) {
@@ -52,8 +58,8 @@ async fn file(
             ));
         }
     };
-    let net = context.transport();
-    let verifier = context.verifier(&net, &progress)?;
+    let progress = |event: kez_core::Progress<'_>| out.progress(&event);
+    let verifier = context.verifier(&progress)?;
     let mut report = verifier.verify_proof(&proof, &subject).await;
     report.encoding = Some(encoding);
     report.via = Some(kez_core::transport::Via::File);
@@ -62,11 +68,10 @@ async fn file(
 }
 
 /// Verifies a list, a few at a time, and prints each result as it comes.
-async fn list(context: &Context) -> Result<u8> {
-    let net = context.transport();
+async fn list(context: &Context<'_, impl Net>, out: &Out<'_>) -> Result<u8> {
     let quiet = |_: kez_core::Progress<'_>| {};
-    let verifier = context.verifier(&net, &quiet)?;
-    let lines = std::io::stdin().lock().lines().map_while(std::result::Result::ok);
+    let verifier = context.verifier(&quiet)?;
+    let lines = BufReader::new(context.stdin()).lines().map_while(std::result::Result::ok);
     let names = lines.map(|l| l.trim().to_owned()).filter(|l| !l.is_empty() && !l.starts_with('#'));
     let verifier = &verifier;
     let mut results = stream::iter(names)
@@ -81,7 +86,7 @@ async fn list(context: &Context) -> Result<u8> {
     while let Some(result) = results.next().await {
         let code = match result {
             Ok(report) => {
-                json_line(&report);
+                out.json_line(&report);
                 report.status.exit_code()
             }
             Err((name, error)) => {
@@ -92,35 +97,39 @@ async fn list(context: &Context) -> Result<u8> {
                     "code": error.code(),
                     "detail": error.context(),
                 });
-                json_line(&value);
+                out.json_line(&value);
                 2
             }
         };
         worst = worst.max(code);
         done += 1;
-        hint(&format!("kez: {done} verified"));
+        out.hint(&format!("kez: {done} verified"));
     }
     Ok(worst)
 }
 
-pub(super) async fn id(context: &Context, out: &Out, identity: &str) -> Result<u8> {
+pub(super) async fn id(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    identity: &str,
+) -> Result<u8> {
     let query = Identity::parse(identity)?;
-    let net = context.transport();
-    let graph = context.verifier(&net, &progress)?.identity(&query).await;
+    let progress = |event: kez_core::Progress<'_>| out.progress(&event);
+    let graph = context.verifier(&progress)?.identity(&query).await;
     out.result(&graph, &graph_text(out, &graph, context.now));
     Ok(graph.status().exit_code())
 }
 
 pub(super) async fn graph(
-    context: &Context,
-    out: &Out,
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
     identity: &str,
     format: GraphFormat,
     file: Option<&Path>,
 ) -> Result<u8> {
     let query = Identity::parse(identity)?;
-    let net = context.transport();
-    let graph = context.verifier(&net, &progress)?.identity(&query).await;
+    let progress = |event: kez_core::Progress<'_>| out.progress(&event);
+    let graph = context.verifier(&progress)?.identity(&query).await;
     let format = if out.json { GraphFormat::Json } else { format };
     let text = match format {
         GraphFormat::Dot => draw::dot(&graph),
@@ -129,8 +138,8 @@ pub(super) async fn graph(
         GraphFormat::Json => serde_json::to_string(&graph).unwrap_or_default(),
     };
     match file {
-        Some(path) => write_public(path, text.as_bytes())?,
-        None => line(text.trim_end()),
+        Some(path) => context.home.write(path, text.as_bytes(), Access::Public)?,
+        None => out.line(text.trim_end()),
     }
     Ok(graph.status().exit_code())
 }

@@ -1,13 +1,17 @@
 //! The cache of answers: one file a request, with the time of fetching and the ETag. Only what
 //! the platform said is kept, never a failure.
 
+use crate::{
+    home::Home,
+    host::{Access, Net},
+};
 use kez_core::{
-    ObjectId, Timestamp,
+    Code, ObjectId, Timestamp, Transport,
     json::Value,
-    transport::{Answer, Body, Request, Via},
+    transport::{Answer, Body, Failure, Request, Via},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// How old an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,19 +22,35 @@ pub struct CachePolicy {
     pub offline: bool,
 }
 
-pub(super) struct Cache {
-    dir: PathBuf,
+/// A network behind the cache.
+pub struct Cached<'a, N> {
+    /// The network itself.
+    pub net: N,
+    home: &'a Home<'a>,
     policy: CachePolicy,
 }
 
 /// What the cache has for a request.
-pub(super) enum Look {
+enum Look {
     /// An answer to use.
     Fresh(Answer),
     /// Nothing, and nothing may be fetched.
     Offline,
     /// Fetch; with this ETag, if there is one.
     Stale(Option<String>),
+}
+
+impl<N: Net> Transport for Cached<'_, N> {
+    async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
+        match self.look(request) {
+            Look::Fresh(answer) => Ok(answer),
+            Look::Offline => Err(Failure { code: Code::Offline, detail: None }),
+            Look::Stale(etag) => {
+                let answer = self.net.fetch_if(request, etag.as_deref()).await?;
+                Ok(self.keep(request, answer))
+            }
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,26 +63,29 @@ struct Entry {
     authentic: bool,
 }
 
-impl Cache {
-    pub(super) const fn new(dir: PathBuf, policy: CachePolicy) -> Self {
-        Self { dir, policy }
+impl<'a, N> Cached<'a, N> {
+    /// A network, behind the cache of a home.
+    pub const fn new(net: N, home: &'a Home<'a>, policy: CachePolicy) -> Self {
+        Self { net, home, policy }
     }
 
     fn path(&self, request: &Request) -> PathBuf {
         let name = ObjectId::digest("cache", format!("{request:?}").as_bytes());
-        self.dir.join(name.to_string())
+        self.home.path("cache").join(name.to_string())
     }
 
     fn entry(&self, request: &Request) -> Option<Entry> {
-        serde_json::from_slice(&fs::read(self.path(request)).ok()?).ok()
+        // An entry is hex, and a body has 32 MiB at most.
+        let bytes = self.home.host.read(&self.path(request), 80 << 20).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
-    pub(super) fn look(&self, request: &Request) -> Look {
+    fn look(&self, request: &Request) -> Look {
         let entry = self.entry(request);
         let offline = self.policy.offline;
         match entry {
             Some(entry) => {
-                let age = crate::now().seconds() - entry.fetched_at;
+                let age = self.home.host.now().seconds() - entry.fetched_at;
                 if offline || (0..=self.policy.max_age).contains(&age) && self.policy.max_age > 0 {
                     return match entry.into_answer(request) {
                         Some(answer) => Look::Fresh(answer),
@@ -78,7 +101,7 @@ impl Cache {
     }
 
     /// Keeps an answer. A 304 refreshes the kept one and gives its body.
-    pub(super) fn keep(&self, request: &Request, answer: Answer) -> Answer {
+    fn keep(&self, request: &Request, answer: Answer) -> Answer {
         if let Body::Http { status: 304, headers, .. } = &answer.body {
             let Some(mut entry) = self.entry(request) else { return answer };
             entry.fetched_at = answer.fetched_at.seconds();
@@ -96,7 +119,7 @@ impl Cache {
     fn write(&self, request: &Request, entry: &Entry) {
         // A cache that cannot be written costs time, not truth.
         if let Ok(text) = serde_json::to_vec(entry) {
-            let _ = crate::home::write_private(&self.path(request), &text);
+            let _ = self.home.write(&self.path(request), &text, Access::Private);
         }
     }
 }
@@ -107,7 +130,7 @@ impl Entry {
         let hex = |bytes: &[u8]| kez_core::hex::encode(bytes);
         let (status, headers, parts, authentic) = match &answer.body {
             Body::Http { status: 200, headers, bytes } => {
-                (200, headers.clone(), vec![hex(bytes)], false)
+                (200, headers.iter().cloned().collect(), vec![hex(bytes)], false)
             }
             Body::Txt { rcode: 0, records, authentic } if !records.is_empty() => {
                 (0, BTreeMap::new(), records.iter().map(|r| hex(r)).collect(), *authentic)
@@ -124,9 +147,11 @@ impl Entry {
     fn into_answer(self, request: &Request) -> Option<Answer> {
         let mut parts = self.parts.iter().map(|part| unhex(part)).collect::<Option<Vec<_>>>()?;
         let body = match request {
-            Request::Http { .. } => {
-                Body::Http { status: self.status, headers: self.headers, bytes: parts.pop()? }
-            }
+            Request::Http { .. } => Body::Http {
+                status: self.status,
+                headers: self.headers.into_iter().collect(),
+                bytes: parts.pop()?,
+            },
             Request::Txt { .. } => {
                 Body::Txt { rcode: 0, records: parts, authentic: self.authentic }
             }

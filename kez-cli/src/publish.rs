@@ -1,8 +1,11 @@
 //! Publishing an own chain: to a directory, to nostr relays, to a sigchain server.
 
-use crate::{home::write_public, transport::Native};
+use crate::{
+    home::Home,
+    host::{Access, Net},
+};
 use kez_core::{
-    Chain, Code, Error, NostrEvent, Result, SecretKey, Transport as _,
+    Chain, Code, Error, NostrEvent, Result, SecretKey, Timestamp,
     chain::MAX_BUNDLE,
     chain_path,
     channel::{chain_carrier, chain_filters},
@@ -25,9 +28,9 @@ fn refused(place: &str) -> impl Fn(Failure) -> Error {
 ///
 /// # Errors
 /// `storage_failed`; a file that was there before is then as it was.
-pub fn to_directory(chain: &Chain, dir: &Path) -> Result<PathBuf> {
+pub fn to_directory(home: &Home<'_>, chain: &Chain, dir: &Path) -> Result<PathBuf> {
     let path = dir.join(format!("kez/{}.jsonl", chain_path(chain.name())));
-    write_public(&path, chain.to_bundle().as_bytes())?;
+    home.write(&path, chain.to_bundle().as_bytes(), Access::Public)?;
     Ok(path)
 }
 
@@ -36,9 +39,9 @@ pub fn to_directory(chain: &Chain, dir: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// `publish_refused`, `key_expected` if `key` is not a nostr key.
-pub async fn to_relay(net: &Native, chain: &Chain, key: &SecretKey, url: &str) -> Result<()> {
+pub async fn to_relay(net: &impl Net, chain: &Chain, key: &SecretKey, url: &str) -> Result<()> {
     let ask = Request::Relay { url: url.to_owned(), filters: chain_filters(chain.name()) };
-    let answer = net.fetch(&ask).await.map_err(refused(url))?;
+    let answer = net.fetch_if(&ask, None).await.map_err(refused(url))?;
     let Body::Relay { events } = answer.body else { return Ok(()) };
     let tag = |json| NostrEvent::from_json(json).ok()?.1.tag("d").map(str::to_owned);
     let have: BTreeSet<String> = events.iter().filter_map(tag).collect();
@@ -57,13 +60,13 @@ pub async fn to_relay(net: &Native, chain: &Chain, key: &SecretKey, url: &str) -
 ///
 /// # Errors
 /// `head_conflict` if the server has other or newer events, `publish_refused`.
-pub async fn to_server(net: &Native, chain: &Chain, base: &str) -> Result<()> {
+pub async fn to_server(net: &impl Net, chain: &Chain, base: &str, now: Timestamp) -> Result<()> {
     let url = format!("{}/v1/sigchains/{}", base.trim_end_matches('/'), chain.name());
     let request = Request::Http { url: url.clone(), accept: "*/*", limit: MAX_BUNDLE };
-    let answer = net.fetch(&request).await.map_err(refused(&url))?;
+    let answer = net.fetch_if(&request, None).await.map_err(refused(&url))?;
     let have = match answer.body {
         Body::Http { status: 200, bytes, .. } => {
-            let theirs = Chain::replay(&bytes, Some(chain.name()), crate::now())?;
+            let theirs = Chain::replay(&bytes, Some(chain.name()), now)?;
             let seq = theirs.head().map_or(0, |h| h.seq);
             match merge(chain.clone(), theirs)? {
                 Merge::Same(longest) if longest.head() == chain.head() => seq,

@@ -1,28 +1,72 @@
 //! What people and programs read: text or JSON on stdout, hints on stderr. Text that may come
 //! from elsewhere never reaches a terminal with control characters.
 
-use kez_core::{Code, Error, Graph, Kind, Note, Report, Status, Timestamp, human_span};
+use crate::host::{Host, Stream};
+use kez_core::{Code, Error, Graph, Kind, Note, Progress, Report, Status, Timestamp, human_span};
 use serde::Serialize;
-use std::io::{IsTerminal as _, Write as _};
 
 /// How to print.
-pub(crate) struct Out {
+pub(crate) struct Out<'a> {
+    host: &'a dyn Host,
     pub(crate) json: bool,
     color: bool,
 }
 
-impl Out {
-    pub(crate) fn new(json: bool, no_color: bool) -> Self {
-        let quiet = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self { json, color: !no_color && !quiet && std::io::stdout().is_terminal() }
+impl<'a> Out<'a> {
+    pub(crate) fn new(host: &'a dyn Host, json: bool, no_color: bool) -> Self {
+        let quiet = host.env("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Self { host, json, color: !no_color && !quiet && host.is_terminal(Stream::Out) }
     }
 
     /// One result: a JSON object, or text.
     pub(crate) fn result(&self, value: &impl Serialize, text: &str) {
         if self.json {
-            json_line(value);
+            self.json_line(value);
         } else {
-            line(text.trim_end_matches('\n'));
+            self.line(text.trim_end_matches('\n'));
+        }
+    }
+
+    /// Prints a line of data.
+    pub(crate) fn line(&self, text: &str) {
+        self.host.print(Stream::Out, &format!("{text}\n"));
+    }
+
+    /// Prints one JSON object. What could steer a terminal stands in strings only, and is escaped.
+    pub(crate) fn json_line(&self, value: &impl Serialize) {
+        let text = serde_json::to_string(value).unwrap_or_default();
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            if is_steering(c) {
+                out.push_str(&format!("\\u{:04x}", c as u32));
+            } else {
+                out.push(c);
+            }
+        }
+        self.line(&out);
+    }
+
+    /// Prints a line for people, beside the data.
+    pub(crate) fn hint(&self, text: &str) {
+        self.host.print(Stream::Err, &format!("{}\n", clean(text)));
+    }
+
+    /// A live log of the verification, if somebody is watching.
+    pub(crate) fn progress(&self, event: &Progress<'_>) {
+        if !self.host.is_terminal(Stream::Err) {
+            return;
+        }
+        match event {
+            // Offline nothing is asked, so there is nothing to tell.
+            Progress::Answered(_, Some(Code::Offline)) => {}
+            Progress::Answered(request, code) => {
+                let what = code.map_or("ok", Code::as_str);
+                self.hint(&format!("  {} … {what}", request.place()));
+            }
+            Progress::Judged(report) => {
+                self.hint(&format!("  {} … {}", report.subject, report.status.as_str()));
+            }
+            _ => {}
         }
     }
 
@@ -51,10 +95,10 @@ impl Out {
                 "remedy": code.remedy(),
                 "detail": error.context(),
             });
-            json_line(&value);
+            self.json_line(&value);
         } else {
-            hint(&format!("kez: error: {error}"));
-            hint(&format!("kez: hint: {} [{code}]", code.remedy()));
+            self.hint(&format!("kez: error: {error}"));
+            self.hint(&format!("kez: hint: {} [{code}]", code.remedy()));
         }
         exit_code(code)
     }
@@ -68,37 +112,10 @@ pub(crate) const fn exit_code(code: Code) -> u8 {
     }
 }
 
-/// Prints a line of data. A closed pipe ends the program, as in other commands.
-pub(crate) fn line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(141);
-    }
-}
-
-/// Prints one JSON object. What could steer a terminal stands in strings only, and is escaped.
-pub(crate) fn json_line(value: &impl Serialize) {
-    let text = serde_json::to_string(value).unwrap_or_default();
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_steering(c) {
-            out.push_str(&format!("\\u{:04x}", c as u32));
-        } else {
-            out.push(c);
-        }
-    }
-    line(&out);
-}
-
 /// Control, bidirectional and zero-width characters. All are below U+10000.
 fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}' | '\u{feff}')
-}
-
-/// Prints a line for people, beside the data.
-pub(crate) fn hint(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", clean(text));
 }
 
 /// Makes text from elsewhere safe to show: control, bidirectional and zero-width characters
@@ -116,7 +133,7 @@ pub(crate) fn clean(text: &str) -> String {
 }
 
 /// One line about an edge: status, subject, reason and age.
-pub(crate) fn edge_line(out: &Out, report: &Report, now: Timestamp) -> String {
+pub(crate) fn edge_line(out: &Out<'_>, report: &Report, now: Timestamp) -> String {
     let (on, off) = out.color(report.status);
     let mut text = format!("{on}{:<11}{off} {}", report.status.as_str(), report.subject);
     let mut facts: Vec<String> = Vec::new();
@@ -154,7 +171,7 @@ pub(crate) fn edge_line(out: &Out, report: &Report, now: Timestamp) -> String {
 }
 
 /// The whole report in lines.
-pub(crate) fn report_text(out: &Out, report: &Report, now: Timestamp) -> String {
+pub(crate) fn report_text(out: &Out<'_>, report: &Report, now: Timestamp) -> String {
     let (on, off) = out.color(report.status);
     let mut lines = Vec::new();
     let mut row = |name: &str, value: String| lines.push(format!("  {name:<9} {}", clean(&value)));
@@ -208,7 +225,7 @@ pub(crate) fn report_text(out: &Out, report: &Report, now: Timestamp) -> String 
 }
 
 /// An identity in lines: the primary, its chain, one line an edge.
-pub(crate) fn graph_text(out: &Out, graph: &Graph, now: Timestamp) -> String {
+pub(crate) fn graph_text(out: &Out<'_>, graph: &Graph, now: Timestamp) -> String {
     let mut text = String::new();
     match &graph.primary {
         Some(primary) => text.push_str(&format!("{primary}\n")),

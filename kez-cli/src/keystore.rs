@@ -1,18 +1,21 @@
 //! Secret keys on disk: one file a key, readable by the user only, encrypted with a passphrase
 //! (Argon2id, then XChaCha20-Poly1305) unless the user opted out.
 
-use crate::home::{Home, make_dir, storage, write_private_new};
+use crate::{
+    home::{Home, storage},
+    host::{Access, Host},
+};
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305,
     aead::{Aead as _, Payload},
 };
 use kez_core::{Code, Error, Identity, Result, Scheme, SecretKey};
 use serde::{Deserialize, Serialize};
-use std::{fs, path::PathBuf};
+use std::{io, path::PathBuf};
 use zeroize::Zeroizing;
 
 /// The largest key file that is read.
-const MAX_FILE: u64 = 64 * 1024;
+const MAX_FILE: usize = 64 * 1024;
 /// Argon2id as RFC 9106 recommends for little memory: 64 MiB, 3 passes, 4 lanes.
 const ARGON: (u32, u32, u32) = (64 * 1024, 3, 4);
 
@@ -50,15 +53,16 @@ enum Secret {
 }
 
 /// The keys of a [`Home`].
-pub struct Keystore {
+pub struct Keystore<'a> {
+    home: &'a Home<'a>,
     dir: PathBuf,
 }
 
-impl Keystore {
+impl<'a> Keystore<'a> {
     /// The store of a home.
     #[must_use]
-    pub fn of(home: &Home) -> Self {
-        Self { dir: home.path("keys") }
+    pub fn of(home: &'a Home<'a>) -> Self {
+        Self { home, dir: home.path("keys") }
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {
@@ -75,14 +79,9 @@ impl Keystore {
     /// # Errors
     /// `storage_failed`, `key_file`, `key_permissions`.
     pub fn list(&self) -> Result<Vec<Entry>> {
-        let entries = match fs::read_dir(&self.dir) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(storage(&self.dir))?,
-        };
         let mut all = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(storage(&self.dir))?.file_name();
-            if let Some(name) = name.to_str().and_then(|n| n.strip_suffix(".json")) {
+        for name in self.home.list(&self.dir)? {
+            if let Some(name) = name.strip_suffix(".json") {
                 all.push(self.entry(name)?);
             }
         }
@@ -104,20 +103,19 @@ impl Keystore {
 
     fn read(&self, name: &str) -> Result<File> {
         let path = self.path(name)?;
-        let meta = match fs::symlink_metadata(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+        let stat = match self.home.host.stat(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::about(Code::KeyNotFound, name));
             }
             other => other.map_err(storage(&path))?,
         };
-        if !meta.is_file() || meta.len() > MAX_FILE {
+        if !stat.is_file || stat.len > MAX_FILE as u64 {
             return Err(Error::about(Code::KeyFile, path.display()));
         }
-        #[cfg(unix)]
-        if std::os::unix::fs::MetadataExt::mode(&meta) & 0o077 != 0 {
+        if stat.mode.is_some_and(|mode| mode & 0o077 != 0) {
             return Err(Error::about(Code::KeyPermissions, path.display()));
         }
-        let text = Zeroizing::new(fs::read(&path).map_err(storage(&path))?);
+        let text = Zeroizing::new(self.home.read(&path, MAX_FILE)?);
         let file: File = serde_json::from_slice(&text)
             .map_err(|_| Error::about(Code::KeyFile, path.display()))?;
         if file.kez_key == 1 { Ok(file) } else { Err(Error::about(Code::KeyFile, "its version")) }
@@ -135,13 +133,17 @@ impl Keystore {
         }
         let secret = match passphrase {
             None => Secret::Plain(kez_core::hex::encode(key.expose_bytes())),
-            Some(passphrase) => encrypt(key, passphrase)?,
+            Some(passphrase) => encrypt(self.home.host, key, passphrase)?,
         };
         let file = File { kez_key: 1, public: identity.as_str().into(), secret };
         let text = serde_json::to_vec_pretty(&file).map(Zeroizing::new);
         let text = text.map_err(|_| Error::from(Code::KeyFile))?;
-        make_dir(&self.dir)?;
-        write_private_new(&path, &text)?;
+        match self.home.host.write(&path, &text, Access::Private, false) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Error::about(Code::KeyExists, name));
+            }
+            other => other.map_err(storage(&path))?,
+        }
         Ok(Entry { name: name.to_owned(), identity, encrypted: passphrase.is_some() })
     }
 
@@ -180,8 +182,8 @@ fn stretch(passphrase: &str, salt: &[u8], costs: (u32, u32, u32)) -> Result<Zero
     Ok(key)
 }
 
-fn encrypt(key: &SecretKey, passphrase: &str) -> Result<Secret> {
-    let (salt, random) = (crate::random()?, crate::random()?);
+fn encrypt(host: &dyn Host, key: &SecretKey, passphrase: &str) -> Result<Secret> {
+    let (salt, random) = (host.random()?, host.random()?);
     let stretched = stretch(passphrase, &salt, ARGON)?;
     let cipher = XChaCha20Poly1305::new((&*stretched).into());
     let mut nonce = [0; 24];

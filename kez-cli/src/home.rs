@@ -1,0 +1,136 @@
+//! The user's directory: keys, own chains, remembered chains, cache and configuration.
+
+use crate::host::{Access, Host, Stream};
+use kez_core::{
+    Chain, Code, Error, Identity, Memory, Result, Timestamp, chain::MAX_BUNDLE, chain_path,
+};
+use std::{
+    any::Any,
+    io,
+    path::{Path, PathBuf},
+};
+
+/// `KEZ_HOME`, or the platform's configuration directory for `kez`.
+#[derive(Clone)]
+pub struct Home<'a> {
+    pub(crate) host: &'a dyn Host,
+    root: PathBuf,
+}
+
+/// Turns an I/O error into `storage_failed` with the path. Its words are those of the kind of
+/// error, which are the same on every host.
+pub fn storage(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |e| Error::about(Code::StorageFailed, format!("{}: {}", path.display(), e.kind()))
+}
+
+impl<'a> Home<'a> {
+    /// Finds the directory; it is made when something is first written.
+    ///
+    /// # Errors
+    /// `storage_failed` if neither `KEZ_HOME` nor the user's home is known.
+    pub fn find(host: &'a dyn Host) -> Result<Self> {
+        let named = host.env("KEZ_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let root = named.or_else(|| host.config_dir());
+        root.map(|root| Self { host, root })
+            .ok_or_else(|| Error::about(Code::StorageFailed, "no home directory: set KEZ_HOME"))
+    }
+
+    /// A directory at that path.
+    #[must_use]
+    pub const fn at(host: &'a dyn Host, root: PathBuf) -> Self {
+        Self { host, root }
+    }
+
+    /// A path below the directory.
+    #[must_use]
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.root.join(below)
+    }
+
+    fn own_chain(&self, chain: &Identity) -> PathBuf {
+        self.path(&format!("sigchains/{}.jsonl", chain_path(chain)))
+    }
+
+    fn seen_chain(&self, chain: &Identity) -> PathBuf {
+        self.path(&format!("seen/{}.jsonl", chain_path(chain)))
+    }
+
+    /// The user's own chains, replayed.
+    ///
+    /// # Errors
+    /// `storage_failed`, or what a damaged chain file fails with.
+    pub fn chains(&self, now: Timestamp) -> Result<Vec<Chain>> {
+        let mut chains = Vec::new();
+        for scheme in ["nostr", "ed25519"] {
+            let dir = self.path(&format!("sigchains/{scheme}"));
+            for name in self.list(&dir)? {
+                if name.ends_with(".jsonl") {
+                    let path = dir.join(name);
+                    let bundle = self.read(&path, MAX_BUNDLE)?;
+                    chains.push(Chain::replay(&bundle, None, now)?);
+                }
+            }
+        }
+        chains.sort_by(|a, b| a.name().cmp(b.name()));
+        Ok(chains)
+    }
+
+    /// Writes an own chain, whole or not at all.
+    ///
+    /// # Errors
+    /// `storage_failed`; the old file is then as it was.
+    pub fn save_chain(&self, chain: &Chain) -> Result<PathBuf> {
+        let path = self.own_chain(chain.name());
+        self.write(&path, chain.to_bundle().as_bytes(), Access::Private)?;
+        Ok(path)
+    }
+
+    /// Holds the directory's lock until what is returned is dropped, so that two commands do not
+    /// append to one chain at once.
+    ///
+    /// # Errors
+    /// `storage_failed`.
+    pub fn lock(&self) -> Result<Box<dyn Any>> {
+        let path = self.path("lock");
+        self.host.lock(&path).map_err(storage(&path))
+    }
+
+    /// The names in a directory; none if it is not there.
+    pub(crate) fn list(&self, dir: &Path) -> Result<Vec<String>> {
+        match self.host.list(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other.map_err(storage(dir)),
+        }
+    }
+
+    /// Reads a file up to a limit.
+    pub(crate) fn read(&self, path: &Path, limit: usize) -> Result<Vec<u8>> {
+        let bytes = self.host.read(path, limit).map_err(storage(path))?;
+        if bytes.len() > limit {
+            return Err(Error::about(Code::TooLarge, format!("more than {limit} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    /// Writes a file, whole or not at all.
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8], access: Access) -> Result<()> {
+        self.host.write(path, bytes, access, true).map_err(storage(path))
+    }
+}
+
+impl Memory for Home<'_> {
+    fn chain(&self, primary: &Identity) -> Option<Vec<u8>> {
+        self.host.read(&self.seen_chain(primary), MAX_BUNDLE).ok()
+    }
+
+    fn remember(&self, primary: &Identity, bundle: &str) {
+        let path = self.seen_chain(primary);
+        if self.chain(primary).is_some_and(|old| old == bundle.as_bytes()) {
+            return;
+        }
+        if let Err(error) = self.write(&path, bundle.as_bytes(), Access::Private) {
+            let text = format!("kez: warning: the chain's head could not be remembered: {error}\n");
+            self.host.print(Stream::Err, &text);
+        }
+    }
+}

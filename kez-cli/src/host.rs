@@ -1,0 +1,137 @@
+//! What the command needs of the machine that it runs on.
+
+use kez_core::{
+    Timestamp, Transport,
+    transport::{Answer, Failure, Request},
+};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// A standard stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard input.
+    In,
+    /// Standard output: data.
+    Out,
+    /// Standard error: everything else.
+    Err,
+}
+
+/// Who may read a file that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The user alone: 0600, in directories of 0700.
+    Private,
+    /// Everybody: 0644, in directories of 0755.
+    Public,
+}
+
+/// What is known of a file without opening it. Links are not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Whether it is a plain file.
+    pub is_file: bool,
+    /// The length in bytes.
+    pub len: u64,
+    /// The permission bits, where the system has such.
+    pub mode: Option<u32>,
+}
+
+/// Files, terminal, clock and randomness.
+pub trait Host {
+    /// A variable of the environment.
+    fn env(&self, name: &str) -> Option<String>;
+    /// The user's configuration directory for `kez`.
+    fn config_dir(&self) -> Option<PathBuf>;
+    /// The clock's time.
+    fn now(&self) -> Timestamp;
+    /// 32 bytes of the system's randomness.
+    ///
+    /// # Errors
+    /// `storage_failed` if it has none to give, on which nothing may go on.
+    fn random(&self) -> kez_core::Result<[u8; 32]>;
+
+    /// Whether a stream is a terminal.
+    fn is_terminal(&self, stream: Stream) -> bool;
+    /// Writes to a stream. A closed pipe ends the program, as in other commands.
+    fn print(&self, stream: Stream, text: &str);
+    /// Reads some of standard input.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn read_stdin(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Asks on the terminal, without echo.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn ask_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>>;
+
+    /// Reads a file, up to one byte more than a limit.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
+    /// Looks at a file.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn stat(&self, path: &Path) -> io::Result<Stat>;
+    /// The names in a directory.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// Writes a file whole or not at all, synced, with the directories above it. Unless it shall
+    /// be replaced, one that is there makes it fail with `AlreadyExists`.
+    ///
+    /// # Errors
+    /// Those of the system; an old file is then as it was.
+    fn write(&self, path: &Path, bytes: &[u8], access: Access, replace: bool) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Waits for the lock of a path, and holds it until the result is dropped or the process ends.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any>>;
+}
+
+/// What the network is made with.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The resolvers to ask, in order: `https://…/dns-query`, or `address:port`.
+    pub resolvers: Vec<String>,
+    /// Tests only: hosts that are served elsewhere, by base URL.
+    pub hosts: BTreeMap<String, String>,
+    /// Tests only: allows plain http and addresses in loopback.
+    pub danger_allow_loopback: bool,
+}
+
+/// The network: fetches, and publishes.
+#[expect(async_fn_in_trait, reason = "driven on one thread, as the core's trait")]
+pub trait Net: Transport {
+    /// Fetches; with an ETag the server may answer 304.
+    ///
+    /// # Errors
+    /// A code of kind network.
+    async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure>;
+    /// Posts to a server that takes chains. Gives status and body.
+    ///
+    /// # Errors
+    /// A code of kind network.
+    async fn post(&self, url: &str, kind: &str, body: String) -> Result<(u16, Vec<u8>), Failure>;
+    /// Publishes signed nostr events, in order, and waits for the relay's word on each.
+    ///
+    /// # Errors
+    /// `relay_refused` in the relay's words, or why it could not be asked.
+    async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure>;
+}

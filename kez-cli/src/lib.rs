@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod args;
+mod cache;
+mod claim;
+mod config;
+mod graph;
+pub mod home;
+pub mod host;
+mod key;
+pub mod keystore;
+mod output;
+pub mod publish;
+mod run;
+mod sigchain;
+mod verify;
+
+pub use cache::{CachePolicy, Cached};
+pub use config::Config;
+pub use host::{Access, Host, Net, Settings, Stat, Stream};
+pub use run::run;

@@ -1,0 +1,123 @@
+//! This machine as the command sees it.
+
+use kez_cli::{Access, Host, Stat, Stream};
+use kez_core::Timestamp;
+use std::{
+    any::Any,
+    fs, io,
+    io::{IsTerminal as _, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// The machine that the command runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine;
+
+impl Host for Machine {
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn config_dir(&self) -> Option<PathBuf> {
+        directories::ProjectDirs::from("", "", "kez").map(|dirs| dirs.config_dir().to_owned())
+    }
+
+    fn now(&self) -> Timestamp {
+        crate::now()
+    }
+
+    fn random(&self) -> kez_core::Result<[u8; 32]> {
+        crate::random()
+    }
+
+    fn is_terminal(&self, stream: Stream) -> bool {
+        match stream {
+            Stream::In => io::stdin().is_terminal(),
+            Stream::Out => io::stdout().is_terminal(),
+            Stream::Err => io::stderr().is_terminal(),
+        }
+    }
+
+    fn print(&self, stream: Stream, text: &str) {
+        if stream == Stream::Err {
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+            return;
+        }
+        let mut out = io::stdout().lock();
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+            // As a shell shows a command that SIGPIPE ended.
+            std::process::exit(141);
+        }
+    }
+
+    fn read_stdin(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        io::stdin().lock().read(buffer)
+    }
+
+    fn ask_secret(&self, prompt: &str) -> io::Result<Zeroizing<String>> {
+        rpassword::prompt_password(prompt).map(Zeroizing::new)
+    }
+
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let meta = fs::symlink_metadata(path)?;
+        #[cfg(unix)]
+        let mode = Some(std::os::unix::fs::MetadataExt::mode(&meta) & 0o777);
+        #[cfg(not(unix))]
+        let mode = None;
+        Ok(Stat { is_file: meta.is_file(), len: meta.len(), mode })
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(path)?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    }
+
+    /// By a synced temporary file and a rename, so that a crash or a full disk leaves the old
+    /// content.
+    fn write(&self, path: &Path, bytes: &[u8], access: Access, replace: bool) -> io::Result<()> {
+        let (mode, dir_mode) = match access {
+            Access::Private => (0o600, 0o700),
+            Access::Public => (0o644, 0o755),
+        };
+        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        make_dir(dir, dir_mode)?;
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+        #[cfg(not(unix))]
+        let _ = mode;
+        let mut file = builder.tempfile_in(dir)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        let done = if replace { file.persist(path) } else { file.persist_noclobber(path) };
+        done.map(drop).map_err(|e| e.error)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any>> {
+        make_dir(path.parent().unwrap_or(Path::new(".")), 0o700)?;
+        let file = fs::File::options().create(true).truncate(false).write(true).open(path)?;
+        file.lock()?;
+        Ok(Box::new(file))
+    }
+}
+
+fn make_dir(dir: &Path, mode: u32) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder.create(dir)
+}
