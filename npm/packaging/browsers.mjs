@@ -1,0 +1,59 @@
+// Debian's Chromium and Firefox, by the library that can drive each.
+import { chromium } from 'playwright-core'
+import puppeteer from 'puppeteer-core'
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-dev-shm-usage',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--no-first-run',
+]
+
+/** Opens a page in Chromium; gives its `result`, once it has one. */
+export async function inChromium(url, args = [], prepare = async () => {}) {
+  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: [...FLAGS, ...args] })
+  try {
+    const page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage()
+    const errors = []
+    page.on('pageerror', (error) => errors.push(String(error)))
+    page.on('console', (message) => message.type() === 'error' && errors.push(message.text()))
+    await prepare(page)
+    await page.goto(url)
+    await page
+      .waitForFunction(() => document.title !== '', undefined, { timeout: 60_000 })
+      .catch((error) => Promise.reject(new Error(`${error}\n${errors.join('\n')}`)))
+    return JSON.parse(await page.title())
+  } finally {
+    await browser.close()
+  }
+}
+
+/** As {@link inChromium}, in Firefox. */
+export async function inFirefox(url) {
+  const browser = await puppeteer.launch({ browser: 'firefox', executablePath: '/usr/bin/firefox-esr', headless: true })
+  try {
+    const page = await browser.newPage()
+    await page.goto(url)
+    await page.waitForFunction(() => document.title !== '', { timeout: 60_000 })
+    return JSON.parse(await page.title())
+  } finally {
+    await browser.close()
+  }
+}
+
+/** Loads an unpacked extension into Chromium; gives what its service worker answers. */
+export async function inExtension(folder, profile) {
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: '/usr/bin/chromium',
+    headless: true,
+    args: [...FLAGS, `--disable-extensions-except=${folder}`, `--load-extension=${folder}`],
+  })
+  try {
+    const worker = context.serviceWorkers()[0] ?? (await context.waitForEvent('serviceworker'))
+    return await worker.evaluate(() => globalThis.result)
+  } finally {
+    await context.close()
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Identities, strict JSON and codes: functions without state.
+ */
+import * as check from './check.js'
+import type { Code, Kind, Status } from './data.js'
+import { call } from './instance.js'
+
+/**
+ * Turns what people type (a handle, URL, npub, domain, key) into a canonical identity.
+ *
+ * ```js
+ * parseIdentity('@Alice@Fosstodon.org') // 'ap:alice@fosstodon.org'
+ * ```
+ */
+export function parseIdentity(input: string): string {
+  const value = check.text(input, 'input')
+  return call((wasm) => wasm.parseIdentity(value))
+}
+
+/** Checks that a string is a canonical identity already, and returns it. */
+export function canonicalIdentity(identity: string): string {
+  const value = check.text(identity, 'identity')
+  return call((wasm) => wasm.canonicalIdentity(value))
+}
+
+/** Where people look at an account, if there is such a page. */
+export function profileUrl(identity: string): string | undefined {
+  const value = check.text(identity, 'identity')
+  return call((wasm) => wasm.profileUrl(value))
+}
+
+/**
+ * The canonical form (RFC 8785) of strict JSON: no duplicate members, no fractions, no lone
+ * surrogates. With `canonical: true` the input must be in that form already.
+ */
+export function canonicalize(json: string | Uint8Array, options?: { canonical?: boolean }): string {
+  const bytes = check.textOrBytes(json, 'json')
+  const { canonical } = check.options(options, ['canonical'], 'options')
+  return call((wasm) => wasm.canonicalize(bytes, canonical === true))
+}
+
+/** The commitment to a next key, by the key's identity. */
+export function commitment(identity: string): string {
+  const value = check.text(identity, 'identity')
+  return call((wasm) => wasm.commitment(value))
+}
+
+/** What a code means. */
+export interface CodeInfo {
+  code: Code
+  kind: Kind
+  /** How a verification ends for this reason. */
+  status: Status
+  /** What happened. */
+  summary: string
+  /** What to do. */
+  remedy: string
+}
+
+/** The table of the protocol's codes, for showing reasons to people. */
+export function codes(): CodeInfo[] {
+  return call((wasm) => wasm.codes() as CodeInfo[])
+}

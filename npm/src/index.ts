@@ -1,0 +1,16 @@
+/**
+ * The entry for browsers and bundlers: the module is fetched from beside this file.
+ *
+ * @module
+ */
+import { start, type Source } from './instance.js'
+
+export * from './slim.js'
+
+/**
+ * Starts the module; to be awaited once before anything else, and harmless when done again. Give
+ * a source where the file cannot be found beside the code.
+ */
+export function init(source?: Source): Promise<void> {
+  return start(() => source ?? new URL('./kez.wasm', import.meta.url))
+}

@@ -1,0 +1,26 @@
+/**
+ * The entry that carries the module inside itself: a third larger, and never "not found".
+ *
+ * @module
+ */
+import { start, startSync } from './instance.js'
+import { base64 } from './wasm-inline.js'
+
+export * from './slim.js'
+
+function bytes(): Uint8Array<ArrayBuffer> {
+  const text = atob(base64)
+  const out = new Uint8Array(text.length)
+  for (let n = 0; n < text.length; n += 1) out[n] = text.charCodeAt(n)
+  return out
+}
+
+/** Starts the module. */
+export function init(): Promise<void> {
+  return start(bytes)
+}
+
+/** As {@link init}, at once. */
+export function initSync(): void {
+  startSync(bytes())
+}

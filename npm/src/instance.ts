@@ -1,0 +1,215 @@
+/**
+ * The one WebAssembly instance: how it starts, and what happens when it breaks.
+ */
+import * as glue from './glue/kez_wasm.js'
+import {
+  fromThrown,
+  isThrown,
+  KezError,
+  KezInternalError,
+  KezNotInitializedError,
+  KezUsageError,
+} from './errors.js'
+
+/** Where the module comes from. */
+export type Source = string | URL | Request | Response | BufferSource | WebAssembly.Module
+
+let state: 'none' | 'ready' | 'poisoned' = 'none'
+/** Counts instances: what an earlier one made cannot be used with a later one. */
+let generation = 0
+let starting: Promise<void> | undefined
+let cause: unknown
+/** What ends the work in progress when the instance breaks. */
+const waiting = new Set<(error: KezInternalError) => void>()
+
+function prepare(): void {
+  // A poisoned instance is thrown away as a whole.
+  if (state === 'poisoned') glue.__wbg_reset_state()
+}
+
+function started(): void {
+  state = 'ready'
+  generation += 1
+}
+
+function failed(error: unknown): KezNotInitializedError {
+  return new KezNotInitializedError(
+    'init_failed',
+    `the WebAssembly module could not be loaded: ${error instanceof Error ? error.message : String(error)}`,
+    { cause: error },
+  )
+}
+
+/**
+ * Starts the instance, once; after a failure it may be tried again.
+ *
+ * @internal
+ */
+export function start(source: () => Source | Promise<Source>): Promise<void> {
+  if (state === 'ready') return Promise.resolve()
+  starting ??= (async () => {
+    try {
+      prepare()
+      await glue.default({ module_or_path: await source() })
+      started()
+    } catch (error) {
+      throw failed(error)
+    } finally {
+      starting = undefined
+    }
+  })()
+  return starting
+}
+
+/**
+ * As {@link start}, at once.
+ *
+ * @internal
+ */
+export function startSync(module: BufferSource | WebAssembly.Module): void {
+  if (state === 'ready') return
+  try {
+    prepare()
+    glue.initSync({ module })
+    started()
+  } catch (error) {
+    throw failed(error)
+  }
+}
+
+/** Whether {@link start} has succeeded and nothing has broken since. */
+export function isReady(): boolean {
+  return state === 'ready'
+}
+
+function poison(error: unknown): KezInternalError {
+  state = 'poisoned'
+  cause = error
+  for (const stop of [...waiting]) stop(poisoned())
+  return poisoned()
+}
+
+function poisoned(): KezInternalError {
+  return new KezInternalError(
+    'internal_panic',
+    'kez met a defect of its own and stopped; call init() to start afresh, and please report this',
+    { kind: 'internal', cause },
+  )
+}
+
+/**
+ * Calls into the instance. What the core refuses becomes this package's error; anything else is a
+ * panic, after which the instance's memory cannot be trusted.
+ *
+ * @internal
+ */
+export function call<T>(work: (wasm: typeof glue) => T): T {
+  if (state === 'none') {
+    throw new KezNotInitializedError('not_initialized', 'kez is not ready: call `await init()` first')
+  }
+  if (state === 'poisoned') throw poisoned()
+  try {
+    return work(glue)
+  } catch (error) {
+    if (error instanceof KezError) throw error
+    if (isThrown(error)) throw fromThrown(error)
+    throw poison(error)
+  }
+}
+
+/** A long piece of work of the core, as the glue gives it. */
+interface Task {
+  /** The result in a list of its own, once there is one. */
+  poll(): unknown[] | undefined
+  free(): void
+}
+
+/**
+ * Drives a task to its end. The task is polled here and not by the glue, so that a panic in the
+ * middle rejects the promise instead of leaving it pending for ever.
+ *
+ * @internal
+ */
+export function drive<T>(begin: (wake: () => void) => Task, signal?: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted()
+    let scheduled = true
+    // Node counts the timers of signals as nothing to wait for.
+    const awake = setInterval(() => {}, 2 ** 30)
+    const stop = (error: unknown) => {
+      clearInterval(awake)
+      waiting.delete(stop)
+      reject(error)
+    }
+    const step = () => {
+      scheduled = false
+      if (!waiting.has(stop)) return
+      try {
+        const result = call(() => task.poll())
+        if (result === undefined) return
+        call(() => task.free())
+        signal?.throwIfAborted()
+        resolve(result[0] as T)
+        stop(undefined)
+      } catch (error) {
+        stop(error)
+      }
+    }
+    const wake = () => {
+      if (scheduled) return
+      scheduled = true
+      queueMicrotask(step)
+    }
+    waiting.add(stop)
+    let task: Task
+    try {
+      task = call(() => begin(wake))
+      queueMicrotask(step)
+    } catch (error) {
+      stop(error)
+    }
+  })
+}
+
+/** What the glue's classes have in common. */
+interface Freeable {
+  free(): void
+}
+
+/**
+ * Holds an object of the instance, until it is freed or the instance is gone.
+ *
+ * @internal
+ */
+export class Handle<T extends Freeable> {
+  #inner: T | undefined
+  readonly #generation = generation
+
+  constructor(make: (wasm: typeof glue) => T) {
+    this.#inner = call(make)
+    this.#generation = generation
+  }
+
+  /** Calls into the instance with the object. */
+  use<R>(work: (inner: T, wasm: typeof glue) => R): R {
+    return call((wasm) => work(this.inner(), wasm))
+  }
+
+  /** The object, for a call that takes several. */
+  inner(): T {
+    if (this.#inner === undefined) throw freed('the object was freed')
+    if (this.#generation !== generation) throw freed('the object belongs to an instance that is gone')
+    return this.#inner
+  }
+
+  /** Gives the memory back; what is called twice does nothing the second time. */
+  free(): void {
+    const inner = this.#inner
+    this.#inner = undefined
+    if (inner !== undefined && this.#generation === generation && isReady()) call(() => inner.free())
+  }
+}
+
+function freed(message: string): KezUsageError {
+  return new KezUsageError('use_after_free', message)
+}

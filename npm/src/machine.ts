@@ -1,0 +1,187 @@
+/**
+ * This machine as the command sees it: files, terminal and environment, by Node. Everything here
+ * is synchronous, as the command is between its requests.
+ */
+import { randomBytes } from 'node:crypto'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import process from 'node:process'
+import tty from 'node:tty'
+import { exchange, fetchWith } from './node-net.js'
+
+/** Sleeps, since some descriptors have nothing to read or no room to write yet. */
+function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
+}
+
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code
+
+/** Repeats what a descriptor in non-blocking mode refuses. */
+function blocking<T>(work: () => T): T {
+  for (;;) {
+    try {
+      return work()
+    } catch (error) {
+      if (codeOf(error) !== 'EAGAIN') throw error
+      pause(5)
+    }
+  }
+}
+
+function writeAll(descriptor: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) {
+    done += blocking(() => fs.writeSync(descriptor, bytes, done))
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return codeOf(error) === 'EPERM'
+  }
+}
+
+/** What the command gets of the machine. `isPublic` is the core's word on an address. */
+export function machine(isPublic: (address: string) => boolean, WebSocket: unknown) {
+  return {
+    WebSocket,
+    exchange,
+    clock: () => Date.now(),
+    now: () => Date.now(),
+    env: (name: string) => process.env[name],
+
+    /** As the native command has it: the platform's own place for configuration. */
+    configDir() {
+      const home = os.homedir()
+      if (process.platform === 'win32') {
+        return path.join(process.env.APPDATA ?? path.join(home, 'AppData', 'Roaming'), 'kez', 'config')
+      }
+      if (process.platform === 'darwin') return path.join(home, 'Library', 'Application Support', 'kez')
+      const named = process.env.XDG_CONFIG_HOME
+      return path.join(named !== undefined && path.isAbsolute(named) ? named : path.join(home, '.config'), 'kez')
+    },
+
+    isTerminal: (stream: number) => tty.isatty(stream),
+
+    print(stream: number, text: string) {
+      try {
+        writeAll(stream, Buffer.from(text))
+      } catch {
+        // As a shell shows a command that SIGPIPE ended.
+        if (stream === 1) process.exit(141)
+      }
+    },
+
+    readStdin(length: number) {
+      const buffer = Buffer.alloc(Math.min(length, 65536))
+      try {
+        return buffer.subarray(0, blocking(() => fs.readSync(0, buffer)))
+      } catch (error) {
+        if (codeOf(error) === 'EOF') return buffer.subarray(0, 0)
+        throw error
+      }
+    },
+
+    /** Reads a line from the terminal without echo. */
+    askSecret(prompt: string) {
+      const { stdin } = process
+      writeAll(2, Buffer.from(prompt))
+      stdin.setRawMode(true)
+      try {
+        const bytes: number[] = []
+        for (;;) {
+          const byte = Buffer.alloc(1)
+          const count = blocking(() => fs.readSync(0, byte))
+          const [key = 4] = count === 0 ? [] : byte
+          if (key === 3) process.exit(130)
+          if (key === 10 || key === 13 || key === 4) return Buffer.from(bytes).toString('utf8')
+          if (key === 8 || key === 127) bytes.pop()
+          else bytes.push(key)
+        }
+      } finally {
+        stdin.setRawMode(false)
+        writeAll(2, Buffer.from('\n'))
+      }
+    },
+
+    read(file: string, limit: number) {
+      const descriptor = fs.openSync(file, 'r')
+      try {
+        const chunks: Buffer[] = []
+        for (let total = 0; total <= limit; ) {
+          const chunk = Buffer.alloc(Math.min(65536, limit + 1 - total))
+          const count = fs.readSync(descriptor, chunk)
+          if (count === 0) break
+          chunks.push(chunk.subarray(0, count))
+          total += count
+        }
+        return Buffer.concat(chunks)
+      } finally {
+        fs.closeSync(descriptor)
+      }
+    },
+
+    stat(file: string) {
+      const stat = fs.lstatSync(file)
+      return [stat.isFile(), stat.size, process.platform === 'win32' ? undefined : stat.mode & 0o777]
+    },
+
+    list: (directory: string) => fs.readdirSync(directory),
+
+    /** By a synced temporary file and a rename, so that a crash or a full disk leaves the old content. */
+    write(file: string, bytes: Uint8Array, isPrivate: boolean, replace: boolean) {
+      const directory = path.dirname(file)
+      fs.mkdirSync(directory, { recursive: true, mode: isPrivate ? 0o700 : 0o755 })
+      const temporary = path.join(directory, `.tmp${randomBytes(6).toString('hex')}`)
+      const descriptor = fs.openSync(temporary, 'wx', isPrivate ? 0o600 : 0o644)
+      try {
+        try {
+          writeAll(descriptor, bytes)
+          fs.fsyncSync(descriptor)
+        } finally {
+          fs.closeSync(descriptor)
+        }
+        // A link, unlike a rename, never replaces.
+        if (replace) fs.renameSync(temporary, file)
+        else fs.linkSync(temporary, file)
+      } finally {
+        fs.rmSync(temporary, { force: true })
+      }
+    },
+
+    remove: (file: string) => fs.unlinkSync(file),
+
+    /**
+     * Node has no lock of the system's: a link that names the owner, which a dead one loses. A
+     * link is made whole or not at all, and needs no room on the disk.
+     */
+    lock(file: string) {
+      const mine = `${file}.node`
+      const release = () => fs.rmSync(mine, { force: true })
+      fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
+      for (;;) {
+        try {
+          fs.symlinkSync(String(process.pid), mine)
+          return release
+        } catch (error) {
+          if (codeOf(error) !== 'EEXIST') throw error
+        }
+        let owner: number
+        try {
+          owner = Number(fs.readlinkSync(mine))
+        } catch (error) {
+          if (codeOf(error) === 'ENOENT') continue
+          throw error
+        }
+        if (owner > 0 && isAlive(owner)) pause(20)
+        else release()
+      }
+    },
+
+    fetchWith: (loopback: boolean, hosts: [string, string][]) =>
+      fetchWith({ isPublic, loopback, hosts: new Map(hosts) }),
+  }
+}

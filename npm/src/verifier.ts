@@ -1,0 +1,230 @@
+/**
+ * Verifying what is published.
+ */
+import { Chain } from './chain.js'
+import * as check from './check.js'
+import type { Code, Graph, Report } from './data.js'
+import type * as glue from './glue/kez_wasm.js'
+import { call, drive, Handle } from './instance.js'
+
+/** Remembers the longest chain seen of each primary, so that a rollback is noticed. */
+export interface Memory {
+  /** The bundle that was remembered last. */
+  get(primary: string): string | undefined
+  /** Remembers a bundle. */
+  set(primary: string, bundle: string): unknown
+}
+
+/** A step of a verification. */
+export type ProgressEvent =
+  | { type: 'asking'; place: string }
+  | { type: 'answered'; place: string; code: Code | null }
+  | { type: 'judged'; report: Report }
+
+/** How to verify. Everything is optional. */
+export interface VerifyOptions {
+  /** Ends everything; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined
+  /** Is told of every step. */
+  onProgress?: ((event: ProgressEvent) => void) | undefined
+  /** Judges as of this time instead of now. */
+  at?: Date | number | undefined
+  /** Instead of the global one. It gets one `Request`; no header but `Accept` is set on it. */
+  fetch?: ((request: Request) => Promise<Response>) | undefined
+  /** Instead of the global class, which Node 20 does not have: pass the one of the package `ws`. */
+  WebSocket?: (new (url: string) => WebSocket) | undefined
+  /** Instead of `Date.now`: milliseconds since 1970. */
+  clock?: (() => number) | undefined
+  /** Remembers chains between calls; a `Map` will do. */
+  memory?: Memory | undefined
+  /** Further sources of sigchains: https URLs of bundles, wss URLs of relays. */
+  sources?: readonly string[] | undefined
+  /** Sigchains at hand, as bundles. */
+  bundles?: readonly (string | Uint8Array)[] | undefined
+  /** Resolvers for DNS over HTTPS, asked in order. */
+  dns?: readonly string[] | undefined
+  /** Relays, instead of the built-in ones. */
+  relays?: readonly string[] | undefined
+  /** Sigchain servers. */
+  sigServers?: readonly string[] | undefined
+  /** GitHub's API. */
+  github?: string | undefined
+  /** The PLC directory. */
+  plc?: string | undefined
+  /** The service that resolves Bluesky handles. */
+  bluesky?: string | undefined
+  /** Tests only: allows plain http and servers on this machine. */
+  dangerAllowLoopback?: boolean | undefined
+}
+
+const OPTIONS: (keyof VerifyOptions)[] = [
+  'signal',
+  'onProgress',
+  'at',
+  'fetch',
+  'WebSocket',
+  'clock',
+  'memory',
+  'sources',
+  'bundles',
+  'dns',
+  'relays',
+  'sigServers',
+  'github',
+  'plc',
+  'bluesky',
+  'dangerAllowLoopback',
+]
+const RESOLVERS = ['https://cloudflare-dns.com/dns-query', 'https://dns.google/dns-query']
+
+/** What the environment offers where the caller gives nothing; the Node entry sets more. */
+export const defaults: {
+  WebSocket?: () => Promise<VerifyOptions['WebSocket']>
+  fetch?: (loopback: boolean) => VerifyOptions['fetch']
+} = {}
+
+async function run<T>(
+  options: VerifyOptions | undefined,
+  extra: readonly string[],
+  begin: (verifier: glue.Verifier, signal: AbortSignal | undefined, wake: () => void) => glue.Task,
+): Promise<T> {
+  const given = check.options(options, [...OPTIONS, ...extra], 'options')
+  const { signal, memory } = given
+  if (signal !== undefined && typeof signal?.aborted !== 'boolean') {
+    check.refuse('options.signal', 'an AbortSignal', signal)
+  }
+  signal?.throwIfAborted()
+  const at = check.optionalSeconds(given.at, 'options.at')
+  const progress = check.optionalFunction(given.onProgress, 'options.onProgress')
+  const socket = check.optionalFunction(given.WebSocket, 'options.WebSocket')
+  const list = (name: 'dns' | 'relays' | 'sources' | 'sigServers') => check.texts(given[name], `options.${name}`)
+  const optional = (name: 'github' | 'plc' | 'bluesky') => check.optionalText(given[name], `options.${name}`)
+  if (memory !== undefined && (typeof memory?.get !== 'function' || typeof memory.set !== 'function')) {
+    check.refuse('options.memory', 'an object with get and set', memory)
+  }
+  const loopback = given.dangerAllowLoopback === true
+  const bundles = (given.bundles ?? []).map((b, n) => check.textOrBytes(b, `options.bundles[${n}]`))
+  const host = {
+    fetch: check.optionalFunction(given.fetch, 'options.fetch') ?? defaults.fetch?.(loopback),
+    WebSocket: socket ?? (await defaults.WebSocket?.()),
+    clock: check.optionalFunction(given.clock, 'options.clock') ?? Date.now,
+    recall: memory && ((primary: string) => memory.get(primary)),
+    remember: memory && ((primary: string, bundle: string) => memory.set(primary, bundle)),
+    // What a listener throws is reported as an uncaught error, and does not stop the verification.
+    progress:
+      progress &&
+      ((event: ProgressEvent) => {
+        try {
+          progress(event)
+        } catch (error) {
+          queueMicrotask(() => {
+            throw error
+          })
+        }
+      }),
+  }
+  const resolvers = given.dns === undefined ? RESOLVERS : list('dns')
+  const [sources, sigServers] = [list('sources'), list('sigServers')]
+  const relays = given.relays === undefined ? undefined : list('relays')
+  const [github, plc, bluesky] = [optional('github'), optional('plc'), optional('bluesky')]
+  const verifier = new Handle((wasm) => new wasm.Verifier(host))
+  try {
+    verifier.use((v) => {
+      v.settings(at, resolvers, sources, loopback)
+      v.endpoints(github, plc, bluesky, relays, sigServers)
+      for (const bundle of bundles) v.addBundle(bundle)
+    })
+    return await drive<T>((wake) => begin(verifier.inner(), signal, wake), signal)
+  } finally {
+    verifier.free()
+  }
+}
+
+/**
+ * Looks an account up on its platform and verifies the proofs there: one report for each, the
+ * best first, and always at least one. A proof that does not verify is a report, not an error.
+ *
+ * ```js
+ * const [report] = await verify('github:jason')
+ * report.status // 'valid', 'invalid', 'revoked', 'expired', 'unreachable' or 'fork'
+ * ```
+ */
+export async function verify(subject: string, options?: VerifyOptions): Promise<Report[]> {
+  const value = check.text(subject, 'subject')
+  const id = call((wasm) => wasm.parseIdentity(value))
+  return run(options, [], (verifier, signal, wake) => verifier.verify(id, signal, wake))
+}
+
+/** The whole identity behind a key, handle, URL or domain, every claim of it verified. */
+export async function identity(query: string, options?: VerifyOptions): Promise<Graph> {
+  const value = check.text(query, 'query')
+  const id = call((wasm) => wasm.parseIdentity(value))
+  return run(options, [], (verifier, signal, wake) => verifier.identity(id, signal, wake))
+}
+
+/**
+ * Verifies a proof that is at hand, as if `subject` showed it (the claim's own subject, if not
+ * given). Only the sigchain is fetched.
+ */
+export async function verifyProof(
+  text: string,
+  options?: VerifyOptions & { subject?: string | undefined },
+): Promise<Report> {
+  const value = check.text(text, 'text')
+  const subject = check.optionalText(options?.subject, 'options.subject')
+  return run(options, ['subject'], (verifier, signal, wake) =>
+    verifier.verifyProof(value, subject, signal, wake),
+  )
+}
+
+/** What the caller knows of a primary's sigchain. */
+export type KnownHistory =
+  /** A source answered, and there is no chain. */
+  | 'absent'
+  /** No source could be asked. */
+  | 'unknown'
+  /** One copy, or two that are compared. */
+  | Chain
+  | readonly [Chain, Chain]
+
+/** Judges the first proof in a text by what is at hand. Nothing is fetched. */
+export function judge(
+  text: string,
+  options: {
+    /** The account that shows the text. */
+    subject: string
+    /** What is known of the sigchain. */
+    history: KnownHistory
+    /** The platform's own id of the account. */
+    account?: string | undefined
+    /** Whether a longer chain was seen before. */
+    rolledBack?: boolean | undefined
+    /** As of when; now, if not given. */
+    now?: Date | number | undefined
+  },
+): Report {
+  const value = check.text(text, 'text')
+  const known = ['subject', 'history', 'account', 'rolledBack', 'now']
+  const given = check.options(options, known, 'options')
+  const subject = check.text(given.subject, 'options.subject')
+  const account = check.optionalText(given.account, 'options.account')
+  const now = check.seconds(given.now ?? Date.now(), 'options.now')
+  const { history } = given
+  const [one, two] = Array.isArray(history) ? history : [history]
+  if (typeof one !== 'string') check.instance(one, Chain, 'options.history')
+  if (two !== undefined) check.instance(two, Chain, 'options.history[1]')
+  return call((wasm) => {
+    const { KnownHistory } = wasm
+    const held =
+      one === 'absent'
+        ? KnownHistory.absent()
+        : one === 'unknown'
+          ? KnownHistory.unknown()
+          : KnownHistory.known((one as Chain).inner(), two?.inner(), given.rolledBack === true)
+    try {
+      return wasm.judgeText(value, subject, account, held, now) as Report
+    } finally {
+      held.free()
+    }
+  })
+}

@@ -1,0 +1,300 @@
+// The package as its users call it. Real cryptography on both sides: WebCrypto and @noble/curves
+// stand for the signers that keep their keys to themselves.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { webcrypto } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { after, before, test } from 'node:test'
+import { schnorr } from '@noble/curves/secp256k1.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
+import * as kez from 'kez'
+
+const throwsCode = (work, code, type) =>
+  assert.throws(work, (error) => {
+    assert.equal(error.code, code, error.message)
+    assert.ok(error instanceof type && error instanceof kez.KezError && error instanceof Error, error.name)
+    assert.equal(error.name, type.name)
+    return true
+  })
+const rejectsCode = (work, code, type) =>
+  assert.rejects(work, (error) => error.code === code && error instanceof type)
+
+test('nothing works before init, and the error says what to do', () => {
+  assert.equal(kez.isReady(), false)
+  throwsCode(() => kez.parseIdentity('example.com'), 'not_initialized', kez.KezNotInitializedError)
+})
+
+test('a failed init is an error of its own, and may be tried again', async () => {
+  await rejectsCode(kez.init(new Uint8Array([1, 2, 3])), 'init_failed', kez.KezNotInitializedError)
+  throwsCode(() => kez.initSync(new Uint8Array([1])), 'init_failed', kez.KezNotInitializedError)
+  await Promise.all([kez.init(), kez.init()])
+  await kez.init()
+  assert.equal(kez.isReady(), true)
+})
+
+test('identities', () => {
+  assert.equal(kez.parseIdentity('@Alice@Fosstodon.org'), 'ap:alice@fosstodon.org')
+  assert.equal(kez.parseIdentity('https://bücher.example/'), 'dns:xn--bcher-kva.example')
+  assert.equal(kez.parseIdentity('faß.example'), 'dns:xn--fa-hia.example', 'non-transitional')
+  assert.equal(kez.profileUrl('github:jason'), 'https://github.com/jason')
+  assert.equal(kez.profileUrl(kez.SecretKey.generate().identity), undefined)
+  throwsCode(() => kez.parseIdentity('a_b.example'), 'identity_refused', kez.KezInputError)
+  throwsCode(() => kez.parseIdentity('dns:example.com:80'), 'identity_refused', kez.KezInputError)
+  throwsCode(() => kez.parseIdentity('%65xample.com'), 'identity_refused', kez.KezInputError)
+})
+
+test('every code of the protocol has its words', () => {
+  const all = kez.codes()
+  assert.ok(all.length > 80)
+  for (const { code, kind, status, summary, remedy } of all) {
+    assert.match(code, /^[a-z0-9_]+$/)
+    assert.ok(kind && status && summary && remedy)
+  }
+})
+
+test('a string is not taken for bytes, nor an array, nor anything else', () => {
+  const bad = ['x'.repeat(32), [...new Uint8Array(32)], new Uint8Array(31), new Uint16Array(32), null, undefined, 7]
+  for (const secret of bad) {
+    throwsCode(() => kez.SecretKey.fromBytes('ed25519', secret), 'argument_refused', kez.KezInputError)
+  }
+  for (const value of [null, undefined, 7, {}, ['kez'], new Uint8Array(3), 'a\ud800b']) {
+    throwsCode(() => kez.parseIdentity(value), 'argument_refused', kez.KezInputError)
+  }
+  for (const now of ['2026', NaN, Infinity, 1e18, {}]) {
+    throwsCode(() => kez.Chain.replay('', { now }), 'argument_refused', kez.KezInputError)
+  }
+  throwsCode(() => kez.Chain.replay('', { nwo: 1 }), 'argument_refused', kez.KezInputError)
+  throwsCode(() => kez.canonicalize(7), 'argument_refused', kez.KezInputError)
+  throwsCode(() => kez.SecretKey.generate('rsa'), 'argument_refused', kez.KezInputError)
+  throwsCode(() => kez.judge('x', { subject: 'github:a', history: {} }), 'argument_refused', kez.KezInputError)
+  // Bytes of another realm are bytes.
+  assert.equal(kez.canonicalize(Object.assign(Buffer.from('[1]'))), '[1]')
+})
+
+test('secrets do not show', () => {
+  const key = kez.SecretKey.fromBytes('nostr', new Uint8Array(32).fill(7))
+  const secret = key.exposeText()
+  assert.match(secret, /^nsec1/)
+  for (const shown of [`${key}`, JSON.stringify(key), JSON.stringify({ key })]) {
+    assert.ok(!shown.includes(secret) && shown.includes(key.identity))
+  }
+  assert.equal(kez.SecretKey.fromText('nostr', secret).identity, key.identity)
+  assert.deepEqual(key.exposeBytes(), new Uint8Array(32).fill(7))
+  throwsCode(() => kez.parseIdentity(secret), 'secret_refused', kez.KezInputError)
+})
+
+test('a claim in every form, by a key at hand', async () => {
+  for (const kind of ['ed25519', 'nostr']) {
+    const key = kez.SecretKey.generate(kind)
+    const expiresAt = new Date(Date.now() + 1e6)
+    const claim = await kez.Claim.create({ subject: 'dns:example.com', signer: key, account: 'x', expiresAt })
+    assert.equal(claim.primary, key.identity)
+    assert.equal(claim.members.account, 'x')
+    assert.equal(Date.parse(claim.members.expires_at), Math.floor(expiresAt / 1000) * 1000)
+    for (const form of ['json', 'compact', 'markdown']) {
+      assert.equal(kez.Claim.parse(claim.encode(form)).id, claim.id, form)
+    }
+    assert.match(claim.encode('dns'), /^_kez\.example\.com\. .* TXT "kez:z1:/)
+    assert.equal(kez.parsePointer(claim.encode('pointer')), key.identity)
+    assert.equal(kez.findProofs(claim.encode('markdown'))[0].claim, claim.id)
+    throwsCode(() => claim.encode('xml'), 'argument_refused', kez.KezInputError)
+    const forged = claim.encode('json').replace('example.com', 'example.net')
+    throwsCode(() => kez.Claim.fromJson(forged), 'signature_bad', kez.KezVerifyError)
+    const [found] = kez.findProofs('kez:z1:AAAA')
+    assert.ok(found.error instanceof kez.KezFormatError)
+  }
+  const wrong = { subject: 'Example.com', signer: kez.SecretKey.generate() }
+  await rejectsCode(kez.Claim.create(wrong), 'identity_refused', kez.KezInputError)
+})
+
+test('a key of WebCrypto signs, and never leaves it', async () => {
+  const { privateKey, publicKey } = await webcrypto.subtle.generateKey('Ed25519', false, ['sign', 'verify'])
+  const raw = new Uint8Array(await webcrypto.subtle.exportKey('raw', publicKey))
+  const signer = {
+    identity: `ed25519:${bytesToHex(raw)}`,
+    sign: async (digest) => new Uint8Array(await webcrypto.subtle.sign('Ed25519', privateKey, digest)),
+  }
+  const claim = await kez.Claim.create({ subject: 'github:jason', signer })
+  assert.equal(claim.primary, signer.identity)
+  const chain = kez.Chain.start(signer.identity)
+  await chain.append({ type: 'add', subject: claim.subject, claim: claim.id }, { signers: [signer] })
+  assert.equal(chain.head.seq, 1)
+})
+
+test('a signer that fails, lies or declines is an error, and the chain stays as it was', async () => {
+  const { identity } = kez.SecretKey.generate()
+  const make = (sign) => kez.Claim.create({ subject: 'github:jason', signer: { identity, sign } })
+  await rejectsCode(make(() => Promise.reject(new Error('no'))), 'signer_failed', kez.KezStorageError)
+  await rejectsCode(make(() => new Uint8Array(63)), 'argument_refused', kez.KezInputError)
+  await rejectsCode(make(() => 'x'.repeat(64)), 'argument_refused', kez.KezInputError)
+  await rejectsCode(make(() => new Uint8Array(64)), 'signature_bad', kez.KezVerifyError)
+  const chain = kez.Chain.start(identity)
+  const operation = { type: 'add', subject: 'github:jason', claim: 'ab'.repeat(32) }
+  const signers = [{ identity, sign: () => new Uint8Array(64) }]
+  await rejectsCode(chain.append(operation, { signers }), 'signature_bad', kez.KezVerifyError)
+  assert.equal(chain.head, null)
+  await rejectsCode(chain.append({ ...operation, extra: 1 }, { signers }), 'member_unknown', kez.KezFormatError)
+  await rejectsCode(chain.append({ type: 'fly' }, { signers }), 'op_unknown', kez.KezVerifyError)
+})
+
+test('a NIP-07 provider signs with the suite nostr-event', async () => {
+  const secret = new Uint8Array(32).fill(9)
+  const pubkey = bytesToHex(schnorr.getPublicKey(secret))
+  // What an extension does with an event, by @noble/curves.
+  const provider = {
+    getPublicKey: async () => pubkey,
+    async signEvent(event) {
+      const { created_at, kind, tags, content } = event
+      const id = sha256(utf8ToBytes(JSON.stringify([0, pubkey, created_at, kind, tags, content])))
+      return { ...event, id: bytesToHex(id), pubkey, sig: bytesToHex(schnorr.sign(id, secret)) }
+    },
+  }
+  const claim = await kez.Claim.create({ subject: 'github:jason', signer: provider })
+  assert.equal(JSON.parse(claim.encode('json')).sigs[0].suite, 'nostr-event')
+  assert.equal(claim.primary, kez.SecretKey.fromBytes('nostr', secret).identity)
+  const other = { ...provider, signEvent: async () => ({ sig: '00' }) }
+  await rejectsCode(kez.Claim.create({ subject: 'github:jason', signer: other }), 'response_refused', kez.KezChannelError)
+})
+
+test('a chain through its life: pre-rotation, devices, revocation, export and replay', async () => {
+  const other = kez.SecretKey.generate('nostr')
+  const [owner, next, device] = [kez.SecretKey.generate('nostr'), kez.SecretKey.generate('nostr'), kez.SecretKey.generate()]
+  const chain = kez.Chain.start(owner.identity)
+  const claim = await kez.Claim.create({ subject: 'github:jason', signer: owner, chain })
+  const commitment = kez.commitment(next.identity)
+  await chain.append({ type: 'add', subject: claim.subject, claim: claim.id }, { signers: [owner], next: commitment })
+  await chain.append(
+    { type: 'add_device', device: device.identity, caps: ['chat/1'] },
+    { signers: [owner, device] },
+  )
+  const later = await kez.Claim.create({ subject: 'dns:example.com', signer: owner, chain })
+  assert.deepEqual(later.members.head, chain.head)
+  const now = Date.now()
+  const judged = () => kez.judge(claim.encode('compact'), { subject: claim.subject, history: chain, now }).status
+  assert.equal(judged(), 'valid')
+  await chain.append({ type: 'revoke', claim: claim.id, reason: 'retired' }, { signers: [owner] })
+  assert.equal(judged(), 'revoked')
+  await rejectsCode(
+    chain.append({ type: 'rotate', to: other.identity, reason: 'superseded' }, { signers: [other] }),
+    'next_mismatch',
+    kez.KezVerifyError,
+  )
+  await chain.append({ type: 'rotate', to: next.identity, reason: 'superseded' }, { signers: [next] })
+  await chain.append({ type: 'revoke_device', device: device.identity, reason: 'retired' }, { signers: [next] })
+  assert.equal(chain.currentKey, next.identity)
+  const bundle = chain.export()
+  const again = kez.Chain.replay(bundle, { primary: owner.identity })
+  assert.equal(again.export(), bundle)
+  assert.deepEqual(again.summary(), chain.summary())
+  assert.deepEqual(again.summary().events.map((event) => event.op), ['add', 'add_device', 'revoke', 'rotate', 'revoke_device'])
+  throwsCode(() => kez.Chain.replay(bundle, { primary: next.identity }), 'chain_id', kez.KezVerifyError)
+  // Two histories are a fork, and a rollback is told from the outside.
+  const shorter = kez.Chain.replay(bundle.split('\n').slice(0, 1).join('\n') + '\n')
+  await shorter.append({ type: 'add', subject: 'dns:b.example', claim: 'cd'.repeat(32) }, { signers: [owner] })
+  const forked = kez.judge(claim.encode('compact'), { subject: claim.subject, history: [chain, shorter], now })
+  assert.equal(forked.status, 'revoked', 'settled by the committed key')
+})
+
+test('memory: free, using, and use after free', () => {
+  const key = kez.SecretKey.generate()
+  key.free()
+  key.free()
+  throwsCode(() => key.exposeText(), 'use_after_free', kez.KezUsageError)
+  const chain = kez.Chain.start(kez.SecretKey.generate().identity)
+  chain[Symbol.dispose]?.() ?? chain.free()
+  throwsCode(() => chain.export(), 'use_after_free', kez.KezUsageError)
+})
+
+/** A `fetch` that answers from a table; it says "emulator" where a test reads it. */
+const offline = { fetch: async () => Promise.reject(new TypeError('fetch failed')) }
+
+test('what cannot be fetched is unreachable, never a missing proof', async () => {
+  const events = []
+  const [report] = await kez.verify('github:jason', { ...offline, onProgress: (event) => events.push(event) })
+  assert.equal(report.status, 'unreachable')
+  assert.equal(report.reason, 'connect_failed')
+  assert.deepEqual([...new Set(events.map((event) => event.type))], ['asking', 'answered', 'judged'])
+})
+
+test('what a listener throws is reported as uncaught, and does not stop the verification', () => {
+  // In a process of its own, since the test runner takes what is uncaught for a failure.
+  const script = `import { init, verify } from 'kez'
+process.on('uncaughtException', (error) => console.log(error.message))
+await init()
+const onProgress = ({ type }) => { if (type === 'asking') throw new Error('mine') }
+const [report] = await verify('github:jason', { fetch: () => Promise.reject(new TypeError('no')), onProgress })
+console.log(report.reason)
+`
+  const words = ['--input-type=module', '-e', script]
+  const folder = new URL('..', import.meta.url)
+  const lines = execFileSync(process.execPath, words, { cwd: folder, encoding: 'utf8' }).trim().split('\n')
+  assert.equal(lines.filter((line) => line === 'mine').length, lines.length - 1)
+  assert.ok(lines.length > 1 && lines.includes('connect_failed'), lines.join())
+})
+
+test('requests carry no header that preflights, no cookies and no referrer', async () => {
+  const seen = []
+  const fetch = async (request) => {
+    seen.push(request)
+    return new Response('{}', { status: 404 })
+  }
+  const [report] = await kez.verify('github:jason', { fetch })
+  assert.equal(report.status, 'invalid')
+  assert.equal(report.reason, 'identity_not_found')
+  await kez.verify('dns:example.com', { fetch })
+  assert.ok(seen.some((request) => request.url.includes('?dns=')), 'DNS over HTTPS by GET')
+  for (const request of seen) {
+    assert.equal(request.method, 'GET')
+    assert.deepEqual([...request.headers.keys()].filter((name) => name !== 'accept'), [])
+    assert.ok(!/["():<>?@[\\\]{}]/.test(request.headers.get('accept') ?? ''), request.headers.get('accept'))
+    assert.equal(request.credentials, 'omit')
+    assert.equal(request.referrerPolicy, 'no-referrer')
+  }
+})
+
+test('bodies are bounded, and a plain http endpoint is refused', async () => {
+  const endless = () =>
+    new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(65536)) })
+  const [report] = await kez.verify('github:jason', { fetch: async () => new Response(endless()) })
+  assert.equal(report.reason, 'body_too_large')
+  const [plain] = await kez.verify('github:jason', { github: 'http://127.0.0.1:1' })
+  assert.equal(plain.reason, 'address_refused')
+})
+
+test('an AbortSignal ends everything with its own reason', async () => {
+  const signal = AbortSignal.abort(new Error('enough'))
+  await assert.rejects(kez.verify('github:jason', { signal }), /enough/)
+  const controller = new AbortController()
+  const fetch = (request) =>
+    new Promise((_, reject) => {
+      request.signal.addEventListener('abort', () => reject(request.signal.reason))
+      controller.abort(new Error('now'))
+    })
+  await assert.rejects(kez.verify('github:jason', { fetch, signal: controller.signal }), /now/)
+  await assert.rejects(kez.verify('github:jason', { signal: 7 }), { code: 'argument_refused' })
+})
+
+test('the clock and the memory are the caller\'s', async () => {
+  const owner = kez.SecretKey.generate('nostr')
+  const at = Date.parse('2026-01-01T00:00:00Z')
+  const claim = await kez.Claim.create({ subject: 'dns:example.com', signer: owner, createdAt: at })
+  const chain = kez.Chain.start(owner.identity)
+  await chain.append({ type: 'add', subject: claim.subject, claim: claim.id }, { signers: [owner], createdAt: at })
+  const memory = new Map()
+  const options = { ...offline, WebSocket: class { constructor() { throw new Error('none') } }, memory, clock: () => at + 5000 }
+  const report = await kez.verifyProof(claim.encode('compact'), { ...options, bundles: [chain.export()] })
+  assert.deepEqual([report.status, report.checked_at], ['valid', '2026-01-01T00:00:05Z'])
+  assert.equal(memory.get(owner.identity), chain.export())
+  const graph = await kez.identity(owner.identity, options)
+  assert.equal(graph.head.id, chain.head.id, 'remembered')
+})
+
+after(async () => {
+  // Last, since it breaks the instance: more memory than there is aborts inside the module.
+  throwsCode(() => kez.canonicalize(new Uint8Array(2 ** 32 - 2 ** 16)), 'internal_panic', kez.KezInternalError)
+  throwsCode(() => kez.parseIdentity('example.com'), 'internal_panic', kez.KezInternalError)
+  assert.equal(kez.isReady(), false)
+  await kez.init(readFileSync(new URL('../dist/kez.wasm', import.meta.url)))
+  assert.equal(kez.parseIdentity('example.com'), 'dns:example.com')
+})
