@@ -90,13 +90,15 @@ export function account(text: string | undefined): void {
 
 export function url(text: string | undefined): void {
   if (text === undefined) return
-  const parsed = URL.canParse(text) ? new URL(text) : undefined
+  // A-labels are not decoded: they are labels as any other.
+  const spelling = text.replaceAll('xn--', 'xn-0')
+  const parsed = URL.canParse(spelling) ? new URL(spelling) : undefined
   const ok =
     parsed !== undefined &&
     ['https:', 'wss:'].includes(parsed.protocol) &&
     parsed.username + parsed.password + parsed.hash === '' &&
     !text.includes('#') &&
-    parsed.href === text &&
+    parsed.href === spelling &&
     utf8ToBytes(text).length <= 2048
   if (!ok) refuse('url_refused', text)
 }

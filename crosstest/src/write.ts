@@ -34,8 +34,26 @@ export function seal(payload: JsonObject, signers: Signer[]): JsonObject {
   return { kez: 1, payload, sigs }
 }
 
-export function toCompact(envelope: JsonObject): string {
-  return `kez:z1:${base64urlnopad.encode(zstdCompressSync(utf8ToBytes(jcs(envelope))))}`
+/** A claim in one of the forms of SPEC.md, "Encodings". */
+export function encode(envelope: JsonObject, form: string): string {
+  const { subject, primary } = envelope.payload as { subject: string; primary: string }
+  const json = jcs(envelope)
+  const compact = `kez:z1:${base64urlnopad.encode(zstdCompressSync(utf8ToBytes(json)))}`
+  switch (form) {
+    case 'json':
+      return json
+    case 'compact':
+      return compact
+    case 'markdown':
+      return `I claim that \`${subject}\` is mine.\n\n~~~kez\n${compact}\n~~~\n`
+    case 'dns': {
+      const strings = compact.match(/.{1,255}/g)!.map((part) => `"${part}"`)
+      return `_kez.${subject.slice('dns:'.length)}. 300 IN TXT ${strings.join(' ')}`
+    }
+    case 'pointer':
+      return `kez:${primary}`
+  }
+  throw new Error('json, compact, markdown, dns or pointer')
 }
 
 export function utcNow(): string {
