@@ -51,7 +51,13 @@ fn boundaries() -> Result<()> {
             return Err(format!("kez-core must not depend on {name}").into());
         }
     }
-    for (room, other) in [("kez-native", "kez-wasm"), ("kez-wasm", "kez-native")] {
+    let strangers = [
+        ("kez-native", "kez-wasm"),
+        ("kez-wasm", "kez-native"),
+        ("kez-cli", "kez-wasm"),
+        ("kez-cli", "kez-native"),
+    ];
+    for (room, other) in strangers {
         let manifest = fs::read_to_string(root().join(room).join("Cargo.toml"))?;
         if manifest.contains(other) {
             return Err(format!("{room} must not know {other}").into());

@@ -24,56 +24,117 @@ pub const WASM: &str = "wasm32-unknown-unknown";
 /// What the compiler says.
 pub fn core() -> Result<()> {
     for target in [BARE_METAL, WASM] {
-        cargo_for(target, "core,alloc", |cargo| {
+        let build = |cargo: &mut Command| {
             cargo.args(["build", "--release", "--package", "kez-core", "--no-default-features"]);
-        })?;
+        };
+        if has_target(target) {
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.current_dir(root());
+            build(&mut cargo);
+            quietly(cargo.args(["--target", target]))?;
+        } else {
+            let (mut cargo, _) = from_source(target, "core,alloc", build)?;
+            quietly(&mut cargo)?;
+        }
     }
     Ok(())
 }
 
-/// Runs cargo for a target, with `std` as the parts of the standard library to build where they
-/// do not come with the toolchain. Gives the target directory.
+/// Builds for wasm32 as small as it gets: the standard library is built along, for size and with
+/// panics that trap at once (the npm package poisons the instance then). Without `idna` its
+/// tables are left out, since a page has them. Gives the target directory.
 ///
 /// # Errors
-/// What cargo says.
-pub fn cargo_for(target: &str, std: &str, arguments: impl FnOnce(&mut Command)) -> Result<PathBuf> {
-    let own = has(target);
-    let dir = root().join(if own { "target" } else { "target/debian" });
-    let mut cargo = Command::new(if own { env!("CARGO") } else { "/usr/bin/cargo" });
-    cargo.current_dir(root());
-    arguments(&mut cargo);
-    cargo.args(["--target", target, "--target-dir"]).arg(&dir);
-    if !own {
-        let linker = debian_toolchain()?;
-        let path = std::env::var("PATH").unwrap_or_default();
-        cargo
-            .args(["-Z", &format!("build-std={std}")])
-            .env("PATH", format!("/usr/bin:{path}"))
-            .env("RUSTC", "/usr/bin/rustc")
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
-            .env_remove("RUSTUP_TOOLCHAIN")
-            .env_remove("CARGO");
+/// What the compiler says.
+pub fn wasm(idna: bool, arguments: impl FnOnce(&mut Command)) -> Result<PathBuf> {
+    let (mut cargo, dir) = from_source(WASM, "std,panic_abort", arguments)?;
+    if !idna {
+        cargo.args(locked(&without_idna()?));
     }
+    cargo.args(["-Z", "build-std-features=optimize_for_size"]).env(
+        "RUSTFLAGS",
+        // WebAssembly has no wide multiplication, which k256's 64-bit arithmetic lives on: with
+        // 32-bit limbs it is 2.6 times as fast.
+        "--cfg cpubits=\"32\" --cfg sha2_backend_soft=\"compact\" -Zunstable-options -Cpanic=immediate-abort",
+    );
     quietly(&mut cargo)?;
     Ok(dir)
 }
 
-/// Whether the toolchain has a target, after an attempt to add it.
-fn has(target: &str) -> bool {
-    let sysroot = quietly(Command::new("rustc").args(["--print", "sysroot"])).unwrap_or_default();
-    let installed = || Path::new(sysroot.trim()).join("lib/rustlib").join(target).is_dir();
-    installed() || (add(target) && installed())
+/// The options by which cargo uses another lock file.
+fn locked(lock: &Path) -> [String; 4] {
+    let config = format!("resolver.lockfile-path={:?}", lock.display().to_string());
+    ["-Z".into(), "lockfile-path".into(), "--config".into(), config]
 }
 
-/// `rustup target add`, for two minutes at most; where it once failed it is not tried again.
-fn add(target: &str) -> bool {
-    let stamp = root().join("target/no-rustup-targets");
-    if stamp.exists() {
-        return false;
+/// Cargo.lock with the version of `idna_adapter` that has no tables: the crate's own way to leave
+/// them out.
+fn without_idna() -> Result<PathBuf> {
+    let dir = root().join("target/wasm-lock");
+    let (lock, source) = (dir.join("Cargo.lock"), dir.join("source"));
+    let current = fs::read(root().join("Cargo.lock"))?;
+    if lock.exists() && fs::read(&source).is_ok_and(|old| old == current) {
+        return Ok(lock);
+    }
+    fs::create_dir_all(&dir)?;
+    fs::write(&lock, &current)?;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root()).env("RUSTC_BOOTSTRAP", "1");
+    cargo.args(["update", "-p", "idna_adapter", "--precise", "1.0.0"]).args(locked(&lock));
+    quietly(&mut cargo)?;
+    fs::write(source, current)?;
+    Ok(lock)
+}
+
+/// A cargo that builds the standard library too, from rustup's `rust-src` or by Debian's
+/// toolchain, and its target directory.
+fn from_source(
+    target: &str,
+    std: &str,
+    arguments: impl FnOnce(&mut Command),
+) -> Result<(Command, PathBuf)> {
+    let own = has_source();
+    let dir = root().join(if own { "target/std" } else { "target/debian" });
+    let mut cargo = Command::new(if own { env!("CARGO") } else { "/usr/bin/cargo" });
+    cargo.current_dir(root());
+    arguments(&mut cargo);
+    cargo.args(["-Z", &format!("build-std={std}"), "--target", target, "--target-dir"]).arg(&dir);
+    // Building std is an unstable feature of cargo, of which only the flags may change.
+    cargo.env("RUSTC_BOOTSTRAP", "1");
+    if !own {
+        let linker = debian_toolchain()?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        cargo
+            .env("PATH", format!("/usr/bin:{path}"))
+            .env("RUSTC", "/usr/bin/rustc")
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env_remove("CARGO");
+    }
+    Ok((cargo, dir))
+}
+
+/// Whether the toolchain has a target, after an attempt to add it.
+fn has_target(target: &str) -> bool {
+    rustup(&["target", "add", target], &format!("lib/rustlib/{target}"))
+}
+
+/// Whether the toolchain has the source of the standard library, after an attempt to add it.
+fn has_source() -> bool {
+    rustup(&["component", "add", "rust-src"], "lib/rustlib/src/rust/library")
+}
+
+/// Whether the toolchain has a folder, which `rustup` with these words brings; it is given two
+/// minutes, and where it once failed it is not asked again.
+fn rustup(words: &[&str], folder: &str) -> bool {
+    let sysroot = quietly(Command::new("rustc").args(["--print", "sysroot"])).unwrap_or_default();
+    let there = || Path::new(sysroot.trim()).join(folder).is_dir();
+    let stamp = root().join("target/no-rustup");
+    if there() || stamp.exists() {
+        return there();
     }
     let child = Command::new("rustup")
-        .args(["target", "add", target])
+        .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -92,10 +153,11 @@ fn add(target: &str) -> bool {
         false
     });
     if !done {
-        eprintln!("xtask: rustup cannot add {target}; Debian's toolchain is used instead");
+        let words = words.join(" ");
+        eprintln!("xtask: `rustup {words}` fails here; Debian's toolchain is used instead");
         let _ = fs::write(stamp, "");
     }
-    done
+    there()
 }
 
 /// Installs Debian's toolchain and gives the name of its wasm linker, which has to be of the same

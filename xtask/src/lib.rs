@@ -4,6 +4,7 @@ pub mod check;
 pub mod cross;
 pub mod demo;
 pub mod generate;
+pub mod npm;
 pub mod setup;
 pub mod testnet;
 pub mod vectors;

@@ -4,7 +4,7 @@ use std::{
     process::{Command, ExitCode},
     time::Instant,
 };
-use xtask::{Result, check, cross, demo, generate, setup, wasm};
+use xtask::{Result, check, cross, demo, generate, npm, setup};
 
 const USAGE: &str = "usage: cargo xtask <command>
   run             set up, build, and show the main job on local servers
@@ -12,9 +12,9 @@ const USAGE: &str = "usage: cargo xtask <command>
   setup           only set up
   gen [--check]   write the generated files (or say which are stale)
   check           boundaries, file sizes, coverage of rules and codes
-  crosstest       hold the two implementations of SPEC.md against each other
+  crosstest [-v]  hold the three implementations against each other
   cross           build kez-core for bare metal and wasm32
-  wasm            build kez-wasm, and run the vectors through it under Node
+  npm             build and pack the npm package
   bench           verification costs, beside the bare signatures";
 
 fn main() -> ExitCode {
@@ -27,9 +27,14 @@ fn main() -> ExitCode {
         ["gen"] => generate::run(false),
         ["gen", "--check"] => generate::run(true),
         ["check"] => check::run(),
-        ["crosstest"] => setup::npm().and_then(|()| setup::crosstest()).and_then(|()| crosstest()),
+        ["crosstest", ref options @ ..] => setup::npm()
+            .and_then(|()| setup::crosstest())
+            .and_then(|()| npm::test())
+            .and_then(|()| crosstest(options)),
         ["cross"] => cross::core(),
-        ["wasm"] => setup::npm().and_then(|()| wasm::test()),
+        ["npm"] => {
+            setup::npm().and_then(|()| npm::pack()).map(|path| println!("{}", path.display()))
+        }
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         _ => Err(USAGE.into()),
     };
@@ -47,18 +52,31 @@ fn cargo(args: &[&str]) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("cargo {} failed", args.join(" ")).into()) }
 }
 
-/// What one implementation writes the other reads, with the same ids, verdicts and bytes.
-fn crosstest() -> Result<()> {
+/// What one implementation writes the others read, with the same ids, verdicts and bytes.
+fn crosstest(options: &[&str]) -> Result<()> {
+    // The other two run the vectors in the script and in the package's tests.
+    cargo(&["test", "--quiet", "-p", "kez-core", "--test", "vectors"])?;
     let (kez, _) = demo::build()?;
     let script = setup::root().join("crosstest.sh");
-    let status = Command::new(script).arg(kez).arg(setup::node()).status()?;
-    if status.success() { Ok(()) } else { Err("the two implementations differ".into()) }
+    let status = Command::new(script).args(options).arg(kez).arg(setup::node()).status()?;
+    if status.success() { Ok(()) } else { Err("the implementations differ".into()) }
+}
+
+/// The tests of the native command, with the package's command in its place.
+fn npm_command() -> Result<()> {
+    let cli = npm::folder().join("dist/cli.js");
+    let mut tests = Command::new(env!("CARGO"));
+    tests.current_dir(setup::root()).args(["test", "--quiet", "-p", "kez-native"]);
+    tests.args(["--test", "cli", "--test", "network"]);
+    tests.env("KEZ", format!("{} {}", setup::node().display(), cli.display()));
+    let status = tests.status()?;
+    if status.success() { Ok(()) } else { Err("the package's command differs".into()) }
 }
 
 /// Everything that CI runs, the quick checks first.
 fn test() -> Result<()> {
     type Step = (&'static str, fn() -> Result<()>);
-    let steps: [Step; 10] = [
+    let steps: [Step; 12] = [
         ("formatting", || cargo(&["fmt", "--all", "--check"])),
         ("generated files", || generate::run(true)),
         ("boundaries and coverage", check::run),
@@ -73,9 +91,11 @@ fn test() -> Result<()> {
             setup::quietly(&mut doc).map(drop)
         }),
         ("kez-core for bare metal and wasm32", cross::core),
-        ("the vectors in WebAssembly", wasm::test),
-        ("two implementations", crosstest),
+        ("the npm package", npm::test),
+        ("the npm package where users have it", npm::packaging),
+        ("three implementations", || crosstest(&[])),
         ("tests", || cargo(&["test", "--quiet", "--workspace"])),
+        ("the package's command", npm_command),
     ];
     for (name, step) in steps {
         let start = Instant::now();

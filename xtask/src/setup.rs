@@ -127,6 +127,26 @@ pub fn crosstest() -> Result<()> {
     npm_ci(&root().join("crosstest"), |_| Ok(()))
 }
 
+/// What builds the npm package.
+///
+/// # Errors
+/// What npm says.
+pub fn npm_package() -> Result<()> {
+    npm_ci(&root().join("npm"), |_| Ok(()))
+}
+
+/// Real browsers, and what drives them and tests the package.
+///
+/// # Errors
+/// What apt or npm says.
+pub fn browsers() -> Result<()> {
+    debian(
+        &["chromium", "firefox-esr", "openssl"],
+        &["chromium", "firefox-esr", "openssl", "fonts-dejavu-core"],
+    )?;
+    npm_ci(&root().join("npm/packaging"), |_| Ok(()))
+}
+
 /// The fediverse server snac. Where the system's Debian has no package of it, the one of the
 /// backports or of the next release is unpacked into `target/`.
 ///
@@ -199,6 +219,8 @@ pub fn all() -> Result<()> {
     )?;
     npm()?;
     crosstest()?;
+    npm_package()?;
+    browsers()?;
     snac()?;
     Ok(())
 }

@@ -308,6 +308,25 @@ impl Testnet {
         )
     }
 
+    /// Which of these servers stands in the place of which public host, by its base URL.
+    #[must_use]
+    pub fn routes(&self) -> Vec<(String, String)> {
+        let port = |port: u16| format!("http://127.0.0.1:{port}");
+        let mut routes = vec![
+            ("api.github.com".to_owned(), port(self.gist)),
+            ("cloudflare-dns.com".to_owned(), port(self.doh)),
+            ("plc.directory".to_owned(), self.plc.clone()),
+            ("public.api.bsky.app".to_owned(), self.pds.clone()),
+            (SOCIAL.to_owned(), port(self.snac)),
+            ("example.com".to_owned(), port(self.pages)),
+        ];
+        for relay in kez_core::Endpoints::default().relays {
+            let host = relay.trim_start_matches("wss://").to_owned();
+            routes.push((host, self.relay.replace("ws://", "http://")));
+        }
+        routes
+    }
+
     /// The validating resolver, for plain DNS.
     #[must_use]
     pub fn resolver(&self) -> String {

@@ -60,6 +60,18 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
         "every member, by an ed25519 key",
     );
 
+    let mut odd = full;
+    odd.sources = vec!["https://xn--99zzzzzzzz.example/".into()];
+    let signed_odd = sign_claim(&odd, &other)?;
+    v.yields(
+        "ok-source-a-label",
+        &["VAL-04"],
+        "claim",
+        signed_odd.envelope().to_canonical(),
+        signed_odd.id().to_string(),
+        "an A-label that decodes to nothing: no table of Unicode decides on a claim",
+    );
+
     let set = |name: &'static str, value: Value| {
         move |m: &mut BTreeMap<String, Value>| {
             m.insert(name.to_owned(), value);

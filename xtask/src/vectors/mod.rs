@@ -230,5 +230,9 @@ pub fn all() -> Result<BTreeMap<String, Json>> {
     op::more_chains(&mut v)?;
     verdict::forks(&mut v)?;
     verdict::verdicts(&mut v)?;
+    // Of a verdict the whole report counts, so that every build is held to the same bytes.
+    for case in v.files.values_mut().filter(|case| case["kind"] == "judge") {
+        case["report"] = verdict::report(&case["input"])?.into();
+    }
     Ok(v.files)
 }

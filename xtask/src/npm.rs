@@ -1,0 +1,130 @@
+//! The npm package: the WebAssembly module and its glue, TypeScript above them, one tarball.
+
+use crate::{
+    Result,
+    setup::{self, node, quietly, root},
+    wasm::{self, Module},
+};
+use base64::Engine as _;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The folder of the package.
+#[must_use]
+pub fn folder() -> PathBuf {
+    root().join("npm")
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).map(drop).map_err(|e| format!("{}: {e}", from.display()).into())
+}
+
+/// Builds `npm/dist`.
+///
+/// # Errors
+/// What the compilers say.
+pub fn build() -> Result<()> {
+    setup::npm_package()?;
+    let npm = folder();
+    let dist = npm.join("dist");
+    let _ = fs::remove_dir_all(&dist);
+    let modules =
+        [(Module::Library, "glue", "kez.wasm"), (Module::Cli, "cli-glue", "kez-cli.wasm")];
+    for (module, glue, wasm) in modules {
+        let built = wasm::build(module)?;
+        let source = npm.join("src").join(glue);
+        fs::create_dir_all(&source)?;
+        fs::create_dir_all(dist.join(glue))?;
+        copy(&built.join("kez_wasm.d.ts"), &source.join("kez_wasm.d.ts"))?;
+        copy(&built.join("kez_wasm.js"), &dist.join(glue).join("kez_wasm.js"))?;
+        copy(&built.join("kez_wasm_bg.wasm"), &dist.join(wasm))?;
+    }
+    let text = base64::engine::general_purpose::STANDARD.encode(fs::read(dist.join("kez.wasm"))?);
+    let inline =
+        format!("/** The module, in base64. */\nexport const base64: string =\n  '{text}'\n");
+    fs::write(npm.join("src/wasm-inline.ts"), inline)?;
+    let tsc = npm.join("node_modules/typescript/bin/tsc");
+    quietly(Command::new(node()).arg(tsc).arg("--project").arg(&npm).current_dir(&npm))?;
+    for name in ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
+        copy(&root().join(name), &npm.join(name))?;
+    }
+    Ok(())
+}
+
+/// Packs the tarball that would be published. Gives its path.
+///
+/// # Errors
+/// What npm says.
+pub fn pack() -> Result<PathBuf> {
+    build()?;
+    let out = root().join("target/npm");
+    let _ = fs::remove_dir_all(&out);
+    fs::create_dir_all(&out)?;
+    let mut npm = Command::new("npm");
+    npm.args(["pack", "--silent", "--ignore-scripts", "--pack-destination"]).arg(&out);
+    let name = quietly(npm.current_dir(folder()))?;
+    Ok(out.join(name.trim()))
+}
+
+/// Builds the package and runs its own tests, under Node.
+///
+/// # Errors
+/// What fails.
+pub fn test() -> Result<()> {
+    build()?;
+    let mut tests: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(folder().join("test"))? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(".test.mjs") {
+            tests.push(path);
+        }
+    }
+    tests.sort();
+    let text = quietly(Command::new(node()).arg("--test").args(tests).current_dir(folder()))?;
+    report("npm", &text);
+    Ok(())
+}
+
+/// Installs the packed tarball wherever users do, and runs it there.
+///
+/// # Errors
+/// What fails.
+pub fn packaging() -> Result<()> {
+    setup::browsers()?;
+    let tarball = pack()?;
+    let mut tests = Command::new(node());
+    tests.arg("--test").arg("packaging.test.mjs").env("KEZ_TARBALL", tarball);
+    report("packaging", &quietly(tests.current_dir(folder().join("packaging")))?);
+    Ok(())
+}
+
+/// Verifies an identity in a page in Chromium, with other servers in the place of the public
+/// ones. Gives the graph, and what was asked of whom.
+///
+/// # Errors
+/// What fails.
+pub fn identity_in_chromium(query: &str, routes: &[(String, String)]) -> Result<serde_json::Value> {
+    setup::browsers()?;
+    build()?;
+    let dir = root().join("target/tls");
+    fs::create_dir_all(&dir)?;
+    let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    let words =
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=local";
+    let mut openssl = Command::new("openssl");
+    openssl.args(words.split(' ')).arg("-keyout").arg(&key).arg("-out").arg(&certificate);
+    quietly(&mut openssl)?;
+    let mut script = Command::new(node());
+    script.arg("identity.mjs").arg(query).arg(certificate).arg(key);
+    script.args(routes.iter().map(|(host, base)| format!("{host}={base}")));
+    let text = quietly(script.current_dir(folder().join("packaging")))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn report(name: &str, text: &str) {
+    let counts = text.lines().filter(|l| l.starts_with("# pass") || l.starts_with("# fail"));
+    eprintln!("xtask: {name}: {}", counts.map(|l| &l[2..]).collect::<Vec<_>>().join(", "));
+}
