@@ -569,7 +569,8 @@ fn whole_identity_in_chromium(net: &Testnet) {
         assert!(host == "bob.test" || platforms.iter().any(|p| p == host), "{request}");
         assert!(request["cookie"].is_null() && request["referer"].is_null(), "{request}");
     }
-    for host in &platforms {
+    // A domain's own copy of the chain is asked for where one starts from the domain.
+    for host in platforms.iter().filter(|host| *host != "example.com") {
         assert!(asked.iter().any(|r| r["host"] == **host), "{host} was not asked: {seen}");
     }
     // The PDS calls itself localhost, so that the front does not see it.
