@@ -7,6 +7,7 @@ import process from 'node:process'
 import * as glue from './cli-glue/kez_wasm.js'
 import { machine } from './machine.js'
 import { webSocket } from './node-websocket.js'
+import { drive } from './task.js'
 
 glue.initSync({ module: readFileSync(new URL('./kez-cli.wasm', import.meta.url)) })
 const node = machine(glue.isPublicAddress, await webSocket())
@@ -17,22 +18,6 @@ function broken(error: unknown): never {
   process.exit(70)
 }
 
-// Node counts the timers of signals as nothing to wait for.
-setInterval(() => {}, 2 ** 30)
-let scheduled = true
-function step(): void {
-  scheduled = false
-  try {
-    const result = task.poll()
-    if (result !== undefined) process.exit(Number(result[0]))
-  } catch (error) {
-    broken(error)
-  }
-}
-const wake = () => {
-  if (scheduled) return
-  scheduled = true
-  queueMicrotask(step)
-}
-const task = glue.run(['kez', ...process.argv.slice(2)], node, wake)
-queueMicrotask(step)
+const words = ['kez', ...process.argv.slice(2)]
+const { done } = drive((wake) => glue.run(words, node, wake), (work) => work())
+done.then((code) => process.exit(Number(code)), broken)

@@ -10,6 +10,7 @@ import {
   KezNotInitializedError,
   KezUsageError,
 } from './errors.js'
+import { drive as driveTask, type Task } from './task.js'
 
 /** Where the module comes from. */
 export type Source = string | URL | Request | Response | BufferSource | WebAssembly.Module
@@ -117,58 +118,21 @@ export function call<T>(work: (wasm: typeof glue) => T): T {
   }
 }
 
-/** A long piece of work of the core, as the glue gives it. */
-interface Task {
-  /** The result in a list of its own, once there is one. */
-  poll(): unknown[] | undefined
-  free(): void
-}
-
 /**
- * Drives a task to its end. The task is polled here and not by the glue, so that a panic in the
- * middle rejects the promise instead of leaving it pending for ever.
+ * Drives a task to its end, unless the instance breaks before; then the signal has its say.
  *
  * @internal
  */
-export function drive<T>(begin: (wake: () => void) => Task, signal?: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
+export async function drive<T>(begin: (wake: () => void) => Task, signal?: AbortSignal): Promise<T> {
+  const { done, stop } = driveTask(begin, call)
+  waiting.add(stop)
+  try {
+    const result = await done
     signal?.throwIfAborted()
-    let scheduled = true
-    // Node counts the timers of signals as nothing to wait for.
-    const awake = setInterval(() => {}, 2 ** 30)
-    const stop = (error: unknown) => {
-      clearInterval(awake)
-      waiting.delete(stop)
-      reject(error)
-    }
-    const step = () => {
-      scheduled = false
-      if (!waiting.has(stop)) return
-      try {
-        const result = call(() => task.poll())
-        if (result === undefined) return
-        call(() => task.free())
-        signal?.throwIfAborted()
-        resolve(result[0] as T)
-        stop(undefined)
-      } catch (error) {
-        stop(error)
-      }
-    }
-    const wake = () => {
-      if (scheduled) return
-      scheduled = true
-      queueMicrotask(step)
-    }
-    waiting.add(stop)
-    let task: Task
-    try {
-      task = call(() => begin(wake))
-      queueMicrotask(step)
-    } catch (error) {
-      stop(error)
-    }
-  })
+    return result as T
+  } finally {
+    waiting.delete(stop)
+  }
 }
 
 /** What the glue's classes have in common. */
