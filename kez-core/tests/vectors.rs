@@ -8,10 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
-use kez_core::{
-    Chain, Code, Fork, History, Identity, Proof, Report, Result, Status, Timestamp, fork,
-    json::Value, judge, proof,
-};
+mod judge;
+
+use kez_core::{Chain, Code, Fork, Identity, Proof, Result, Status, Timestamp, json::Value, proof};
 use serde_json::{Value as Json, json};
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -31,7 +30,7 @@ fn run(case: &Json) -> Result<Json> {
     let now: Timestamp = case["now"].as_str().unwrap().parse()?;
     let kind = case["kind"].as_str().unwrap();
     if kind == "judge" {
-        return judged(&case["input"], now);
+        return judged(case, now);
     }
     let bytes = input(case);
     let text = || String::from_utf8(bytes.clone()).unwrap();
@@ -71,27 +70,9 @@ fn run(case: &Json) -> Result<Json> {
     }
 }
 
-fn judged(input: &Json, now: Timestamp) -> Result<Json> {
-    let (_, proof) = proof::from_text(input["proof"].as_str().unwrap())?;
-    let chain = |bundle: &Json| Chain::replay(bundle.as_str().unwrap().as_bytes(), None, now);
-    let history = match &input["history"] {
-        Json::Array(branches) => match fork::merge(chain(&branches[0])?, chain(&branches[1])?)? {
-            fork::Merge::Fork(fork) => History::Forked(fork),
-            fork::Merge::Same(_) => panic!("no fork"),
-        },
-        Json::String(word) if word == "absent" => History::Absent,
-        Json::String(word) if word == "unknown" => History::Unknown(None),
-        bundle => History::Known {
-            chain: Box::new(chain(bundle)?),
-            rolled_back: input["rolled_back"] == true,
-            remembered: false,
-            settled: false,
-        },
-    };
-    let subject = Identity::from_canonical(input["subject"].as_str().unwrap())?;
-    let mut report = Report::new(subject, now);
-    report.account = input["account"].as_str().map(String::from);
-    judge(&mut report, &proof, &history, now);
+fn judged(case: &Json, now: Timestamp) -> Result<Json> {
+    let report = judge::report(&case["input"], now)?;
+    assert_eq!(serde_json::to_string(&report).unwrap(), case["report"].as_str().unwrap());
     match report.reason {
         None => {
             assert_eq!(report.status, Status::Valid);

@@ -1,7 +1,6 @@
 //! Forks and verdicts.
 
 use super::*;
-use kez_core::{History, Report, judge};
 
 pub(super) fn forks(v: &mut Vectors) -> Result<()> {
     v.group = "fork";
@@ -434,31 +433,4 @@ pub(super) fn verdicts(v: &mut Vectors) -> Result<()> {
         "two histories: neither is chosen",
     );
     Ok(())
-}
-
-/// The report on a case as the core writes it, to the byte.
-pub(super) fn report(input: &Json) -> Result<String> {
-    let text = |name: &str| input[name].as_str();
-    let chain =
-        |bundle: &Json| Chain::replay(bundle.as_str().unwrap_or_default().as_bytes(), None, now());
-    let history = match &input["history"] {
-        Json::Array(branches) => match merge(chain(&branches[0])?, chain(&branches[1])?)? {
-            Merge::Fork(fork) => History::Forked(fork),
-            Merge::Same(_) => return Err("no fork".into()),
-        },
-        Json::String(word) if word == "absent" => History::Absent,
-        Json::String(word) if word == "unknown" => History::Unknown(None),
-        bundle => History::Known {
-            chain: Box::new(chain(bundle)?),
-            rolled_back: input["rolled_back"] == true,
-            remembered: false,
-            settled: false,
-        },
-    };
-    let (encoding, proof) = proof::from_text(text("proof").unwrap_or_default())?;
-    let mut report = Report::new(id(text("subject").unwrap_or_default())?, now());
-    report.account = text("account").map(String::from);
-    report.encoding = Some(encoding);
-    judge(&mut report, &proof, &history, now());
-    Ok(serde_json::to_string(&report)?)
 }
