@@ -39,16 +39,23 @@ export function texts(value: unknown, name: string): string[] {
   return value.map((item, n) => text(item, `${name}[${n}]`))
 }
 
+/** The engine's own word on a typed array: it holds in every realm, and no object can claim it. */
+const tagOf = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype) as object,
+  Symbol.toStringTag,
+)?.get
+
+function isBytes(value: unknown): value is Uint8Array {
+  return tagOf?.call(value) === 'Uint8Array'
+}
+
 /** Bytes, of this realm or another, and of one length if it matters. */
 export function bytes(value: unknown, name: string, length?: number): Uint8Array {
-  const isBytes =
-    value instanceof Uint8Array || Object.prototype.toString.call(value) === '[object Uint8Array]'
-  if (!isBytes) refuse(name, 'a Uint8Array', value)
-  const array = value as Uint8Array
-  if (length !== undefined && array.length !== length) {
+  if (!isBytes(value)) refuse(name, 'a Uint8Array', value)
+  if (length !== undefined && value.length !== length) {
     refuse(name, `${length} bytes long`, value)
   }
-  return array
+  return value
 }
 
 const utf8 = new TextEncoder()
@@ -56,9 +63,8 @@ const utf8 = new TextEncoder()
 /** Text or bytes, as bytes. */
 export function textOrBytes(value: unknown, name: string): Uint8Array {
   if (typeof value === 'string') return utf8.encode(text(value, name))
-  const isBytes = Object.prototype.toString.call(value) === '[object Uint8Array]'
-  if (!isBytes) refuse(name, 'a string or a Uint8Array', value)
-  return value as Uint8Array
+  if (!isBytes(value)) refuse(name, 'a string or a Uint8Array', value)
+  return value
 }
 
 /** A plain object, as JSON. Its members are the core's to judge. */

@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process'
 import { webcrypto } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { schnorr } from '@noble/curves/secp256k1.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
@@ -54,7 +55,8 @@ test('every code of the protocol has its words', () => {
 })
 
 test('a string is not taken for bytes, nor an array, nor anything else', () => {
-  const bad = ['x'.repeat(32), [...new Uint8Array(32)], new Uint8Array(31), new Uint16Array(32), null, undefined, 7]
+  const liar = { [Symbol.toStringTag]: 'Uint8Array', length: 32 }
+  const bad = [liar, 'x'.repeat(32), [...new Uint8Array(32)], new Uint8Array(31), new Uint16Array(32), null, undefined, 7]
   for (const secret of bad) {
     throwsCode(() => kez.SecretKey.fromBytes('ed25519', secret), 'argument_refused', kez.KezInputError)
   }
@@ -69,7 +71,8 @@ test('a string is not taken for bytes, nor an array, nor anything else', () => {
   throwsCode(() => kez.SecretKey.generate('rsa'), 'argument_refused', kez.KezInputError)
   throwsCode(() => kez.judge('x', { subject: 'github:a', history: {} }), 'argument_refused', kez.KezInputError)
   // Bytes of another realm are bytes.
-  assert.equal(kez.canonicalize(Object.assign(Buffer.from('[1]'))), '[1]')
+  assert.equal(kez.canonicalize(Buffer.from('[1]')), '[1]')
+  assert.equal(kez.canonicalize(runInNewContext('Uint8Array.of(91, 49, 93)')), '[1]')
 })
 
 test('secrets do not show', () => {
