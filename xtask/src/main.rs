@@ -32,9 +32,10 @@ fn main() -> ExitCode {
             .and_then(|()| npm::test())
             .and_then(|()| crosstest(options)),
         ["cross"] => cross::core(),
-        ["npm"] => {
-            setup::npm().and_then(|()| npm::pack()).map(|path| println!("{}", path.display()))
-        }
+        ["npm"] => setup::npm()
+            .and_then(|()| npm::build())
+            .and_then(|()| npm::pack())
+            .map(|path| println!("{}", path.display())),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         _ => Err(USAGE.into()),
     };

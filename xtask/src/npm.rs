@@ -54,12 +54,11 @@ pub fn build() -> Result<()> {
     Ok(())
 }
 
-/// Packs the tarball that would be published. Gives its path.
+/// Packs what [`build`] made into the tarball that would be published. Gives its path.
 ///
 /// # Errors
 /// What npm says.
 pub fn pack() -> Result<PathBuf> {
-    build()?;
     let out = root().join("target/npm");
     let _ = fs::remove_dir_all(&out);
     fs::create_dir_all(&out)?;
@@ -88,7 +87,7 @@ pub fn test() -> Result<()> {
     Ok(())
 }
 
-/// Installs the packed tarball wherever users do, and runs it there.
+/// Installs the packed tarball of what was built wherever users do, and runs it there.
 ///
 /// # Errors
 /// What fails.
