@@ -15,7 +15,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   crosstest [-v]  hold the three implementations against each other
   cross           build kez-core for bare metal and wasm32
   npm             build and pack the npm package
-  bench           verification costs, beside the bare signatures";
+  size            how large the WebAssembly module and its glue are
+  bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
             .and_then(|()| npm::pack())
             .map(|path| println!("{}", path.display())),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
+        ["bench", "npm"] => setup::npm().and_then(|()| npm::bench()),
+        ["size"] => setup::npm().and_then(|()| npm::size()),
         _ => Err(USAGE.into()),
     };
     match result {
