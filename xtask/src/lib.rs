@@ -6,6 +6,7 @@ pub mod demo;
 pub mod generate;
 pub mod npm;
 pub mod setup;
+pub mod size;
 pub mod testnet;
 pub mod vectors;
 pub mod wasm;

@@ -4,7 +4,7 @@ use std::{
     process::{Command, ExitCode},
     time::Instant,
 };
-use xtask::{Result, check, cross, demo, generate, npm, setup};
+use xtask::{Result, check, cross, demo, generate, npm, setup, size};
 
 const USAGE: &str = "usage: cargo xtask <command>
   run             set up, build, and show the main job on local servers
@@ -15,7 +15,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   crosstest [-v]  hold the three implementations against each other
   cross           build kez-core for bare metal and wasm32
   npm             build and pack the npm package
-  size            how large the WebAssembly module and its glue are
+  size            how large the WebAssembly module is, against its budget, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)";
 
 fn main() -> ExitCode {
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
             .map(|path| println!("{}", path.display())),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         ["bench", "npm"] => setup::npm().and_then(|()| npm::bench()),
-        ["size"] => setup::npm().and_then(|()| npm::size()),
+        ["size"] => setup::npm().and_then(|()| size::run()),
         _ => Err(USAGE.into()),
     };
     match result {

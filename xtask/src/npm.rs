@@ -123,25 +123,6 @@ pub fn identity_in_chromium(query: &str, routes: &[(String, String)]) -> Result<
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Prints how large the package's parts are.
-///
-/// # Errors
-/// What the build says.
-pub fn size() -> Result<()> {
-    build()?;
-    let script = "const zlib = require('node:zlib'), { readFileSync } = require('node:fs')
-for (const file of process.argv.slice(1)) {
-  const data = readFileSync(file), text = file.endsWith('.js')
-  const mode = zlib.constants[text ? 'BROTLI_MODE_TEXT' : 'BROTLI_MODE_GENERIC']
-  const brotli = zlib.brotliCompressSync(data, { params: { [zlib.constants.BROTLI_PARAM_MODE]: mode } })
-  console.log(`${file}: ${data.length} bytes, gzip ${zlib.gzipSync(data, { level: 9 }).length}, brotli ${brotli.length}`)
-}";
-    let files = ["dist/kez.wasm", "dist/glue/kez_wasm.js", "dist/kez-cli.wasm"];
-    let mut sizes = Command::new(node());
-    print!("{}", quietly(sizes.args(["-e", script, "--"]).args(files).current_dir(folder()))?);
-    Ok(())
-}
-
 /// Measures beside the peers in JavaScript.
 ///
 /// # Errors

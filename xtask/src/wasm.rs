@@ -37,6 +37,22 @@ pub enum Module {
 /// # Errors
 /// What the compiler, wasm-bindgen or wasm-opt says.
 pub fn build(which: Module) -> Result<PathBuf> {
+    let name = if which == Module::Cli { "target/wasm-cli" } else { "target/wasm" };
+    let out = root().join(name);
+    bind(&compile(which)?, &out, false)?;
+    Ok(out)
+}
+
+/// Builds the library's module once more, with the names of its functions. Gives its path.
+///
+/// # Errors
+/// As for [`build`].
+pub fn named() -> Result<PathBuf> {
+    let out = root().join("target/wasm-names");
+    bind(&compile(Module::Library)?, &out, true)
+}
+
+fn compile(which: Module) -> Result<PathBuf> {
     setup::npm_package()?;
     let target = cross::wasm(which == Module::Cli, |cargo| {
         cargo.args(["build", "--profile", "wasm-release", "-p", "kez-wasm"]);
@@ -44,19 +60,17 @@ pub fn build(which: Module) -> Result<PathBuf> {
             cargo.args(["--features", "cli"]);
         }
     })?;
-    let built = target.join(WASM).join("wasm-release/kez_wasm.wasm");
-    let name = if which == Module::Cli { "target/wasm-cli" } else { "target/wasm" };
-    let out = root().join(name);
-    bind(&built, &out)?;
-    Ok(out)
+    Ok(target.join(WASM).join("wasm-release/kez_wasm.wasm"))
 }
 
 /// Makes the glue and the optimised module of what cargo built, unless that is done already.
-fn bind(module: &Path, out: &Path) -> Result<()> {
+fn bind(module: &Path, out: &Path, names: bool) -> Result<PathBuf> {
+    let name = module.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let bound = out.join(format!("{name}_bg.wasm"));
     let built = fs::read(module)?;
     let stamp = out.join(".built");
     if fs::read(&stamp).is_ok_and(|old| old == built) {
-        return Ok(());
+        return Ok(bound);
     }
     let _ = fs::remove_file(&stamp);
     wasm_bindgen_cli_support::Bindgen::new()
@@ -65,15 +79,14 @@ fn bind(module: &Path, out: &Path) -> Result<()> {
         .omit_default_module_path(true)
         .typescript(true)
         .reset_state_function(true)
-        .remove_name_section(true)
+        .remove_name_section(!names)
         .remove_producers_section(true)
         .generate(out)?;
-    let name = module.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let bound = out.join(format!("{name}_bg.wasm"));
     let mut opt = Command::new(node());
     opt.arg(root().join("npm/node_modules/binaryen/bin/wasm-opt")).arg("-Oz");
     opt.args(FEATURES.map(|feature| format!("--enable-{feature}")));
+    opt.args(names.then_some("-g"));
     quietly(opt.arg(&bound).arg("-o").arg(&bound))?;
     fs::write(stamp, built)?;
-    Ok(())
+    Ok(bound)
 }
