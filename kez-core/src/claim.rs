@@ -185,20 +185,10 @@ pub(crate) fn check_text(text: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// An absolute https or wss URL in the URL standard's own spelling, at most 2,048 bytes.
+/// A URL in the spelling of signed objects.
 pub(crate) fn check_url(text: &str) -> Result<()> {
-    // Which A-labels stand for a good name depends on the version of Unicode, and a verdict must
-    // not. Here they are labels as any other; whoever fetches will look closer.
-    let spelling = text.replace("xn--", "xn-0");
-    let ok = spelling.len() <= 2048
-        && url::Url::parse(&spelling).is_ok_and(|url| {
-            matches!(url.scheme(), "https" | "wss")
-                && url.username().is_empty()
-                && url.password().is_none()
-                && url.fragment().is_none()
-                && url.as_str() == spelling
-        });
-    if ok { Ok(()) } else { Err(Error::about(Code::UrlRefused, text)) }
+    let refused = || Error::about(Code::UrlRefused, text);
+    crate::url::strict_host(text).map(drop).ok_or_else(refused)
 }
 
 /// A claim whose one signature verifies. Whether its signer speaks for the primary, and whether

@@ -1,7 +1,11 @@
 //! The error contract: every failure has a stable snake_case [`Code`], and this table is the one
 //! place where codes, their meaning and their remedy are written (SPEC.md, appendix A).
 
-use alloc::{boxed::Box, string::ToString};
+use alloc::{
+    boxed::Box,
+    format,
+    string::{String, ToString},
+};
 use core::fmt;
 
 /// What a caller can do about an error: the coarse grouping of [`Code`]s.
@@ -223,6 +227,14 @@ impl Error {
         self.code
     }
 
+    /// The code and what it is about, without the sentence.
+    pub(crate) fn brief(&self) -> String {
+        match &self.context {
+            Some(context) => format!("{} ({context})", self.code),
+            None => self.code.as_str().into(),
+        }
+    }
+
     /// What the error is about: a member's name, a line, a URL.
     #[must_use]
     pub fn context(&self) -> Option<&str> {
@@ -248,11 +260,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.code)?;
-        match &self.context {
-            Some(context) => write!(f, " ({context})"),
-            None => Ok(()),
-        }
+        f.write_str(&self.brief())
     }
 }
 

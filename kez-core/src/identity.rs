@@ -108,6 +108,7 @@ impl Identity {
     /// # Errors
     /// `secret_refused` for an nsec (which is not repeated), `scheme_unknown`,
     /// `identity_refused`, `key_refused`.
+    #[cfg(feature = "url")]
     pub fn parse(input: &str) -> Result<Self> {
         Self::parse_with(input, &|name| idna::domain_to_ascii(name).ok())
     }
@@ -157,7 +158,7 @@ impl Identity {
         } else {
             Err(Error::about(
                 Code::IdentityRefused,
-                format_args!("{bare:?}: name its scheme, as in github:name"),
+                format_args!("\"{bare}\": name its scheme, as in github:name"),
             ))
         }
     }
@@ -233,6 +234,7 @@ impl serde::Serialize for Identity {
     }
 }
 
+#[cfg(feature = "url")]
 impl core::str::FromStr for Identity {
     type Err = Error;
 
@@ -337,7 +339,7 @@ pub(crate) const fn is_bidi(c: char) -> bool {
 }
 
 /// Lower-case LDH labels, at least two, and a last label that no IP address can have.
-fn is_domain(name: &str) -> bool {
+pub(crate) fn is_domain(name: &str) -> bool {
     let label = |l: &str| {
         (1..=63).contains(&l.len())
             && l.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))

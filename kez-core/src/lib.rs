@@ -29,6 +29,7 @@ pub mod relay;
 mod source;
 mod time;
 pub mod transport;
+mod url;
 mod verdict;
 mod verifier;
 mod zstd;

@@ -69,7 +69,7 @@ impl Gathered {
             // A bundle of another identity says nothing about this one.
             Err(error) if error.code() == Code::ChainId => {}
             Err(error) => {
-                self.failure.get_or_insert(format!("the copy at hand: {error:?}"));
+                self.failure.get_or_insert(format!("the copy at hand: {}", error.brief()));
             }
         }
     }
@@ -87,7 +87,7 @@ impl Gathered {
                     match Chain::replay(&bytes, Some(primary), now) {
                         Ok(chain) => self.chains.push(chain),
                         // A source that serves rubbish is one that cannot be had.
-                        Err(error) => fail(format!("{error:?}")),
+                        Err(error) => fail(error.brief()),
                     }
                 }
                 Body::Http { status: 404 | 410, .. } => self.absent = true,
@@ -123,7 +123,7 @@ impl Gathered {
                     Err(fork) => return History::Forked(fork),
                 },
                 // Not met: all copies were replayed under the one name that was asked for.
-                Err(error) => return History::Unknown(Some(format!("{error}"))),
+                Err(error) => return History::Unknown(Some(error.brief())),
             };
         }
         match best {

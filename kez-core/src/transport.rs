@@ -229,31 +229,17 @@ pub const RESOLVERS: [&str; 2] =
 /// assert!(check_url("https://example.com/", false).is_ok());
 /// assert!(check_url("https://0x7f.1/", false).is_err());
 /// ```
+#[cfg(feature = "url")]
 pub fn check_url(url: &str, loopback: bool) -> Result<url::Url, Failure> {
-    let refused = || Failure::new(Code::AddressRefused, url);
-    let parsed = url::Url::parse(url).map_err(|_| refused())?;
-    let address = match parsed.host() {
-        Some(url::Host::Domain(name)) => {
-            let local = name == "localhost" || name.ends_with(".localhost");
-            local.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST))
-        }
-        Some(url::Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
-        Some(url::Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
-        None => return Err(refused()),
-    };
-    let secure = matches!(parsed.scheme(), "https" | "wss");
-    let plain = matches!(parsed.scheme(), "http" | "ws");
-    let is_loopback = address.is_some_and(|ip| ip.is_loopback());
-    let ok = match address {
-        _ if loopback && is_loopback && (secure || plain) => true,
-        Some(ip) => secure && is_public(ip),
-        None => secure,
-    };
-    if ok && parsed.username().is_empty() && parsed.password().is_none() {
-        Ok(parsed)
-    } else {
-        Err(refused())
-    }
+    let parsed = url::Url::parse(url).ok().filter(|url| {
+        let parts = Parts {
+            scheme: url.scheme(),
+            host: url.host_str().unwrap_or_default(),
+            credentials: !url.username().is_empty() || url.password().is_some(),
+        };
+        parts.allowed(loopback)
+    });
+    parsed.ok_or_else(|| Failure::new(Code::AddressRefused, url))
 }
 
 /// Where a redirect leads, if it may be followed: to the same scheme, host and port.
@@ -267,10 +253,45 @@ pub fn check_url(url: &str, loopback: bool) -> Result<url::Url, Failure> {
 /// assert_eq!(redirect(&from, "/b").unwrap().as_str(), "https://example.com/b");
 /// assert!(redirect(&from, "https://example.net/b").is_err());
 /// ```
+#[cfg(feature = "url")]
 pub fn redirect(from: &url::Url, location: &str) -> Result<url::Url, Failure> {
     let refused = || Failure::new(Code::RedirectRefused, location);
     let next = from.join(location).map_err(|_| refused())?;
     if next.origin() == from.origin() { Ok(next) } else { Err(refused()) }
+}
+
+/// The parts of a URL that decide whether it may be asked, as a parser by the URL standard gives
+/// them: that of the crate `url`, or the one of a WebAssembly module's host.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// `https`, say.
+    pub scheme: &'a str,
+    /// A name, an IPv4 address, or an IPv6 address in brackets.
+    pub host: &'a str,
+    /// Whether a user or a password is named.
+    pub credentials: bool,
+}
+
+impl Parts<'_> {
+    /// Whether such a URL may be asked, by the policy of [`check_url`].
+    #[must_use]
+    pub fn allowed(&self, loopback: bool) -> bool {
+        let name = self.host;
+        let bare = name.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let local = name == "localhost" || name.ends_with(".localhost");
+        let address = match bare.unwrap_or(name).parse::<IpAddr>() {
+            Err(_) if local => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            address => address.ok(),
+        };
+        let secure = matches!(self.scheme, "https" | "wss");
+        let plain = matches!(self.scheme, "http" | "ws");
+        let ok = match address {
+            Some(ip) if loopback && ip.is_loopback() => secure || plain,
+            Some(ip) => secure && is_public(ip),
+            None => secure,
+        };
+        ok && !name.is_empty() && !self.credentials
+    }
 }
 
 /// Whether an address is public unicast. Loopback, private, link-local, shared, multicast,

@@ -1,19 +1,19 @@
-//! The only place that throws: a `kez_core::Error` becomes an `Error` with `code`, `kind` and
-//! `detail`. The facade makes its own classes of them.
+//! The only place that throws: a `kez_core::Error` becomes an `Error` with `code` and `detail`.
+//! The facade makes its own classes of them, and has the sentences.
 
 use js_sys::{Error, Reflect};
 use wasm_bindgen::JsValue;
 
 /// The JavaScript error for a failure of the core.
 pub(crate) fn thrown(error: &kez_core::Error) -> JsValue {
-    let thrown = Error::new(&error.to_string());
+    let code = error.code().as_str();
+    let thrown = Error::new(code);
     let set = |name: &str, value: &JsValue| {
         // Setting a member of a fresh Error cannot fail.
         let _ = Reflect::set(&thrown, &name.into(), value);
     };
     thrown.set_name("KezError");
-    set("code", &error.code().as_str().into());
-    set("kind", &error.code().kind().as_str().into());
+    set("code", &code.into());
     set("detail", &error.context().map_or(JsValue::UNDEFINED, JsValue::from));
     thrown.into()
 }

@@ -42,27 +42,3 @@ pub fn random() -> kez_core::Result<[u8; 32]> {
     })?;
     Ok(bytes)
 }
-
-/// The table of codes, as `[{code, kind, status, summary, remedy}]`.
-///
-/// # Errors
-/// Never.
-#[wasm_bindgen]
-pub fn codes() -> Result<JsValue, JsValue> {
-    #[derive(Serialize)]
-    struct Row {
-        code: &'static str,
-        kind: &'static str,
-        status: &'static str,
-        summary: &'static str,
-        remedy: &'static str,
-    }
-    let row = |code: &kez_core::Code| Row {
-        code: code.as_str(),
-        kind: code.kind().as_str(),
-        status: code.status().as_str(),
-        summary: code.summary(),
-        remedy: code.remedy(),
-    };
-    plain(&kez_core::Code::ALL.iter().map(row).collect::<Vec<_>>())
-}

@@ -2,6 +2,7 @@
  * Identities, strict JSON and codes: functions without state.
  */
 import * as check from './check.js'
+import { CODES, REMEDIES } from './codes.js'
 import type { Code, Kind, Status } from './data.js'
 import { call } from './instance.js'
 
@@ -59,5 +60,8 @@ export interface CodeInfo {
 
 /** The table of the protocol's codes, for showing reasons to people. */
 export function codes(): CodeInfo[] {
-  return call((wasm) => wasm.codes() as CodeInfo[])
+  return Object.entries(CODES).map(([name, [kind, status, summary]]) => {
+    const code = name as Code
+    return { code, kind, status, summary, remedy: REMEDIES[code] }
+  })
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { CODES } from './codes.js'
 import type { Code, Kind } from './data.js'
 
 /** Codes of the package itself, beside those of the protocol (SPEC.md, "Reason codes"). */
@@ -73,17 +74,17 @@ const CLASSES: Record<Kind, typeof KezError> = {
 /** What the WebAssembly module throws. */
 interface Thrown extends Error {
   code: Code
-  kind: Kind
   detail: string | undefined
 }
 
 /** Whether a value is an error that the core gave on purpose. */
 export function isThrown(value: unknown): value is Thrown {
-  return value instanceof Error && 'code' in value && 'kind' in value && value.name === 'KezError'
+  return value instanceof Error && 'code' in value && value.name === 'KezError'
 }
 
 /** The error of this package for one of the core's. */
 export function fromThrown(thrown: Thrown): KezError {
-  const { code, kind, detail } = thrown
-  return new CLASSES[kind](code, thrown.message, { kind, detail })
+  const { code, detail } = thrown
+  const [kind, , summary] = CODES[code]
+  return new CLASSES[kind](code, detail === undefined ? summary : `${summary} (${detail})`, { kind, detail })
 }

@@ -41,49 +41,23 @@ pub fn core() -> Result<()> {
 }
 
 /// Builds for wasm32 as small as it gets: the standard library is built along, for size and with
-/// panics that trap at once (the npm package poisons the instance then). Without `idna` its
-/// tables are left out, since a page has them. Gives the target directory.
+/// panics that trap at once (the npm package poisons the instance then). Without `debug`, nothing
+/// that is formatted by `{:?}` may reach a user: it is left out. Gives the target directory.
 ///
 /// # Errors
 /// What the compiler says.
-pub fn wasm(idna: bool, arguments: impl FnOnce(&mut Command)) -> Result<PathBuf> {
+pub fn wasm(debug: bool, arguments: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let (mut cargo, dir) = from_source(WASM, "std,panic_abort", arguments)?;
-    if !idna {
-        cargo.args(locked(&without_idna()?));
+    // WebAssembly has no wide multiplication, which k256's 64-bit arithmetic lives on: with 32-bit
+    // limbs it is 2.6 times as fast.
+    let mut flags = String::from("--cfg cpubits=\"32\" --cfg sha2_backend_soft=\"compact\"");
+    flags += " -Zunstable-options -Cpanic=immediate-abort -Zinline-mir=no";
+    if !debug {
+        flags += " -Zfmt-debug=none";
     }
-    cargo.args(["-Z", "build-std-features=optimize_for_size"]).env(
-        "RUSTFLAGS",
-        // WebAssembly has no wide multiplication, which k256's 64-bit arithmetic lives on: with
-        // 32-bit limbs it is 2.6 times as fast.
-        "--cfg cpubits=\"32\" --cfg sha2_backend_soft=\"compact\" -Zunstable-options -Cpanic=immediate-abort",
-    );
+    cargo.args(["-Z", "build-std-features=optimize_for_size"]).env("RUSTFLAGS", flags);
     quietly(&mut cargo)?;
     Ok(dir)
-}
-
-/// The options by which cargo uses another lock file.
-fn locked(lock: &Path) -> [String; 4] {
-    let config = format!("resolver.lockfile-path={:?}", lock.display().to_string());
-    ["-Z".into(), "lockfile-path".into(), "--config".into(), config]
-}
-
-/// Cargo.lock with the version of `idna_adapter` that has no tables: the crate's own way to leave
-/// them out.
-fn without_idna() -> Result<PathBuf> {
-    let dir = root().join("target/wasm-lock");
-    let (lock, source) = (dir.join("Cargo.lock"), dir.join("source"));
-    let current = fs::read(root().join("Cargo.lock"))?;
-    if lock.exists() && fs::read(&source).is_ok_and(|old| old == current) {
-        return Ok(lock);
-    }
-    fs::create_dir_all(&dir)?;
-    fs::write(&lock, &current)?;
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root()).env("RUSTC_BOOTSTRAP", "1");
-    cargo.args(["update", "-p", "idna_adapter", "--precise", "1.0.0"]).args(locked(&lock));
-    quietly(&mut cargo)?;
-    fs::write(source, current)?;
-    Ok(lock)
 }
 
 /// A cargo that builds the standard library too, from rustup's `rust-src` or by Debian's

@@ -2,7 +2,7 @@
 //! the Mastodon API where the server shows actors only to signed requests.
 
 use super::{Fetched, Finding, Http, Lookup, Miss, Step, Text, encode, html};
-use crate::{Code, Identity, json::Value, transport::Request, verdict::Place};
+use crate::{Code, Identity, json::Value, transport::Request, url::strict_host, verdict::Place};
 use alloc::{format, string::String, vec, vec::Vec};
 
 const ACTIVITY: &str = "application/activity+json";
@@ -70,14 +70,13 @@ impl ApLookup {
     fn found_actor(&mut self, fetched: Fetched) -> Result<Step, Miss> {
         let http = Http::of(fetched)?;
         self.actor = self.read_webfinger(&http)?;
-        let host = url_host(&self.actor);
-        if host.is_empty() {
-            return Err(http.refused("the actor has no host"));
-        }
+        let Some(host) = strict_host(&self.actor) else {
+            return Err(http.refused("the actor is no plain https URL"));
+        };
         if host != self.host {
             // The domain of the name is not that of the server: the server must agree.
             self.stage = Stage::Reverse;
-            return Ok(self.webfinger(&host));
+            return Ok(self.webfinger(host));
         }
         Ok(self.ask_actor())
     }
@@ -139,7 +138,7 @@ impl ApLookup {
         self.stage = Stage::Account;
         let url = format!(
             "https://{}/api/v1/accounts/lookup?acct={}",
-            url_host(&self.actor),
+            strict_host(&self.actor).unwrap_or_default(),
             encode(&self.user)
         );
         Step::Ask(vec![Request::get(url, "application/json")])
@@ -192,8 +191,4 @@ impl Lookup for ApLookup {
         };
         result.unwrap_or_else(Step::from)
     }
-}
-
-fn url_host(url: &str) -> String {
-    url::Url::parse(url).ok().and_then(|u| u.host_str().map(String::from)).unwrap_or_default()
 }

@@ -1,11 +1,11 @@
 //! GET through `fetch`: no header but `Accept`, no redirect to another host, a bounded body.
 
-use super::{Browser, Limit, words};
+use super::{Browser, Limit, check_url, redirect, words};
 use gloo_net::http::{Request, RequestBuilder, Response};
 use js_sys::{Promise, Reflect, Uint8Array, futures::JsFuture};
 use kez_core::{
     Code, Kind,
-    transport::{Answer, Body, Failure, MAX_REDIRECTS, Via, check_url, redirect},
+    transport::{Answer, Body, Failure, MAX_REDIRECTS, Via},
 };
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::{
@@ -25,7 +25,7 @@ impl Browser {
         let mut target = check_url(url, self.loopback)?;
         for _ in 0..=MAX_REDIRECTS {
             let get = |redirect| {
-                let request = RequestBuilder::new(target.as_str());
+                let request = RequestBuilder::new(&target.href());
                 // Only where nothing preflights: pages leave this to the HTTP cache.
                 let request = match etag {
                     Some(etag) => request.header("if-none-match", etag),
@@ -66,7 +66,7 @@ impl Browser {
         limit: &Limit,
     ) -> Result<(u16, Vec<u8>), Failure> {
         let target = check_url(url, self.loopback)?;
-        let request = RequestBuilder::new(target.as_str())
+        let request = RequestBuilder::new(&target.href())
             .method(gloo_net::http::Method::POST)
             .header("content-type", kind)
             .credentials(RequestCredentials::Omit)

@@ -8,11 +8,11 @@ mod relay;
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array, futures::JsFuture};
 use kez_core::{
     Code, Timestamp, Transport, dns,
-    transport::{Answer, Body, Failure, Request, Via, is_public},
+    transport::{Answer, Body, Failure, Parts, Request, Via, is_public},
 };
 use std::pin::Pin;
 use wasm_bindgen::{JsCast as _, prelude::*};
-use web_sys::AbortSignal;
+use web_sys::{AbortSignal, Url};
 
 /// What the host hands in.
 pub struct Browser {
@@ -30,6 +30,24 @@ pub struct Browser {
     pub resolvers: Vec<String>,
     /// Tests only: allows plain http and addresses in loopback.
     pub loopback: bool,
+}
+
+/// Checks a URL as `kez_core::transport::check_url` does, by the host's own parser.
+pub(crate) fn check_url(url: &str, loopback: bool) -> Result<Url, Failure> {
+    let parsed = Url::new(url).ok().filter(|url| {
+        let (scheme, host) = (url.protocol(), url.hostname());
+        let credentials = !(url.username() + &url.password()).is_empty();
+        let scheme = scheme.trim_end_matches(':');
+        Parts { scheme, host: &host, credentials }.allowed(loopback)
+    });
+    parsed.ok_or_else(|| Failure::new(Code::AddressRefused, url))
+}
+
+/// Where a redirect leads, as `kez_core::transport::redirect` says.
+fn redirect(from: &Url, location: &str) -> Result<Url, Failure> {
+    let next = Url::new_with_base(location, &from.href()).ok();
+    let next = next.filter(|next| next.origin() == from.origin());
+    next.ok_or_else(|| Failure::new(Code::RedirectRefused, location))
 }
 
 impl Browser {
@@ -79,7 +97,8 @@ impl Browser {
         let Some(exchange) = &self.exchange else {
             return Err(failed(format!("{resolver}: only https resolvers can be asked from here")));
         };
-        let random = crate::random().map_err(|e| Failure::new(e.code(), e.to_string()))?;
+        let random =
+            crate::random().map_err(|e| Failure::new(e.code(), e.context().unwrap_or_default()))?;
         let id = u16::from_le_bytes([random[0], random[1]]);
         let question = Uint8Array::from(&dns::query(name, id)?[..]);
         let asked = exchange.call2(&JsValue::UNDEFINED, &resolver.into(), &question);

@@ -2,7 +2,7 @@
 //! listener behind where there is no global `CloseEvent` (Node 22, the package `ws`), and the
 //! socket's end then calls into freed memory and throws.
 
-use super::{Browser, Limit, words};
+use super::{Browser, Limit, check_url, words};
 use futures_channel::mpsc::{UnboundedReceiver, unbounded};
 use futures_util::{
     StreamExt as _,
@@ -13,7 +13,7 @@ use kez_core::{
     Code,
     json::Value,
     relay::{MAX_MESSAGE, Next, Query},
-    transport::{Answer, Body, Failure, Via, check_url},
+    transport::{Answer, Body, Failure, Via},
 };
 use std::pin::pin;
 use wasm_bindgen::{JsCast as _, prelude::*};
@@ -103,8 +103,8 @@ impl Browser {
     fn connect(&self, url: &str) -> Result<Socket, Failure> {
         let target = check_url(url, self.loopback)?;
         let socket = match &self.web_socket {
-            None => WebSocket::new(target.as_str()),
-            Some(class) => Reflect::construct(class, &Array::of1(&target.as_str().into()))
+            None => WebSocket::new(&target.href()),
+            Some(class) => Reflect::construct(class, &Array::of1(&target.href().into()))
                 .map(JsCast::unchecked_into),
         };
         let failed = |e: JsValue| Failure::new(Code::ConnectFailed, words(&e));
