@@ -17,7 +17,7 @@ export function isKey(identity: string): boolean {
 }
 
 // KEZ-ID-02
-function isDomain(text: string): boolean {
+export function isDomain(text: string): boolean {
   return text.length <= 253 && DOMAIN.test(text) && !/^[0-9]/.test(text.split('.').at(-1)!)
 }
 

@@ -5,7 +5,7 @@ import { schnorr } from '@noble/curves/secp256k1.js'
 import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import { bytesToHex, concatBytes, hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import canonicalize from 'canonicalize'
-import { canonical, isKey, keyBytes } from './identity.ts'
+import { canonical, isDomain, isKey, keyBytes } from './identity.ts'
 import { type Json, type JsonObject, refuse } from './json.ts'
 
 export function jcs(value: Json): string {
@@ -90,16 +90,16 @@ export function account(text: string | undefined): void {
 
 export function url(text: string | undefined): void {
   if (text === undefined) return
-  // A-labels are not decoded: they are labels as any other.
-  const spelling = text.replaceAll('xn--', 'xn-0')
-  const parsed = URL.canParse(spelling) ? new URL(spelling) : undefined
+  const match = /^(?:https|wss):\/\/([a-z0-9.-]+)(?::([1-9][0-9]{0,4}))?(\/[^?]*)(?:\?.*)?$/.exec(text)
+  const [, host = '', port, path = ''] = match ?? []
   const ok =
-    parsed !== undefined &&
-    ['https:', 'wss:'].includes(parsed.protocol) &&
-    parsed.username + parsed.password + parsed.hash === '' &&
-    !text.includes('#') &&
-    parsed.href === spelling &&
-    utf8ToBytes(text).length <= 2048
+    text.length <= 2048 &&
+    /^(?:[\w\-.~!$&()*+,;=:@/?]|%(?!2[eE])[0-9A-Fa-f]{2})*$/.test(text) &&
+    isDomain(host) &&
+    port !== '443' &&
+    Number(port ?? 1) <= 65535 &&
+    path !== '' &&
+    path.split('/').every((segment) => segment !== '.' && segment !== '..')
   if (!ok) refuse('url_refused', text)
 }
 

@@ -6,11 +6,6 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use core::str::FromStr as _;
-use domain::{
-    base::{Message, MessageBuilder, Name, Rtype, name::ToName as _},
-    rdata::Txt,
-};
 
 /// The media type of DNS messages over HTTPS (RFC 8484).
 pub const MEDIA_TYPE: &str = "application/dns-message";
@@ -21,9 +16,8 @@ fn failed(why: impl Into<String>) -> Failure {
     Failure::new(Code::DnsFailed, why)
 }
 
-fn parse_name(name: &str) -> Result<Name<Vec<u8>>, Failure> {
-    Name::from_str(name).map_err(|_| failed(format!("{name} is no domain name")))
-}
+/// Type TXT and class IN.
+const TXT_IN: [u8; 4] = [0, 16, 0, 1];
 
 /// The question for the TXT records of a name. The resolver is asked to recurse and to say
 /// whether it validated DNSSEC.
@@ -36,14 +30,22 @@ fn parse_name(name: &str) -> Result<Name<Vec<u8>>, Failure> {
 /// assert_eq!(question.len(), 12 + 18 + 4);
 /// ```
 pub fn query(name: &str, id: u16) -> Result<Vec<u8>, Failure> {
-    let mut builder = MessageBuilder::new_vec();
-    builder.header_mut().set_id(id);
-    builder.header_mut().set_rd(true);
-    builder.header_mut().set_ad(true);
-    let mut builder = builder.question();
-    let refused = |_| failed(format!("{name} is too long"));
-    builder.push((parse_name(name)?, Rtype::TXT)).map_err(refused)?;
-    Ok(builder.finish())
+    // One question; recursion desired, and AD: say whether DNSSEC validated (RFC 6840, section 5.7).
+    let mut message = Vec::from(id.to_be_bytes());
+    message.extend([0x01, 0x20, 0, 1, 0, 0, 0, 0, 0, 0]);
+    for label in name.split('.') {
+        match u8::try_from(label.len()) {
+            Ok(length @ 1..=63) => message.push(length),
+            _ => return Err(failed(format!("{name} is no domain name"))),
+        }
+        message.extend(label.as_bytes());
+    }
+    message.push(0);
+    if message.len() > HEADER + 255 {
+        return Err(failed(format!("{name} is too long")));
+    }
+    message.extend(TXT_IN);
+    Ok(message)
 }
 
 /// The URL of a GET that asks a resolver over HTTPS. Its id is 0, so that answers can be cached
@@ -62,28 +64,76 @@ pub fn doh_url(resolver: &str, name: &str) -> Result<String, Failure> {
 /// `response_refused` for what is no whole answer to this question.
 pub fn read(bytes: &[u8], id: u16, name: &str) -> Result<Body, Failure> {
     let refused = |why: &str| Failure::new(Code::ResponseRefused, why);
-    let garbled = || refused("not a DNS message");
-    let message = Message::from_octets(bytes).map_err(|_| garbled())?;
-    let header = message.header();
-    if header.id() != id || !header.qr() || header.tc() {
+    let question = query(name, id)?;
+    let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or_else(|| refused(GARBLED))?;
+    let [flags, codes] = [header[2], header[3]];
+    // QR, a standard query, and not truncated.
+    if header[..2] != question[..2] || flags & 0b1111_1010 != 0x80 {
         return Err(refused("not an answer to the question"));
     }
-    let wanted = parse_name(name)?;
-    if !message.first_question().is_none_or(|q| q.qname().name_eq(&wanted)) {
-        return Err(refused("the answer is to another question"));
+    let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    match count(4) {
+        // Some resolvers do not repeat the question.
+        0 => {}
+        1 => {
+            let own = take(&mut rest, question.len() - HEADER).ok_or_else(|| refused(GARBLED))?;
+            if !own.eq_ignore_ascii_case(&question[HEADER..]) {
+                return Err(refused("the answer is to another question"));
+            }
+        }
+        _ => return Err(refused(GARBLED)),
     }
     let mut records = Vec::new();
-    for record in message.answer().map_err(|_| garbled())?.limit_to::<Txt<_>>() {
-        let record = record.map_err(|_| garbled())?;
-        records.push(record.data().iter().collect::<Vec<&[u8]>>().concat());
+    for _ in 0..count(6) {
+        let record = record(&mut rest).ok_or_else(|| refused(GARBLED))?;
+        records.extend(record);
     }
-    let rcode = header.rcode().to_int();
-    Ok(Body::Txt { rcode, records, authentic: header.ad() })
+    Ok(Body::Txt { rcode: codes & 0xf, records, authentic: codes & 0x20 != 0 })
+}
+
+/// The bytes of a message's header (RFC 1035, section 4.1.1).
+const HEADER: usize = 12;
+const GARBLED: &str = "not a DNS message";
+
+fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (part, tail) = rest.split_at_checked(count)?;
+    *rest = tail;
+    Some(part)
+}
+
+/// Reads a resource record (RFC 1035, section 4.1.3): the joined character-strings of a TXT
+/// record, an inner nothing for any other, and nothing for what is none.
+fn record(rest: &mut &[u8]) -> Option<Option<Vec<u8>>> {
+    // Its name ends with an empty label, or with a pointer to an earlier name.
+    loop {
+        match take(rest, 1)?[0] {
+            0 => break,
+            length @ 1..=63 => take(rest, length.into())?,
+            0xc0.. => {
+                take(rest, 1)?;
+                break;
+            }
+            _ => return None,
+        };
+    }
+    let fixed = take(rest, 10)?;
+    let length = u16::from_be_bytes([fixed[8], fixed[9]]);
+    let mut data = take(rest, length.into())?;
+    if fixed[..4] != TXT_IN {
+        return Some(None);
+    }
+    let mut text = Vec::new();
+    while let [length, ..] = data {
+        text.extend(take(&mut data, usize::from(*length) + 1)?.get(1..)?);
+    }
+    Some(Some(text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::{base::Message, rdata::Txt};
+    use proptest::prelude::*;
 
     /// An answer with these flags and TXT strings, with a CNAME before them.
     fn answer(flags: [u8; 2], strings: &[&str]) -> Vec<u8> {
@@ -124,5 +174,31 @@ mod tests {
             assert_eq!(code(&good[..end], 7, "_kez.example.com"), refused, "{end} bytes");
         }
         assert_eq!(query("a..b", 0).map_err(|f| f.code), Err(Code::DnsFailed));
+    }
+
+    /// What another reader of DNS says of the same bytes.
+    fn by_domain(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let message = Message::from_octets(bytes).ok()?;
+        let answers = message.answer().ok()?;
+        let texts = answers
+            .limit_to_in::<Txt<_>>()
+            .map(|record| Some(record.ok()?.data().iter().collect::<Vec<&[u8]>>().concat()));
+        texts.collect()
+    }
+
+    proptest! {
+        /// What both readers can read of changed bytes they read alike.
+        #[test]
+        fn readers_agree(strings in prop::collection::vec("[a-z0-9]{0,20}", 1..4), at in 12..60_usize, byte: u8) {
+            let texts: Vec<&str> = strings.iter().map(String::as_str).collect();
+            let mut bytes = answer([0x81, 0x80], &texts);
+            prop_assert_eq!(by_domain(&bytes), Some(alloc::vec![strings.concat().into_bytes()]));
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let own = read(&bytes, 7, "_kez.example.com");
+            if let (Ok(Body::Txt { records, .. }), Some(others)) = (own, by_domain(&bytes)) {
+                prop_assert_eq!(records, others);
+            }
+        }
     }
 }

@@ -38,3 +38,14 @@ pub fn canonical_identity(text: &str) -> Result<String, JsValue> {
 pub fn profile_url(text: &str) -> Result<Option<String>, JsValue> {
     or_throw(Identity::from_canonical(text)).map(|id| id.profile_url())
 }
+
+/// The commitment to a next key, by its identity.
+///
+/// # Errors
+/// Those of `Key::from_identity`.
+#[wasm_bindgen]
+pub fn commitment(identity: &str) -> Result<String, JsValue> {
+    let identity = or_throw(Identity::from_canonical(identity))?;
+    let key = or_throw(kez_core::Key::from_identity(&identity))?;
+    Ok(kez_core::commitment(key.identity()).to_string())
+}

@@ -74,14 +74,3 @@ impl SecretKey {
         self.inner.expose_bytes().to_vec()
     }
 }
-
-/// The commitment to a next key, by its identity.
-///
-/// # Errors
-/// Those of `Key::from_identity`.
-#[wasm_bindgen]
-pub fn commitment(identity: &str) -> Result<String, JsValue> {
-    let identity = or_throw(kez_core::Identity::from_canonical(identity))?;
-    let key = or_throw(kez_core::Key::from_identity(&identity))?;
-    Ok(kez_core::commitment(key.identity()).to_string())
-}

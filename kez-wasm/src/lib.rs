@@ -5,10 +5,12 @@
 pub mod chain;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "sign")]
 pub mod draft;
 mod error;
 pub mod identity;
 pub mod json;
+#[cfg(feature = "sign")]
 pub mod key;
 pub mod proof;
 pub mod task;
@@ -19,6 +21,10 @@ pub mod verifier;
 use kez_core::Timestamp;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
+
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
 /// A time from JavaScript: whole seconds since 1970.
 #[expect(clippy::cast_possible_truncation, reason = "seconds fit, and others are clamped")]
@@ -31,6 +37,7 @@ fn plain(value: &impl Serialize) -> Result<JsValue, JsValue> {
     Ok(value.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?)
 }
 
+#[cfg(feature = "sign")]
 /// 32 fresh random bytes from the host.
 ///
 /// # Errors

@@ -84,6 +84,7 @@ impl Claim {
         })
     }
 
+    #[cfg(feature = "sign")]
     /// The claim in one of the encodings `json`, `compact`, `markdown`, `dns`, `pointer`.
     ///
     /// # Errors

@@ -174,6 +174,7 @@ impl Verifier {
         let browser = Browser {
             fetch: self.fetch.clone(),
             web_socket: self.web_socket.clone(),
+            #[cfg(feature = "cli")]
             exchange: None,
             clock: self.clock.clone(),
             signal,

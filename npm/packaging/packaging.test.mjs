@@ -103,6 +103,42 @@ test('esbuild, as a module and as an immediately invoked function', () => {
   }
 })
 
+test('kez/verify, bundled by Vite: it verifies, refuses a forgery, and says that it does not sign', async () => {
+  const kez = await import('../dist/node.js')
+  await kez.init()
+  const key = kez.SecretKey.generate('ed25519')
+  const claim = await kez.Claim.create({ subject: 'dns:example.com', signer: key })
+  const chain = kez.Chain.start(key.identity)
+  await chain.append({ type: 'add', subject: claim.subject, claim: claim.id }, { signers: [key] })
+  const bundle = chain.export()
+  write('verify/main.mjs', `${titled('kez/verify', 'work()', '')}
+const compact = ${JSON.stringify(claim.encode('compact'))}, json = ${JSON.stringify(claim.encode('json'))}
+async function work() {
+  await kez.init()
+  const code = async (work) => { try { await work(); return 'none' } catch (error) { return error instanceof kez.KezError && error.code } }
+  const history = kez.Chain.replay(${JSON.stringify(bundle)})
+  return [
+    kez.judge(compact, { subject: 'dns:example.com', history }).status,
+    await code(() => kez.Claim.fromJson(json.replace('example.com', 'example.net'))),
+    await code(() => kez.Claim.parse(json).encode('json')),
+    await code(() => history.append({ type: 'add', subject: 'dns:a.example', claim: ${JSON.stringify(claim.id)} }, { signers: [] })),
+    await code(() => kez.Claim.create({ subject: 'dns:a.example', signer: {} })),
+  ].join(' ')
+}
+`)
+  write('verify/index.html', page('./main.mjs'))
+  run(bin('vite'), ['build', 'verify', '--base', './', '--logLevel', 'error'])
+  const files = readdirSync(join(app, 'verify/dist/assets'))
+  assert.equal(files.filter((name) => name.endsWith('.wasm')).length, 1, `one module: ${files}`)
+  const server = await serve({ verify: join(app, 'verify/dist') })
+  try {
+    const left = 'signing_left_out'
+    assert.equal(await inChromium(`${server.url}/verify/index.html`), `valid signature_bad ${left} ${left} ${left}`)
+  } finally {
+    server.close()
+  }
+})
+
 test('what a library bundles of kez/errors is small', () => {
   write('errors.mjs', "export { KezError } from 'kez/errors'\n")
   run(bin('esbuild'), ['errors.mjs', '--bundle', '--minify', '--format=esm', '--outfile=out/errors.mjs'])
@@ -183,13 +219,15 @@ globalThis.result = smoke(kez).catch((error) => error.stack)
 
 test('publint and are-the-types-wrong are content', () => {
   run(bin('publint'), ['--strict', kez])
-  run(bin('attw'), [tarball, '--profile', 'esm-only', '--exclude-entrypoints', './kez.wasm'])
+  run(bin('attw'), [tarball, '--profile', 'esm-only', '--exclude-entrypoints', './kez.wasm', './kez-verify.wasm'])
 })
 
 test('TypeScript sees the same types under every resolution', () => {
   write('use.ts', `import { Chain, Claim, init, type Report, SecretKey, verify, KezError, type ErrorCode } from 'kez'
 import { initSync } from 'kez/slim'
 import { KezVerifyError } from 'kez/errors'
+import { judge } from 'kez/verify'
+void judge
 export async function use(): Promise<Report['status']> {
   await init()
   initSync(new Uint8Array())

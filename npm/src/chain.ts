@@ -5,7 +5,7 @@ import * as check from './check.js'
 import type { Head, Reason, Summary } from './data.js'
 import { type Disposable, disposable } from './dispose.js'
 import type * as glue from './glue/kez_wasm.js'
-import { call, Handle } from './instance.js'
+import { call, Handle, signing } from './instance.js'
 import { identityOf, sign, type Signer } from './key.js'
 
 /** What an event does, as it stands in the signed event (SPEC.md, "Operations"). */
@@ -86,6 +86,7 @@ export class Chain implements Disposable {
 
   /** Signs the next event and appends it. If anything fails, the chain is as it was. */
   async append(operation: Operation, options: AppendOptions): Promise<Head> {
+    signing()
     const op = check.json(operation, 'operation')
     const given = check.options(options, ['signers', 'next', 'createdAt'], 'options')
     if (!Array.isArray(given.signers)) check.refuse('options.signers', 'an array', given.signers)

@@ -7,7 +7,7 @@ import type { Encoding, Head } from './data.js'
 import { type Disposable, disposable } from './dispose.js'
 import { fromThrown, isThrown, type KezError } from './errors.js'
 import type * as glue from './glue/kez_wasm.js'
-import { call, Handle } from './instance.js'
+import { call, Handle, signing } from './instance.js'
 import { identityOf, sign, type Signer } from './key.js'
 
 /** The forms in which a claim can be published. */
@@ -76,6 +76,7 @@ export class Claim implements Disposable {
 
   /** Signs a new claim. */
   static async create(options: ClaimOptions): Promise<Claim> {
+    signing()
     const given = check.options(options, OPTIONS, 'options')
     const subject = check.text(given.subject, 'options.subject')
     const created_at = check.timestamp(given.createdAt ?? Date.now(), 'options.createdAt')
@@ -133,6 +134,7 @@ export class Claim implements Disposable {
 
   /** The text to publish, in one of the forms. */
   encode(form: Form): string {
+    signing()
     const value = check.word(form, FORMS, 'form')
     return this.#handle.use((claim) => claim.encode(value))
   }

@@ -13,6 +13,7 @@ export type PackageCode =
   | 'not_initialized'
   | 'init_failed'
   | 'use_after_free'
+  | 'signing_left_out'
   | 'signer_failed'
   | 'internal_panic'
 
@@ -56,7 +57,7 @@ export class KezChannelError extends KezError {}
 export class KezStorageError extends KezError {}
 /** Nothing works before `await init()`. */
 export class KezNotInitializedError extends KezError {}
-/** An object was used after `free()`. */
+/** An object was used after `free()`, or a module without signing was asked to sign. */
 export class KezUsageError extends KezError {}
 /** A defect of this package. The module is poisoned: everything throws this until `init()`. */
 export class KezInternalError extends KezError {}

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { start, type Source } from './instance.js'
+import { init as slim } from './slim.js'
+import type { Source } from './instance.js'
 
 export * from './slim.js'
 
@@ -12,5 +13,5 @@ export * from './slim.js'
  * a source where the file cannot be found beside the code.
  */
 export function init(source?: Source): Promise<void> {
-  return start(() => source ?? new URL('./kez.wasm', import.meta.url))
+  return slim(source ?? new URL('./kez.wasm', import.meta.url))
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as glue from './glue/kez_wasm.js'
 import { start, startSync } from './instance.js'
 import { base64 } from './wasm-inline.js'
 
@@ -17,10 +18,10 @@ function bytes(): Uint8Array<ArrayBuffer> {
 
 /** Starts the module. */
 export function init(): Promise<void> {
-  return start(bytes)
+  return start(glue, bytes)
 }
 
 /** As {@link init}, at once. */
 export function initSync(): void {
-  startSync(bytes())
+  startSync(glue, bytes())
 }

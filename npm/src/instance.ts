@@ -1,7 +1,7 @@
 /**
  * The one WebAssembly instance: how it starts, and what happens when it breaks.
  */
-import * as glue from './glue/kez_wasm.js'
+import type * as full from './glue/kez_wasm.js'
 import {
   fromThrown,
   isThrown,
@@ -12,9 +12,13 @@ import {
 } from './errors.js'
 import { drive as driveTask, type Task } from './task.js'
 
+/** The bindings of a module. That of `kez/verify` has fewer. */
+export type Glue = typeof full
+
 /** Where the module comes from. */
 export type Source = string | URL | Request | Response | BufferSource | WebAssembly.Module
 
+let glue: Glue | undefined
 let state: 'none' | 'ready' | 'poisoned' = 'none'
 /** Counts instances: what an earlier one made cannot be used with a later one. */
 let generation = 0
@@ -23,12 +27,13 @@ let cause: unknown
 /** What ends the work in progress when the instance breaks. */
 const waiting = new Set<(error: KezInternalError) => void>()
 
-function prepare(): void {
+function prepare(own: Glue): void {
   // A poisoned instance is thrown away as a whole.
-  if (state === 'poisoned') glue.__wbg_reset_state()
+  if (state === 'poisoned' && glue === own) own.__wbg_reset_state()
 }
 
-function started(): void {
+function started(own: Glue): void {
+  glue = own
   state = 'ready'
   generation += 1
 }
@@ -42,17 +47,18 @@ function failed(error: unknown): KezNotInitializedError {
 }
 
 /**
- * Starts the instance, once; after a failure it may be tried again.
+ * Starts the instance, once; after a failure it may be tried again. Whichever entry comes first
+ * decides what the instance can do.
  *
  * @internal
  */
-export function start(source: () => Source | Promise<Source>): Promise<void> {
+export function start(own: Glue, source: () => Source | Promise<Source>): Promise<void> {
   if (state === 'ready') return Promise.resolve()
   starting ??= (async () => {
     try {
-      prepare()
-      await glue.default({ module_or_path: await source() })
-      started()
+      prepare(own)
+      await own.default({ module_or_path: await source() })
+      started(own)
     } catch (error) {
       throw failed(error)
     } finally {
@@ -67,12 +73,12 @@ export function start(source: () => Source | Promise<Source>): Promise<void> {
  *
  * @internal
  */
-export function startSync(module: BufferSource | WebAssembly.Module): void {
+export function startSync(own: Glue, module: BufferSource | WebAssembly.Module): void {
   if (state === 'ready') return
   try {
-    prepare()
-    glue.initSync({ module })
-    started()
+    prepare(own)
+    own.initSync({ module })
+    started(own)
   } catch (error) {
     throw failed(error)
   }
@@ -104,8 +110,8 @@ function poisoned(): KezInternalError {
  *
  * @internal
  */
-export function call<T>(work: (wasm: typeof glue) => T): T {
-  if (state === 'none') {
+export function call<T>(work: (wasm: Glue) => T): T {
+  if (glue === undefined || state === 'none') {
     throw new KezNotInitializedError('not_initialized', 'kez is not ready: call `await init()` first')
   }
   if (state === 'poisoned') throw poisoned()
@@ -115,6 +121,18 @@ export function call<T>(work: (wasm: typeof glue) => T): T {
     if (error instanceof KezError) throw error
     if (isThrown(error)) throw fromThrown(error)
     throw poison(error)
+  }
+}
+
+/**
+ * Refuses what the module of `kez/verify` leaves out.
+ *
+ * @internal
+ */
+export function signing(): void {
+  if (glue !== undefined && !('Draft' in glue)) {
+    const message = 'kez/verify was started, which does not sign and encode: import all of it from kez'
+    throw new KezUsageError('signing_left_out', message)
   }
 }
 
@@ -149,13 +167,13 @@ export class Handle<T extends Freeable> {
   #inner: T | undefined
   readonly #generation = generation
 
-  constructor(make: (wasm: typeof glue) => T) {
+  constructor(make: (wasm: Glue) => T) {
     this.#inner = call(make)
     this.#generation = generation
   }
 
   /** Calls into the instance with the object. */
-  use<R>(work: (inner: T, wasm: typeof glue) => R): R {
+  use<R>(work: (inner: T, wasm: Glue) => R): R {
     return call((wasm) => work(this.inner(), wasm))
   }
 

@@ -4,7 +4,7 @@
 import * as check from './check.js'
 import { type Disposable, disposable } from './dispose.js'
 import { KezError, KezStorageError } from './errors.js'
-import { call, Handle } from './instance.js'
+import { call, Handle, signing } from './instance.js'
 import type * as glue from './glue/kez_wasm.js'
 
 /** The kinds of keys. */
@@ -27,6 +27,7 @@ export class SecretKey implements Disposable {
   readonly #handle: Handle<glue.SecretKey>
 
   private constructor(make: (wasm: typeof glue) => glue.SecretKey) {
+    signing()
     this.#handle = new Handle(make)
     this.identity = this.#handle.use((key) => key.identity)
   }

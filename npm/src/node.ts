@@ -4,6 +4,7 @@
  *
  * @module
  */
+import * as glue from './glue/kez_wasm.js'
 import { call, start, type Source } from './instance.js'
 import { fetchWith } from './node-net.js'
 import { webSocket } from './node-websocket.js'
@@ -17,7 +18,7 @@ defaults.fetch = (loopback) =>
 
 /** As in browsers. */
 export function init(source?: Source): Promise<void> {
-  return start(async () => {
+  return start(glue, async () => {
     if (source !== undefined) return source
     const { readFile } = await import('node:fs/promises')
     return readFile(new URL('./kez.wasm', import.meta.url))

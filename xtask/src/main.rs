@@ -80,13 +80,24 @@ fn npm_command() -> Result<()> {
 /// Everything that CI runs, the quick checks first.
 fn test() -> Result<()> {
     type Step = (&'static str, fn() -> Result<()>);
-    let steps: [Step; 12] = [
+    let steps: [Step; 13] = [
         ("formatting", || cargo(&["fmt", "--all", "--check"])),
         ("generated files", || generate::run(true)),
         ("boundaries and coverage", check::run),
         ("set-up", setup::all),
         ("lints", || {
-            cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
+            cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+            // Without what signs.
+            cargo(&[
+                "clippy",
+                "-q",
+                "-p",
+                "kez-wasm",
+                "--no-default-features",
+                "--",
+                "-D",
+                "warnings",
+            ])
         }),
         ("documentation", || {
             let mut doc = Command::new(env!("CARGO"));
@@ -96,6 +107,7 @@ fn test() -> Result<()> {
         }),
         ("kez-core for bare metal and wasm32", cross::core),
         ("the npm package", npm::test),
+        ("the size of what pages load", size::check),
         ("the npm package where users have it", npm::packaging),
         ("three implementations", || crosstest(&[])),
         ("tests", || cargo(&["test", "--quiet", "--workspace"])),

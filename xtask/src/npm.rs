@@ -31,8 +31,11 @@ pub fn build() -> Result<()> {
     let npm = folder();
     let dist = npm.join("dist");
     let _ = fs::remove_dir_all(&dist);
-    let modules =
-        [(Module::Library, "glue", "kez.wasm"), (Module::Cli, "cli-glue", "kez-cli.wasm")];
+    let modules = [
+        (Module::Library, "glue", "kez.wasm"),
+        (Module::Verify, "verify-glue", "kez-verify.wasm"),
+        (Module::Cli, "cli-glue", "kez-cli.wasm"),
+    ];
     for (module, glue, wasm) in modules {
         let built = wasm::build(module)?;
         let source = npm.join("src").join(glue);

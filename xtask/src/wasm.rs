@@ -22,11 +22,13 @@ const FEATURES: [&str; 6] = [
     "sign-ext",
 ];
 
-/// The two modules: the library, and the command for Node with the library inside.
+/// The modules: the library, whole and without what signs; and the command for Node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Module {
-    /// What pages verify with.
+    /// The whole library.
     Library,
+    /// What pages verify with.
+    Verify,
     /// What `npx kez` runs.
     Cli,
 }
@@ -37,27 +39,32 @@ pub enum Module {
 /// # Errors
 /// What the compiler, wasm-bindgen or wasm-opt says.
 pub fn build(which: Module) -> Result<PathBuf> {
-    let name = if which == Module::Cli { "target/wasm-cli" } else { "target/wasm" };
-    let out = root().join(name);
+    let out = root().join(match which {
+        Module::Library => "target/wasm",
+        Module::Verify => "target/wasm-verify",
+        Module::Cli => "target/wasm-cli",
+    });
     bind(&compile(which)?, &out, false)?;
     Ok(out)
 }
 
-/// Builds the library's module once more, with the names of its functions. Gives its path.
+/// Builds the module of pages once more, with the names of its functions. Gives its path.
 ///
 /// # Errors
 /// As for [`build`].
 pub fn named() -> Result<PathBuf> {
     let out = root().join("target/wasm-names");
-    bind(&compile(Module::Library)?, &out, true)
+    bind(&compile(Module::Verify)?, &out, true)
 }
 
 fn compile(which: Module) -> Result<PathBuf> {
     setup::npm_package()?;
     let target = cross::wasm(which == Module::Cli, |cargo| {
         cargo.args(["build", "--profile", "wasm-release", "-p", "kez-wasm"]);
-        if which == Module::Cli {
-            cargo.args(["--features", "cli"]);
+        match which {
+            Module::Library => {}
+            Module::Verify => drop(cargo.arg("--no-default-features")),
+            Module::Cli => drop(cargo.args(["--features", "cli"])),
         }
     })?;
     Ok(target.join(WASM).join("wasm-release/kez_wasm.wasm"))

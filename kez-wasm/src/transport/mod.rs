@@ -5,7 +5,7 @@
 mod http;
 mod relay;
 
-use js_sys::{Array, Function, Promise, Reflect, Uint8Array, futures::JsFuture};
+use js_sys::{Array, Function, Promise, Reflect, futures::JsFuture};
 use kez_core::{
     Code, Timestamp, Transport, dns,
     transport::{Answer, Body, Failure, Parts, Request, Via, is_public},
@@ -21,6 +21,7 @@ pub struct Browser {
     /// The `WebSocket` class, where it is not the global one.
     pub web_socket: Option<Function>,
     /// Asks a resolver by plain DNS: `(server, message) => Promise<Uint8Array>`.
+    #[cfg(feature = "cli")]
     pub exchange: Option<Function>,
     /// The clock: milliseconds since 1970.
     pub clock: Function,
@@ -94,20 +95,34 @@ impl Browser {
             let body = dns::read(&bytes, 0, name)?;
             return Ok(Answer { body, via: Via::Doh, fetched_at: answer.fetched_at });
         }
-        let Some(exchange) = &self.exchange else {
-            return Err(failed(format!("{resolver}: only https resolvers can be asked from here")));
-        };
+        #[cfg(feature = "cli")]
+        if let Some(exchange) = &self.exchange {
+            return self.ask_plain(exchange, resolver, name, limit).await;
+        }
+        Err(failed(format!("{resolver}: only https resolvers can be asked from here")))
+    }
+
+    /// Asks a resolver by the host's UDP or TCP.
+    #[cfg(feature = "cli")]
+    async fn ask_plain(
+        &self,
+        exchange: &Function,
+        resolver: &str,
+        name: &str,
+        limit: &Limit,
+    ) -> Result<Answer, Failure> {
+        let failed = |why: String| Failure::new(Code::DnsFailed, why);
         let random =
             crate::random().map_err(|e| Failure::new(e.code(), e.context().unwrap_or_default()))?;
         let id = u16::from_le_bytes([random[0], random[1]]);
-        let question = Uint8Array::from(&dns::query(name, id)?[..]);
+        let question = js_sys::Uint8Array::from(&dns::query(name, id)?[..]);
         let asked = exchange.call2(&JsValue::UNDEFINED, &resolver.into(), &question);
         let bytes = match asked {
             Ok(promise) => limit.end(promise.unchecked_into()).await?,
             Err(error) => Err(error),
         };
         let bytes = bytes.map_err(|e| failed(format!("{resolver}: {}", words(&e))))?;
-        let body = dns::read(&Uint8Array::new(&bytes).to_vec(), id, name)?;
+        let body = dns::read(&js_sys::Uint8Array::new(&bytes).to_vec(), id, name)?;
         Ok(Answer { body, via: Via::Direct, fetched_at: self.now() })
     }
 }
@@ -147,6 +162,7 @@ impl Limit {
     }
 
     /// Waits for a promise that knows nothing of signals, no longer than there is time.
+    #[cfg(feature = "cli")]
     async fn end(&self, promise: Promise) -> Result<Result<JsValue, JsValue>, Failure> {
         let aborted = self.aborted();
         let either = futures_util::future::select(JsFuture::from(promise), aborted).await;

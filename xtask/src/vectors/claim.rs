@@ -61,7 +61,8 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     );
 
     let mut odd = full;
-    odd.sources = vec!["https://xn--99zzzzzzzz.example/".into()];
+    let plain = "https://a-b.example:8443/~x/@y/%C3%A9;z?q=1&r=(*)/?$+,!:";
+    odd.sources = vec!["https://xn--99zzzzzzzz.example/".into(), plain.into()];
     let signed_odd = sign_claim(&odd, &other)?;
     v.yields(
         "ok-source-a-label",
@@ -69,7 +70,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
         "claim",
         signed_odd.envelope().to_canonical(),
         signed_odd.id().to_string(),
-        "an A-label that decodes to nothing: no table of Unicode decides on a claim",
+        "an A-label that decodes to nothing, and every kind of character",
     );
 
     let set = |name: &'static str, value: Value| {
@@ -281,6 +282,70 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
             "VAL-04",
             "url_refused",
             "not as serialized",
+        ),
+        (
+            "source-address",
+            "sources",
+            Value::Array(vec!["https://127.0.0.1/".into()]),
+            "VAL-04",
+            "url_refused",
+            "an address",
+        ),
+        (
+            "source-no-path",
+            "sources",
+            Value::Array(vec!["https://example.com".into()]),
+            "VAL-04",
+            "url_refused",
+            "no path",
+        ),
+        (
+            "source-default-port",
+            "sources",
+            Value::Array(vec!["https://example.com:443/".into()]),
+            "VAL-04",
+            "url_refused",
+            "the default port",
+        ),
+        (
+            "source-port",
+            "sources",
+            Value::Array(vec!["https://example.com:65536/".into()]),
+            "VAL-04",
+            "url_refused",
+            "no such port",
+        ),
+        (
+            "source-dots",
+            "sources",
+            Value::Array(vec!["https://example.com/a/../b".into()]),
+            "VAL-04",
+            "url_refused",
+            "a segment that parsers take away",
+        ),
+        (
+            "source-escaped-dots",
+            "sources",
+            Value::Array(vec!["https://example.com/%2e%2E/b".into()]),
+            "VAL-04",
+            "url_refused",
+            "the same, escaped",
+        ),
+        (
+            "source-quote",
+            "sources",
+            Value::Array(vec!["https://example.com/?'".into()]),
+            "VAL-04",
+            "url_refused",
+            "a character that parsers escape",
+        ),
+        (
+            "source-escape",
+            "sources",
+            Value::Array(vec!["https://example.com/%4".into()]),
+            "VAL-04",
+            "url_refused",
+            "half an escape",
         ),
         (
             "source-relative",
