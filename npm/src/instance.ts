@@ -12,7 +12,11 @@ import {
 } from './errors.js'
 import { drive as driveTask, type Task } from './task.js'
 
-/** The bindings of a module. That of `kez/verify` has fewer. */
+/**
+ * The bindings of a module. That of `kez/verify` has fewer.
+ *
+ * @internal
+ */
 export type Glue = typeof full
 
 /** Where the module comes from. */

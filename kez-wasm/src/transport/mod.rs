@@ -11,7 +11,9 @@ use kez_core::{
     transport::{Answer, Body, Failure, Parts, Request, Via, is_public},
 };
 use std::pin::Pin;
-use wasm_bindgen::{JsCast as _, prelude::*};
+#[cfg(feature = "cli")]
+use wasm_bindgen::JsCast as _;
+use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Url};
 
 /// What the host hands in.
