@@ -4,6 +4,7 @@ use crate::{Code, Error, Identity, Result, Scheme, hex, json::Value};
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use bech32::{Bech32, Hrp, primitives::decode::CheckedHrpstring};
 use core::fmt;
+use curve25519_dalek::{EdwardsPoint, Scalar};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -113,8 +114,18 @@ impl fmt::Display for Key {
 fn ed25519_point(bytes: &[u8; 32]) -> Option<ed25519_dalek::VerifyingKey> {
     let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).ok()?;
     let point = key.to_edwards();
-    let canonical = point.compress().to_bytes() == *bytes;
-    (canonical && !key.is_weak() && point.is_torsion_free()).then_some(key)
+    // RFC 8032, section 5.1.3 wants y below p = 2^255 - 19. Its other rule, no sign for x = 0, is
+    // about weak keys only.
+    let canonical = bytes[0] < 0xed || bytes[1..31] != [0xff; 30] || bytes[31] & 0x7f != 0x7f;
+    (canonical && !key.is_weak() && is_torsion_free(&point)).then_some(key)
+}
+
+/// Whether a point is in the subgroup of prime order l: whether (l - 1) P = -P. The point is
+/// public, so the time may vary, and l is sparse: that is faster than `point.is_torsion_free()`.
+fn is_torsion_free(point: &EdwardsPoint) -> bool {
+    let product =
+        EdwardsPoint::vartime_double_scalar_mul_basepoint(&-Scalar::ONE, point, &Scalar::ZERO);
+    product == -point
 }
 
 const NPUB: Hrp = Hrp::parse_unchecked("npub");
@@ -376,5 +387,36 @@ impl NostrEvent {
     #[must_use]
     pub fn tag(&self, name: &str) -> Option<&str> {
         self.tags.iter().find(|t| t.first().is_some_and(|n| n == name))?.get(1).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
+
+    /// The same points as by the library's own, slower functions.
+    #[test]
+    fn only_points_of_prime_order() {
+        for n in [1_u64, 2, 3, 0xdead_beef, u64::MAX] {
+            for torsion in EIGHT_TORSION {
+                let point = ED25519_BASEPOINT_POINT * Scalar::from(n) + torsion;
+                assert_eq!(is_torsion_free(&point), point.is_torsion_free());
+                let key = ed25519_point(&point.compress().to_bytes());
+                assert_eq!(key.is_some(), point.is_torsion_free(), "{n}");
+            }
+        }
+        for low in 0..=0xff_u8 {
+            for sign in [0x7f, 0xff] {
+                // y from 2^255 - 256 on, of which 19 are not below p.
+                let mut bytes = [0xff; 32];
+                (bytes[0], bytes[31]) = (low, sign);
+                let point = curve25519_dalek::edwards::CompressedEdwardsY(bytes).decompress();
+                let good = point.is_some_and(|p| {
+                    p.compress().to_bytes() == bytes && !p.is_small_order() && p.is_torsion_free()
+                });
+                assert_eq!(ed25519_point(&bytes).is_some(), good, "{low} {sign}");
+            }
+        }
     }
 }
