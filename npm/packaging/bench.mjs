@@ -1,6 +1,6 @@
 // Verification beside what JavaScript offers otherwise, in one run, the candidates interleaved: medians of
 // CPU time. `noble` is @noble/curves, @noble/hashes, canonicalize and fzstd; `fast` is the fastest that can
-// be had: tiny-secp256k1 or libsodium-wrappers, and Node's own SHA-256 and zstd. The peers get the public key
+// be had: tiny-secp256k1 (the C library libsecp256k1 in WebAssembly) or libsodium-wrappers, and Node's own SHA-256 and zstd. The peers get the public key
 // decoded, and do less: no strict JSON, no rules of the chain but its links.
 //
 //     node bench.mjs [rounds]
@@ -14,7 +14,11 @@ import { hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import canonicalize from 'canonicalize'
 import { decompress } from 'fzstd'
 import sodium from 'libsodium-wrappers'
+import { buildSync } from 'esbuild'
+import { fileURLToPath } from 'node:url'
 import * as tiny from 'tiny-secp256k1'
+import { inChromium } from './browsers.mjs'
+import { serve } from './server.mjs'
 import * as kez from '../dist/node.js'
 
 const rounds = Number(process.argv[2] ?? 7)
@@ -132,4 +136,37 @@ const { payload, sigs } = JSON.parse(${JSON.stringify(claim)})
 const id = sha256(new TextEncoder().encode('KEZ1\\0claim\\0' + canonicalize(payload)))
 schnorr.verify(Buffer.from(sigs[0].sig, 'hex'), id, schnorr.getPublicKey(new Uint8Array(32).fill(1)))
 console.log(performance.now() - start)`
+
+// The same in fresh Chromiums: the script is loaded, then the time is taken until the claim is verified.
+const dist = fileURLToPath(new URL('../dist', import.meta.url))
+const bundle = (contents) => buildSync({
+  stdin: { resolveDir: import.meta.dirname, contents }, bundle: true, minify: true, format: 'esm', write: false,
+}).outputFiles[0].contents
+const bundled = bundle(`import { schnorr } from '@noble/curves/secp256k1.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import canonicalize from 'canonicalize'
+export { schnorr, sha256, canonicalize }`)
+const timed = (work) => `const start = performance.now()
+;(async () => { ${work} })().then(() => { document.title = JSON.stringify(performance.now() - start) })`
+const html = (script) => `<!doctype html><script type="module" src="${script}"></script>`
+const server = await serve({ kez: dist }, {
+  '/kez.html': html('/kez.js'),
+  '/noble.html': html('/noble.js'),
+  '/bundled.js': bundled,
+  '/kez/bundled.js': bundle(`export * from '../dist/verify.js'`),
+  '/kez.js': timed(`const kez = await import('/kez/bundled.js')
+await kez.init()
+kez.Claim.fromJson(${JSON.stringify(claim)})`),
+  '/noble.js': timed(`const { schnorr, sha256, canonicalize } = await import('/bundled.js')
+const { payload, sigs } = JSON.parse(${JSON.stringify(claim)})
+const id = sha256(new TextEncoder().encode('KEZ1\\0claim\\0' + canonicalize(payload)))
+schnorr.verify(Uint8Array.from(sigs[0].sig.match(/../g), (byte) => parseInt(byte, 16)), id, schnorr.getPublicKey(new Uint8Array(32).fill(1)))`),
+})
+const opened = { kez: [], noble: [] }
+for (let round = 0; round < 7; round += 1) {
+  for (const name of ['kez', 'noble']) opened[name].push(await inChromium(`${server.url}/${name}.html`))
+}
+server.close()
+const [inPage, noblePage] = ['kez', 'noble'].map((name) => median(opened[name]).toFixed(1))
 console.log(`\ncold start to the first claim, in Node: kez ${cold(own)} ms, noble ${cold(noble)} ms`)
+console.log(`in Chromium, with kez/verify: kez ${inPage} ms, noble ${noblePage} ms (${bundled.length} bytes)`)
