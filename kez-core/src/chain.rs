@@ -235,8 +235,7 @@ impl Chain {
                 if line.is_empty() || line.ends_with(b"\r") {
                     return Err(Code::LineSyntax.into());
                 }
-                let envelope = event::read_line(line)?;
-                let event = Event::from_payload(envelope.payload())?;
+                let (envelope, event) = Event::from_line(line)?;
                 Ok((envelope, event, line, tail))
             };
             let result = step().and_then(|(envelope, event, line, tail)| {

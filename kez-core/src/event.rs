@@ -336,6 +336,22 @@ impl Event {
         Ok(envelope)
     }
 
+    /// Reads one line of a chain, without its line feed: the signed object, and what it says.
+    /// Its signatures, and whether it may follow a chain, are for [`crate::Chain`] to say.
+    ///
+    /// # Errors
+    /// `too_large`, `json_*`, and the format codes of an object or event that breaks the rules.
+    ///
+    /// ```
+    /// use kez_core::{Code, Event};
+    /// assert_eq!(Event::from_line(b"{}").unwrap_err().code(), Code::MemberMissing);
+    /// ```
+    pub fn from_line(line: &[u8]) -> Result<(Envelope, Self)> {
+        let envelope = read_line(line)?;
+        let event = Self::from_payload(envelope.payload())?;
+        Ok((envelope, event))
+    }
+
     /// Reads a payload. Whether the event may follow a chain is for [`crate::Chain`] to say.
     pub(crate) fn from_payload(payload: &Value) -> Result<Self> {
         let mut m = Members::of(payload)?;
