@@ -11,17 +11,9 @@ mod common;
 
 use common::User;
 use kez_core::{Chain, Code, Identity};
+use kez_sig_server::{Limits, store::Store};
 use serde_json::json;
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    net::TcpListener,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::Command,
-    sync::{Arc, Mutex},
-    thread,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc, thread};
 
 fn tmp(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
@@ -300,55 +292,23 @@ fn storage_that_fails() {
     inside.run(&["key", "new", "--no-passphrase"]).fails(2, "storage_failed");
 }
 
-/// An EMULATOR of a sigchain server, by SPEC.md (KEZ-SRC-03, KEZ-SRC-04), until the real one is
-/// part of this repository: it verifies what it stores with kez-core.
-fn sig_server(refuse: Option<u16>) -> (String, Arc<Mutex<String>>) {
-    let stored = Arc::new(Mutex::new(String::new()));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let shared = stored.clone();
+/// The real sigchain server, on a free port, until the process ends; and its store.
+fn sig_server(name: &str, quota: Option<u64>) -> (String, Store) {
+    let data = tmp(name);
+    let _ = fs::remove_dir_all(&data);
+    let (store, _) = Store::open(&data, quota).unwrap();
+    let shared = store.clone();
+    let (tell, told) = std::sync::mpsc::channel();
     thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut data = Vec::new();
-            let mut buffer = [0; 65_536];
-            let (head, body) = loop {
-                let length = stream.read(&mut buffer).unwrap();
-                data.extend_from_slice(&buffer[..length]);
-                let text = String::from_utf8_lossy(&data).into_owned();
-                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                let size = head.to_lowercase();
-                let size = size.lines().find_map(|l| l.strip_prefix("content-length: "));
-                if body.len() >= size.map_or(0, |s| s.parse().unwrap()) {
-                    break (head.to_owned(), body.to_owned());
-                }
-            };
-            let mut stored = shared.lock().unwrap();
-            let (status, answer) = if let (Some(status), true) = (refuse, head.starts_with("POST"))
-            {
-                (status, "{\"title\":\"no\"}".to_owned())
-            } else if head.starts_with("POST") {
-                let next = format!("{stored}{body}");
-                match Chain::replay(next.as_bytes(), None, kez_native::now()) {
-                    Ok(_) => {
-                        *stored = next;
-                        (201, String::new())
-                    }
-                    Err(error) => (409, error.code().to_string()),
-                }
-            } else if stored.is_empty() {
-                (404, String::new())
-            } else {
-                (200, stored.clone())
-            };
-            let text = format!(
-                "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
-                answer.len()
-            );
-            let _ = stream.write_all(text.as_bytes());
-        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            tell.send(format!("http://{}", listener.local_addr().unwrap())).unwrap();
+            let never = std::future::pending();
+            kez_sig_server::serve(listener, shared, Limits::default(), never).await.unwrap();
+        });
     });
-    (base, stored)
+    (told.recv().unwrap(), store)
 }
 
 #[test]
@@ -358,7 +318,7 @@ fn publishing_to_a_sigchain_server() {
     let primary = me.key("me", "ed25519");
     me.claim("dns:a.example", "json", &["--offline"]);
     me.ok(&["sigchain", "add", "dns:a.example"]);
-    let (base, stored) = sig_server(None);
+    let (base, store) = sig_server("cli-server-data", None);
     me.ok(&["sigchain", "publish", "--server", &base]);
     me.claim("dns:b.example", "json", &["--offline"]);
     me.ok(&["sigchain", "add", "dns:b.example"]);
@@ -373,7 +333,10 @@ fn publishing_to_a_sigchain_server() {
     // Only what is new is sent, and a second run changes nothing.
     me.ok(&["sigchain", "publish", "--server", &base]);
     me.ok(&["sigchain", "publish", "--server", &base]);
-    assert_eq!(*stored.lock().unwrap(), me.bundle());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let name = Identity::parse(&primary).unwrap();
+    let stored = runtime.block_on(store.lines(name, 0)).unwrap().unwrap();
+    assert_eq!(stored.1, me.bundle());
     // A verifier that knows the server finds the chain there.
     let you = User::new("cli-server-2", &format!("{config}sig_servers = [\"{base}\"]\n"));
     let graph = you.run(&["id", &primary]).json();
@@ -384,8 +347,13 @@ fn publishing_to_a_sigchain_server() {
     twin.ok(&["sigchain", "add", "dns:c.example"]);
     twin.ok(&["sigchain", "publish", "--server", &base]);
     me.run(&["sigchain", "publish", "--server", &base]).fails(6, "head_conflict");
-    let (refusing, _) = sig_server(Some(507));
-    me.run(&["sigchain", "publish", "--server", &refusing]).fails(5, "publish_refused");
+    // A server without space for more than a page of each table.
+    for n in 0..16 {
+        me.claim(&format!("dns:n{n}.example"), "json", &["--offline"]);
+        me.ok(&["sigchain", "add", &format!("dns:n{n}.example")]);
+    }
+    let (full, _) = sig_server("cli-server-full", Some(1));
+    me.run(&["sigchain", "publish", "--server", &full]).fails(5, "publish_refused");
     me.run(&["sigchain", "publish", "--server", "http://127.0.0.1:1"]).fails(5, "publish_refused");
     // An ed25519 chain needs a nostr key to go to relays.
     me.run(&["sigchain", "publish", "--relay", "ws://127.0.0.1:1"]).fails(2, "usage");

@@ -177,7 +177,9 @@ impl Store {
         connection.execute_batch(SCHEMA)?;
         if let Some(quota) = quota {
             let size: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-            connection.pragma_update(None, "max_page_count", quota / size.max(1))?;
+            // What is there already stays, even above the quota; 0 would mean no limit.
+            let pages = (quota / size.max(1)).max(1);
+            connection.pragma_update(None, "max_page_count", pages)?;
         }
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (heads, _) = broadcast::channel(4096);
