@@ -56,6 +56,9 @@ fn boundaries() -> Result<()> {
         ("kez-wasm", "kez-native"),
         ("kez-cli", "kez-wasm"),
         ("kez-cli", "kez-native"),
+        ("servers/sig", "kez-native"),
+        ("servers/sig", "kez-wasm"),
+        ("servers/sig", "kez-cli"),
     ];
     for (room, other) in strangers {
         let manifest = fs::read_to_string(root().join(room).join("Cargo.toml"))?;

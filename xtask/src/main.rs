@@ -16,7 +16,9 @@ const USAGE: &str = "usage: cargo xtask <command>
   cross           build kez-core for bare metal and wasm32
   npm             build and pack the npm package
   size            how large the WebAssembly module is, against its budget, and what each crate costs
-  bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)";
+  bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
+  bench sig [chains] [events]
+                  the sigchain server under load, beside SQLite with a transaction a request";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +40,10 @@ fn main() -> ExitCode {
             .and_then(|()| npm::pack())
             .map(|path| println!("{}", path.display())),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
+        ["bench", "sig", ref numbers @ ..] => {
+            let words = ["bench", "-p", "kez-sig-server", "--bench", "load", "--"];
+            cargo(&[&words[..], numbers].concat())
+        }
         ["bench", "npm"] => setup::npm().and_then(|()| npm::bench()),
         ["size"] => setup::npm().and_then(|()| size::run()),
         _ => Err(USAGE.into()),

@@ -459,7 +459,7 @@ impl Writer {
                 _ => Refusal::Invalid(error),
             });
         }
-        self.save(&chain, before.map_or(0, |head| head.seq))?;
+        self.save(&chain, before.map_or(0, |head| head.seq), false)?;
         let head = chain.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
         self.keep(chain);
         Ok(Appended { head, new: true })
@@ -502,7 +502,7 @@ impl Writer {
             .execute(params![job.name.as_str(), fork.to_canonical()])?;
         match fork.into_settled() {
             Ok(settled) if settled == branch => {
-                self.save(&branch, seq - 1)?;
+                self.save(&branch, seq - 1, true)?;
                 let head = branch.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
                 self.keep(branch);
                 Ok(Appended { head, new: true })
@@ -514,34 +514,34 @@ impl Writer {
         }
     }
 
-    /// Writes a chain's events after a position, in the place of any that are there.
-    fn save(&self, chain: &Chain, after: u64) -> Result<(), Refusal> {
+    /// Writes a chain's events after a position. With `replace`, others are there and go.
+    fn save(&self, chain: &Chain, after: u64, replace: bool) -> Result<(), Refusal> {
         let db = &self.connection;
         let Some(head) = chain.head() else { return Ok(()) };
-        db.prepare_cached(
-            "INSERT INTO chains (name, seq, head) VALUES (?1, ?2, ?3)
-             ON CONFLICT (name) DO UPDATE SET seq = ?2, head = ?3",
-        )?
-        .execute(params![chain.name().as_str(), head.seq, head.id.to_string()])?;
-        let Some((id, _)) = find(db, chain.name())? else { return Ok(()) };
-        for table in ["events", "subjects"] {
-            let sql = format!("DELETE FROM {table} WHERE chain = ? AND seq > ?");
-            db.prepare_cached(&sql)?.execute(params![id, after])?;
+        let id: i64 = db
+            .prepare_cached(
+                "INSERT INTO chains (name, seq, head) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (name) DO UPDATE SET seq = ?2, head = ?3 RETURNING id",
+            )?
+            .query_row(params![chain.name().as_str(), head.seq, head.id.to_string()], |row| {
+                row.get(0)
+            })?;
+        if replace {
+            for table in ["events", "subjects"] {
+                let sql = format!("DELETE FROM {table} WHERE chain = ? AND seq > ?");
+                db.execute(&sql, params![id, after])?;
+            }
         }
         let skip = usize::try_from(after).unwrap_or(usize::MAX);
+        let mut events =
+            db.prepare_cached("INSERT INTO events (chain, seq, line) VALUES (?, ?, ?)")?;
+        let mut subjects = db.prepare_cached(
+            "INSERT INTO subjects (subject, chain, seq, claim) VALUES (?, ?, ?, ?)",
+        )?;
         for (event, line) in chain.events().iter().zip(chain.lines()).skip(skip) {
-            db.prepare_cached("INSERT INTO events (chain, seq, line) VALUES (?, ?, ?)")?
-                .execute(params![id, event.seq, line])?;
+            events.execute(params![id, event.seq, line])?;
             if let Op::Add { subject, claim, .. } = &event.op {
-                db.prepare_cached(
-                    "INSERT INTO subjects (subject, chain, seq, claim) VALUES (?, ?, ?, ?)",
-                )?
-                .execute(params![
-                    subject.as_str(),
-                    id,
-                    event.seq,
-                    claim.to_string()
-                ])?;
+                subjects.execute(params![subject.as_str(), id, event.seq, claim.to_string()])?;
             }
         }
         Ok(())

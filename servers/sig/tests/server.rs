@@ -137,6 +137,7 @@ fn code(answer: (u16, Value), status: u16) -> String {
     answer.1["code"].as_str().unwrap().to_owned()
 }
 
+/// KEZ-SRC-03.
 #[test]
 fn what_was_appended_is_served() {
     let dir = TempDir::new().unwrap();
@@ -187,6 +188,7 @@ fn what_was_appended_is_served() {
     server.terminate();
 }
 
+/// KEZ-SRC-04.
 #[test]
 fn what_does_not_verify_is_refused() {
     let dir = TempDir::new().unwrap();
@@ -228,6 +230,7 @@ fn what_does_not_verify_is_refused() {
     assert_eq!(post(name, lines).0, 201);
 }
 
+/// KEZ-SRC-05.
 #[test]
 fn of_many_that_append_at_once_one_wins_and_the_others_are_evidence() {
     let dir = TempDir::new().unwrap();
