@@ -229,16 +229,7 @@ impl Chain {
         let mut rest = bundle;
         while !rest.is_empty() {
             let number = chain.as_ref().map_or(1, |c| c.events.len() + 1);
-            let step = || -> Result<(Envelope, Event, &[u8], &[u8])> {
-                let end = rest.iter().position(|b| *b == b'\n').ok_or(Code::LineSyntax)?;
-                let (line, tail) = (&rest[..end], &rest[end + 1..]);
-                if line.is_empty() || line.ends_with(b"\r") {
-                    return Err(Code::LineSyntax.into());
-                }
-                let (envelope, event) = Event::from_line(line)?;
-                Ok((envelope, event, line, tail))
-            };
-            let result = step().and_then(|(envelope, event, line, tail)| {
+            let result = Event::take(&mut rest).and_then(|(envelope, event, line)| {
                 let chain = match &mut chain {
                     Some(chain) => chain,
                     None => chain.insert(Self::new(&event.chain)?),
@@ -247,7 +238,6 @@ impl Chain {
                 // read_line has checked that the line is UTF-8.
                 let line = core::str::from_utf8(line).map_err(|_| Code::JsonUtf8)?.to_owned();
                 chain.apply(event, envelope.id(), line);
-                rest = tail;
                 Ok(())
             });
             if let Err(error) = result {

@@ -64,8 +64,9 @@ pub fn doh_url(resolver: &str, name: &str) -> Result<String, Failure> {
 /// `response_refused` for what is no whole answer to this question.
 pub fn read(bytes: &[u8], id: u16, name: &str) -> Result<Body, Failure> {
     let refused = |why: &str| Failure::new(Code::ResponseRefused, why);
+    let garbled = || refused("not a DNS message");
     let question = query(name, id)?;
-    let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or_else(|| refused(GARBLED))?;
+    let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or_else(garbled)?;
     let [flags, codes] = [header[2], header[3]];
     // QR, a standard query, and not truncated.
     if header[..2] != question[..2] || flags & 0b1111_1010 != 0x80 {
@@ -76,24 +77,22 @@ pub fn read(bytes: &[u8], id: u16, name: &str) -> Result<Body, Failure> {
         // Some resolvers do not repeat the question.
         0 => {}
         1 => {
-            let own = take(&mut rest, question.len() - HEADER).ok_or_else(|| refused(GARBLED))?;
+            let own = take(&mut rest, question.len() - HEADER).ok_or_else(garbled)?;
             if !own.eq_ignore_ascii_case(&question[HEADER..]) {
                 return Err(refused("the answer is to another question"));
             }
         }
-        _ => return Err(refused(GARBLED)),
+        _ => return Err(garbled()),
     }
     let mut records = Vec::new();
     for _ in 0..count(6) {
-        let record = record(&mut rest).ok_or_else(|| refused(GARBLED))?;
-        records.extend(record);
+        records.extend(record(&mut rest).ok_or_else(garbled)?);
     }
     Ok(Body::Txt { rcode: codes & 0xf, records, authentic: codes & 0x20 != 0 })
 }
 
 /// The bytes of a message's header (RFC 1035, section 4.1.1).
 const HEADER: usize = 12;
-const GARBLED: &str = "not a DNS message";
 
 fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     let (part, tail) = rest.split_at_checked(count)?;

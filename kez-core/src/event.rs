@@ -336,20 +336,30 @@ impl Event {
         Ok(envelope)
     }
 
-    /// Reads one line of a chain, without its line feed: the signed object, and what it says.
-    /// Its signatures, and whether it may follow a chain, are for [`crate::Chain`] to say.
+    /// Takes the first line off a bundle: the signed object, what it says, and the line without
+    /// its line feed. Signatures, and whether the event may follow a chain, are for
+    /// [`crate::Chain`] to say.
     ///
     /// # Errors
-    /// `too_large`, `json_*`, and the format codes of an object or event that breaks the rules.
+    /// `line_syntax`, `too_large`, `json_*`, and the format codes of an object or event that
+    /// breaks the rules.
     ///
     /// ```
     /// use kez_core::{Code, Event};
-    /// assert_eq!(Event::from_line(b"{}").unwrap_err().code(), Code::MemberMissing);
+    /// let mut bundle: &[u8] = b"{}\n{}";
+    /// assert_eq!(Event::take(&mut bundle).unwrap_err().code(), Code::MemberMissing);
+    /// assert_eq!(Event::take(&mut bundle).unwrap_err().code(), Code::LineSyntax);
     /// ```
-    pub fn from_line(line: &[u8]) -> Result<(Envelope, Self)> {
+    pub fn take<'a>(bundle: &mut &'a [u8]) -> Result<(Envelope, Self, &'a [u8])> {
+        let end = bundle.iter().position(|b| *b == b'\n').ok_or(Code::LineSyntax)?;
+        let line = &bundle[..end];
+        *bundle = &bundle[end + 1..];
+        if line.is_empty() || line.ends_with(b"\r") {
+            return Err(Code::LineSyntax.into());
+        }
         let envelope = read_line(line)?;
         let event = Self::from_payload(envelope.payload())?;
-        Ok((envelope, event))
+        Ok((envelope, event, line))
     }
 
     /// Reads a payload. Whether the event may follow a chain is for [`crate::Chain`] to say.

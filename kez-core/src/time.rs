@@ -34,6 +34,12 @@ impl Timestamp {
         }
     }
 
+    /// From what a clock says has passed since 1970; parts of a second are cut off.
+    #[must_use]
+    pub fn since_epoch(passed: core::time::Duration) -> Self {
+        Self::from_seconds(i64::try_from(passed.as_secs()).unwrap_or(MAX))
+    }
+
     /// Seconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn seconds(self) -> i64 {

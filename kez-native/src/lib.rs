@@ -10,8 +10,7 @@ use kez_core::Timestamp;
 #[must_use]
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let seconds = since.map(|d| d.as_secs()).unwrap_or_default();
-    Timestamp::from_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+    Timestamp::since_epoch(since.unwrap_or_default())
 }
 
 /// 32 bytes from the operating system.

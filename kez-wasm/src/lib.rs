@@ -37,11 +37,11 @@ fn plain(value: &impl Serialize) -> Result<JsValue, JsValue> {
     Ok(value.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?)
 }
 
-#[cfg(feature = "sign")]
 /// 32 fresh random bytes from the host.
 ///
 /// # Errors
 /// `storage_failed` if it has none to give, on which nothing may go on.
+#[cfg(feature = "sign")]
 pub fn random() -> kez_core::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|e| {

@@ -84,11 +84,11 @@ impl Claim {
         })
     }
 
-    #[cfg(feature = "sign")]
     /// The claim in one of the encodings `json`, `compact`, `markdown`, `dns`, `pointer`.
     ///
     /// # Errors
     /// `usage` for any other name.
+    #[cfg(feature = "sign")]
     pub fn encode(&self, encoding: &str) -> Result<String, JsValue> {
         or_throw(proof::Form::from_name(encoding)).map(|form| proof::write(&self.inner, form))
     }

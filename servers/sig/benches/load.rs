@@ -131,7 +131,7 @@ async fn main() {
     let (count, events) =
         (numbers.first().copied().unwrap_or(2000), numbers.get(1).copied().unwrap_or(5));
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let now = Timestamp::from_seconds(since.as_secs() as i64);
+    let now = Timestamp::since_epoch(since);
     let chains: Vec<Chain> = (0..count).map(|n| chain(n, events, now)).collect();
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path(), None).unwrap();

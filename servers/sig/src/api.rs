@@ -2,7 +2,7 @@
 
 use crate::{
     limit::Limiter,
-    problem::{Problem, head_json},
+    problem::Problem,
     store::{self, Store},
 };
 use axum::{
@@ -65,17 +65,13 @@ pub(crate) fn router(store: Store, limiter: Arc<Limiter>, ended: watch::Receiver
 }
 
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
-fn identity(text: &str) -> Result<Identity, Error> {
-    Identity::from_canonical(text)
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Timestamp::since_epoch(since.unwrap_or_default())
 }
 
 /// A path's key identity.
 fn primary(text: &str) -> Result<Identity, Error> {
-    let name = identity(text)?;
+    let name = Identity::from_canonical(text)?;
     if name.scheme().is_key() { Ok(name) } else { Err(Error::about(Code::KeyExpected, name)) }
 }
 
@@ -119,7 +115,7 @@ async fn head(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let head = app.store.head(primary(&name)?).await?.ok_or_else(Problem::absent)?;
-    Ok(versioned(&headers, head, "application/json", head_json(Some(head)).to_string()))
+    Ok(versioned(&headers, head, "application/json", json!(head).to_string()))
 }
 
 async fn fork(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Problem> {
@@ -130,7 +126,7 @@ async fn fork(State(app): State<App>, Path(name): Path<String>) -> Result<Respon
 }
 
 async fn subject(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let all = app.store.claimants(identity(&id)?).await?;
+    let all = app.store.claimants(Identity::from_canonical(&id)?).await?;
     let all: Vec<_> = all
         .into_iter()
         .map(|c| json!({ "primary": c.primary, "seq": c.seq, "claim": c.claim }))
@@ -162,7 +158,7 @@ async fn append(
             }
             status => Problem::new(status, Code::Usage, refused.body_text()),
         })?;
-    let (own, name) = (name.clone(), name);
+    let own = name.clone();
     // Reading much JSON would hold up others here.
     let read = tokio::task::spawn_blocking(move || store::read_lines(&own, &body));
     let posted = read.await.map_err(|e| store::Refusal::Storage(e.to_string()))??;
@@ -171,7 +167,7 @@ async fn append(
     let location: (HeaderName, String) = (header::LOCATION, format!("/v1/sigchains/{name}"));
     let common = [location, (header::ETAG, etag(done.head))];
     let kind = [(header::CONTENT_TYPE, "application/json")];
-    Ok((status, common, kind, head_json(Some(done.head)).to_string()).into_response())
+    Ok((status, common, kind, json!(done.head).to_string()).into_response())
 }
 
 /// The head now and every new one: an event `head` with `{"seq","id"}`, its id as the event's.
@@ -198,7 +194,7 @@ async fn stream(
     let end = async move { drop(ended.wait_for(|ended| *ended).await) };
     let heads = stream::iter(first).chain(later).take_until(Box::pin(end));
     let events = heads.map(|head| {
-        let data = head_json(Some(head)).to_string();
+        let data = json!(head).to_string();
         Ok(sse::Event::default().event("head").id(head.id.to_string()).data(data))
     });
     Ok(Sse::new(events).keep_alive(sse::KeepAlive::default()))

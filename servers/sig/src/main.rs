@@ -38,8 +38,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), String> {
-    let (store, writer) =
-        Store::open(&options.data, options.quota).map_err(|e| format!("the data: {e:?}"))?;
+    let (store, writer) = Store::open(&options.data, options.quota).map_err(|e| e.to_string())?;
     let listener = TcpListener::bind(options.listen).await;
     let listener = listener.map_err(|e| format!("{}: {e}", options.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;

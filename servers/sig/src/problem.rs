@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use kez_core::{Code, Error, Head, Kind};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// What a client is told instead of an answer.
 pub(crate) struct Problem {
@@ -15,29 +15,27 @@ pub(crate) struct Problem {
     detail: Option<String>,
     /// Seconds after which it may be tried again.
     retry_after: Option<u64>,
-    /// Further members.
-    more: Vec<(&'static str, Value)>,
+    /// In a conflict, the chain's head, or that it has none.
+    head: Option<Option<Head>>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: Some(detail.into()), retry_after: None, more: Vec::new() }
+        Self { detail: Some(detail.into()), ..Self::of(status, code) }
     }
 
-    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
-        self
+    const fn of(status: StatusCode, code: Code) -> Self {
+        Self { status, code, detail: None, retry_after: None, head: None }
+    }
+
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     /// There is no such chain here.
     pub(crate) fn absent() -> Self {
         Self::new(StatusCode::NOT_FOUND, Code::ChainEmpty, "this server has no such chain")
     }
-}
-
-/// A head as it stands in answers.
-pub(crate) fn head_json(head: Option<Head>) -> Value {
-    head.map_or(Value::Null, |head| json!({ "seq": head.seq, "id": head.id.to_string() }))
 }
 
 impl From<Error> for Problem {
@@ -47,41 +45,29 @@ impl From<Error> for Problem {
             (_, Kind::Format | Kind::Input) => StatusCode::BAD_REQUEST,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
-        let detail = error.context().map(String::from);
-        Self { status, code: error.code(), detail, retry_after: None, more: Vec::new() }
+        Self { detail: error.context().map(String::from), ..Self::of(status, error.code()) }
     }
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
+        let words = refusal.to_string();
         match refusal {
             Refusal::Invalid(error) => error.into(),
             Refusal::Conflict { head, fork } => {
                 let code = if fork { Code::Forked } else { Code::HeadConflict };
-                let mut problem = Self {
-                    status: StatusCode::CONFLICT,
-                    code,
-                    detail: None,
-                    retry_after: None,
-                    more: Vec::new(),
-                };
-                problem.more.push(("head", head_json(head)));
-                problem
+                Self { head: Some(head), ..Self::of(StatusCode::CONFLICT, code) }
             }
-            Refusal::Full => Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                Code::StorageFailed,
-                "this server's storage is full",
-            ),
+            Refusal::Full => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, Code::StorageFailed, words)
+            }
             Refusal::Busy => {
-                let busy = "too many requests wait already";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::RateLimited, busy).retry_after(1)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::RateLimited, words).retry_after(1)
             }
-            Refusal::Storage(why) => {
+            Refusal::Storage(_) => {
                 // The words may name paths: they are the operator's, not the client's.
-                eprintln!("kez-sig-server: storage: {why}");
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                Self::new(status, Code::StorageFailed, "the storage failed")
+                eprintln!("kez-sig-server: {words}");
+                Self::of(StatusCode::INTERNAL_SERVER_ERROR, Code::StorageFailed)
             }
         }
     }
@@ -94,9 +80,11 @@ impl IntoResponse for Problem {
             "status": self.status.as_u16(),
             "code": self.code.as_str(),
         });
-        let detail = self.detail.map(|detail| ("detail", Value::String(detail)));
-        for (name, value) in self.more.into_iter().chain(detail) {
-            body[name] = value;
+        if let Some(head) = self.head {
+            body["head"] = json!(head);
+        }
+        if let Some(detail) = self.detail {
+            body["detail"] = json!(detail);
         }
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (self.status, body.to_string()).into_response();

@@ -9,6 +9,7 @@ use kez_core::{
 use lru::LruCache;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -68,6 +69,18 @@ pub enum Refusal {
     Storage(String),
 }
 
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(error) => error.fmt(f),
+            Self::Conflict { .. } => f.write_str(Code::HeadConflict.summary()),
+            Self::Full => f.write_str("the storage is full"),
+            Self::Busy => f.write_str("too many requests wait already"),
+            Self::Storage(why) => write!(f, "the storage failed: {why}"),
+        }
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self::Invalid(error)
@@ -117,9 +130,7 @@ pub fn read_lines(name: &Identity, body: &[u8]) -> Result<Vec<Posted>, Error> {
     let mut all: Vec<Posted> = Vec::new();
     let mut rest = body;
     while !rest.is_empty() {
-        let end = rest.iter().position(|b| *b == b'\n').ok_or(Code::LineSyntax)?;
-        let (line, tail) = (&rest[..end], &rest[end + 1..]);
-        let (envelope, event) = Event::from_line(line)?;
+        let (envelope, event, _) = Event::take(&mut rest)?;
         if event.chain != *name {
             return Err(Error::about(Code::ChainId, &event.chain));
         }
@@ -127,7 +138,6 @@ pub fn read_lines(name: &Identity, body: &[u8]) -> Result<Vec<Posted>, Error> {
             return Err(Error::about(Code::ChainSeq, event.seq));
         }
         all.push(Posted { envelope, event });
-        rest = tail;
     }
     if all.is_empty() { Err(Code::ChainEmpty.into()) } else { Ok(all) }
 }

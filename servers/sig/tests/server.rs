@@ -90,7 +90,7 @@ fn agent() -> Agent {
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Timestamp::from_seconds(since.as_secs() as i64)
+    Timestamp::since_epoch(since)
 }
 
 /// A key that no other test has.
@@ -205,15 +205,16 @@ fn what_does_not_verify_is_refused() {
     assert_eq!(code(post(name, &["{}".into()]), 400), "member_missing");
     assert_eq!(code(post(name, &["nonsense".into()]), 400), "json_syntax");
     assert_eq!(code(post(name, &[]), 422), "chain_empty");
+    assert_eq!(code(post(name, &[String::new()]), 400), "line_syntax");
     assert_eq!(code(post(name, &["{\"kez\": 1}".into()]), 400), "json_not_canonical");
     let other = Identity::from_canonical("dns:example.com").unwrap();
     assert_eq!(code(post(&other, lines), 400), "key_expected");
-    let (_, stranger) = (0, self::key(Scheme::Ed25519));
+    let stranger = self::key(Scheme::Ed25519);
     assert_eq!(code(post(stranger.public().identity(), lines), 422), "chain_id");
     assert_eq!(code(post(name, &[lines[0].clone(), lines[2].clone()]), 422), "chain_seq");
     // Events that follow one that is not here.
     assert_eq!(code(post(name, &lines[1..]), 409), "head_conflict");
-    let (_, long) = (0, "x".repeat(16 * 1024 + 1));
+    let long = "x".repeat(16 * 1024 + 1);
     assert_eq!(code(post(name, &[long]), 413), "too_large");
     // All or nothing.
     let mut bad = lines[2].clone();
@@ -409,6 +410,19 @@ fn a_full_disk_is_said_and_nothing_is_lost() {
     let server = Server::start(dir.path(), &[]);
     whole(&server);
     assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kez-sig-server"));
+    let output = command.args(["--listen", "127.0.0.1:0", "--data"]).arg(&file).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.starts_with("kez-sig-server: the storage failed: "), "{said}");
+    assert!(said.contains(file.to_str().unwrap()), "{said}");
 }
 
 #[test]
