@@ -66,7 +66,8 @@ extern "C" {
     fn web_socket(this: &Machine) -> Option<Function>;
     #[wasm_bindgen(method, getter)]
     fn exchange(this: &Machine) -> Option<Function>;
-    #[wasm_bindgen(method, getter)]
+    /// `now` itself, for the transport.
+    #[wasm_bindgen(method, getter, js_name = now)]
     fn clock(this: &Machine) -> Function;
 }
 

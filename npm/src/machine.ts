@@ -49,7 +49,6 @@ export function machine(isPublic: (address: string) => boolean, WebSocket: unkno
   return {
     WebSocket,
     exchange,
-    clock: () => Date.now(),
     now: () => Date.now(),
     env: (name: string) => process.env[name],
 
