@@ -19,9 +19,12 @@ pub struct Config {
     pub dns: Vec<String>,
     /// Relays, instead of the built-in ones.
     pub relays: Option<Vec<String>>,
-    /// Sigchain servers.
+    /// Sigchain servers, each with its log's key after a `#` where that is known.
     #[serde(default)]
     pub sig_servers: Vec<String>,
+    /// Keys of the witnesses that must have cosigned the servers' logs, more than half of them.
+    #[serde(default)]
+    pub witnesses: Vec<String>,
     /// GitHub's API.
     pub github: Option<String>,
     /// The PLC directory.
@@ -52,7 +55,9 @@ impl Config {
         let mut config: Self = toml::from_str(text)
             .map_err(|e| Error::about(Code::ConfigRefused, e.to_string().trim()))?;
         config.danger_allow_loopback |= danger_allow_loopback;
-        let urls = config.sig_servers.iter().chain(config.relays.iter().flatten());
+        let endpoints = config.endpoints()?;
+        let servers = endpoints.sig_servers.iter().map(|server| &server.url);
+        let urls = servers.chain(config.relays.iter().flatten());
         for url in urls.chain(&config.github).chain(&config.plc).chain(&config.bluesky) {
             kez_core::transport::check_url(url, config.danger_allow_loopback)
                 .map_err(|_| Error::about(Code::ConfigRefused, format!("the URL {url}")))?;
@@ -64,15 +69,19 @@ impl Config {
     }
 
     /// Where the platforms are.
-    #[must_use]
-    pub fn endpoints(&self) -> Endpoints {
-        Endpoints::default().with(
+    ///
+    /// # Errors
+    /// `config_refused` for a key of a log or witness that is none.
+    pub fn endpoints(&self) -> Result<Endpoints> {
+        let endpoints = Endpoints::default().with(
             self.github.as_deref(),
             self.plc.as_deref(),
             self.bluesky.as_deref(),
             self.relays.as_deref(),
             &self.sig_servers,
-        )
+            &self.witnesses,
+        );
+        endpoints.map_err(|_| Error::about(Code::ConfigRefused, "the key of a log or witness"))
     }
 
     /// What the network is made with.

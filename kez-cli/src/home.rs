@@ -2,7 +2,8 @@
 
 use crate::host::{Access, Host, Stream};
 use kez_core::{
-    Chain, Code, Error, Identity, Memory, Result, Timestamp, chain::MAX_BUNDLE, chain_path,
+    Chain, Code, Error, Identity, Memory, ObjectId, Result, Timestamp, chain::MAX_BUNDLE,
+    chain_path,
 };
 use std::{
     any::Any,
@@ -51,8 +52,12 @@ impl<'a> Home<'a> {
         self.path(&format!("sigchains/{}.jsonl", chain_path(chain)))
     }
 
-    fn seen_chain(&self, chain: &Identity) -> PathBuf {
-        self.path(&format!("seen/{}.jsonl", chain_path(chain)))
+    /// Where that is remembered: a chain by its name, a server's log by a digest of its URL.
+    fn seen(&self, name: &str) -> PathBuf {
+        self.path(&match Identity::from_canonical(name) {
+            Ok(chain) => format!("seen/{}.jsonl", chain_path(&chain)),
+            Err(_) => format!("seen/log/{}", ObjectId::digest("log", name.as_bytes())),
+        })
     }
 
     /// The user's own chains, replayed.
@@ -119,17 +124,16 @@ impl<'a> Home<'a> {
 }
 
 impl Memory for Home<'_> {
-    fn chain(&self, primary: &Identity) -> Option<Vec<u8>> {
-        self.host.read(&self.seen_chain(primary), MAX_BUNDLE).ok()
+    fn recall(&self, name: &str) -> Option<Vec<u8>> {
+        self.host.read(&self.seen(name), MAX_BUNDLE).ok()
     }
 
-    fn remember(&self, primary: &Identity, bundle: &str) {
-        let path = self.seen_chain(primary);
-        if self.chain(primary).is_some_and(|old| old == bundle.as_bytes()) {
+    fn remember(&self, name: &str, text: &str) {
+        if self.recall(name).is_some_and(|old| old == text.as_bytes()) {
             return;
         }
-        if let Err(error) = self.write(&path, bundle.as_bytes(), Access::Private) {
-            let text = format!("kez: warning: the chain's head could not be remembered: {error}\n");
+        if let Err(error) = self.write(&self.seen(name), text.as_bytes(), Access::Private) {
+            let text = format!("kez: warning: what was seen could not be remembered: {error}\n");
             self.host.print(Stream::Err, &text);
         }
     }

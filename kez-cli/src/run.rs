@@ -126,7 +126,7 @@ impl<'a, N: Net> Context<'a, N> {
         Ok(Verifier {
             transport: &self.net,
             memory: self.home,
-            endpoints: self.config.endpoints(),
+            endpoints: self.config.endpoints()?,
             sources,
             bundles,
             now: self.now,

@@ -250,6 +250,15 @@ impl Chain {
         chain.filter(|c| !c.events.is_empty()).ok_or_else(|| Code::ChainEmpty.into())
     }
 
+    /// The head that a bundle's last line says it has. Nothing is verified but the line's form.
+    pub(crate) fn last(bundle: &[u8]) -> Option<Head> {
+        let end = bundle.strip_suffix(b"\n")?;
+        let mut line =
+            &bundle[end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)..];
+        let (envelope, event, _) = Event::take(&mut line).ok()?;
+        Some(Head { seq: event.seq, id: envelope.id() })
+    }
+
     /// Appends one signed event. On an error the chain is as before.
     ///
     /// # Errors

@@ -263,12 +263,12 @@ impl SecretKey {
         &self.seed
     }
 
-    /// Signs a digest with the key's own suite. `aux` is 32 fresh random bytes for BIP-340; all
+    /// Signs a message (KEZ's are digests of 32 bytes) with the key's own suite. `aux` is 32 fresh random bytes for BIP-340; all
     /// zeros are allowed and make the signature deterministic. Ed25519 ignores it.
     ///
     /// # Errors
     /// `key_refused` if the curve library refuses, which valid keys never meet.
-    pub(crate) fn sign(&self, digest: &[u8; 32], aux: &[u8; 32]) -> Result<(Suite, [u8; 64])> {
+    pub(crate) fn sign(&self, digest: &[u8], aux: &[u8; 32]) -> Result<(Suite, [u8; 64])> {
         use ed25519_dalek::Signer as _;
         match self.public.identity.scheme() {
             Scheme::Ed25519 => {

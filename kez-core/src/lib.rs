@@ -21,6 +21,7 @@ pub mod hex;
 mod identity;
 pub mod json;
 mod key;
+pub mod log;
 mod map;
 pub mod proof;
 #[cfg(test)]

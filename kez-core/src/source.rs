@@ -2,20 +2,54 @@
 //! (SPEC.md, "Chain sources").
 
 use crate::{
-    Chain, Code, Endpoints, Envelope, Event, History, Identity, NOSTR_KIND, ObjectId, Scheme,
-    SignedClaim, Timestamp,
+    Chain, Code, Endpoints, Envelope, Error, Event, History, Identity, NOSTR_KIND, ObjectId,
+    Scheme, SignedClaim, Timestamp,
     chain::MAX_BUNDLE,
     channel::{Fetched, chain_filters},
     event::{self, chain_path},
     fork::{Merge, merge},
     json::Value,
+    log::SigServer,
     map::Map,
-    transport::{Body, Request},
+    transport::{Answer, Body, Request},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
-/// The requests that may yield a primary's chain: named sources first, then the claim's, the
-/// servers, the claimed domain's well-known path, and the relays of a nostr key.
+/// Where a server has a primary's chain.
+fn path(primary: &Identity) -> String {
+    format!("/v1/sigchains/{primary}")
+}
+
+/// The sigchain servers that are asked for a primary's chain: those that are configured, and
+/// sources that are a server's by their path.
+pub(crate) fn servers(
+    primary: &Identity,
+    claim: Option<&SignedClaim>,
+    named: &[String],
+    endpoints: &Endpoints,
+) -> Vec<SigServer> {
+    let mut all = endpoints.sig_servers.clone();
+    for url in named.iter().chain(claim.iter().flat_map(|c| &c.claim().sources)) {
+        let Some(base) = url.strip_suffix(&path(primary)) else { continue };
+        if !all.iter().any(|server| server.url == base) {
+            all.push(SigServer { url: base.into(), key: None });
+        }
+    }
+    all
+}
+
+/// The request for a server's copy, with proof that the log, which had so many entries when it
+/// was last seen, contains its head.
+pub(crate) fn from_server(server: &SigServer, primary: &Identity, size: u64) -> Request {
+    bundle(format!("{}{}?log={size}", server.url, path(primary)))
+}
+
+fn bundle(url: String) -> Request {
+    Request::Http { url, accept: "*/*", limit: MAX_BUNDLE }
+}
+
+/// The other requests that may yield a primary's chain: named sources first, then the claim's,
+/// the claimed domain's well-known path, and the relays of a nostr key.
 pub(crate) fn requests(
     primary: &Identity,
     claim: Option<&SignedClaim>,
@@ -23,15 +57,12 @@ pub(crate) fn requests(
     named: &[String],
     endpoints: &Endpoints,
 ) -> Vec<Request> {
-    let bundle = |url: String| Request::Http { url, accept: "*/*", limit: MAX_BUNDLE };
     let relay = |url: &String| relay(primary, url);
     let mut all: Vec<Request> = Vec::new();
-    for url in named.iter().chain(claim.iter().flat_map(|c| &c.claim().sources)) {
+    let named = named.iter().chain(claim.iter().flat_map(|c| &c.claim().sources));
+    for url in named.filter(|url| !url.ends_with(&path(primary))) {
         let is_relay = url.starts_with("ws:") || url.starts_with("wss:");
         all.push(if is_relay { relay(url) } else { bundle(url.clone()) });
-    }
-    for server in &endpoints.sig_servers {
-        all.push(bundle(format!("{}/v1/sigchains/{primary}", server.trim_end_matches('/'))));
     }
     for domain in domains {
         all.push(bundle(format!("https://{domain}/.well-known/kez/{}.jsonl", chain_path(primary))));
@@ -59,6 +90,10 @@ pub(crate) struct Gathered {
     chains: Vec<Chain>,
     absent: bool,
     failure: Option<String>,
+    /// Copies of servers whose logs do not prove them, and why not. Their events are signed by
+    /// their owner all the same; that there are no others is not to be believed.
+    doubted: Vec<Chain>,
+    refused: Option<Error>,
 }
 
 impl Gathered {
@@ -102,6 +137,23 @@ impl Gathered {
         }
     }
 
+    /// Reads a sigchain server's answer, which its log proves or does not.
+    pub(crate) fn read_server(
+        &mut self,
+        primary: &Identity,
+        fetched: Fetched,
+        believed: crate::Result<()>,
+        now: Timestamp,
+    ) {
+        match (believed, fetched.1) {
+            (Err(error), Ok(Answer { body: Body::Http { bytes, .. }, .. })) => {
+                self.doubted.extend(Chain::replay(&bytes, Some(primary), now));
+                self.refused.get_or_insert(error);
+            }
+            (_, answer) => self.read(primary, (fetched.0, answer), now),
+        }
+    }
+
     /// Joins the copies with what was seen before.
     pub(crate) fn history(self, remembered: Option<Chain>) -> History {
         // That one source has nothing says nothing about those that could not be asked.
@@ -109,7 +161,7 @@ impl Gathered {
         let seen = remembered.as_ref().and_then(Chain::head).map_or(0, |h| h.seq);
         let served = self.chains.iter().filter_map(Chain::head).map(|h| h.seq).max().unwrap_or(0);
         let mut settled = false;
-        let mut copies = remembered.into_iter().chain(self.chains);
+        let mut copies = remembered.into_iter().chain(self.chains).chain(self.doubted);
         let mut best = copies.next();
         for copy in copies {
             let Some(other) = best.take() else { break };
@@ -132,6 +184,7 @@ impl Gathered {
                 rolled_back: answered && served < seen && !settled,
                 remembered: !answered,
                 settled,
+                refused: self.refused,
             },
             None if self.absent => History::Absent,
             None => History::Unknown(self.failure),

@@ -1,7 +1,12 @@
 //! What a channel may ask for, what comes back, and the policy that every transport keeps
 //! (SPEC.md, "Transport").
 
-use crate::{Code, Timestamp, json::Value, verdict::Place};
+use crate::{
+    Code, Timestamp,
+    json::Value,
+    log::{NoteKey, SigServer},
+    verdict::Place,
+};
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -171,7 +176,9 @@ pub struct Endpoints {
     /// Relays that are asked for nostr keys.
     pub relays: Vec<String>,
     /// Sigchain servers.
-    pub sig_servers: Vec<String>,
+    pub sig_servers: Vec<SigServer>,
+    /// Witnesses of their logs. More than half of them must have cosigned a checkpoint.
+    pub witnesses: Vec<NoteKey>,
 }
 
 impl Default for Endpoints {
@@ -183,13 +190,17 @@ impl Default for Endpoints {
             bluesky: "https://public.api.bsky.app".to_owned(),
             relays: relays.map(ToOwned::to_owned).to_vec(),
             sig_servers: Vec::new(),
+            witnesses: Vec::new(),
         }
     }
 }
 
 impl Endpoints {
-    /// These endpoints, where a user names others. Base URLs may end with a slash.
-    #[must_use]
+    /// These endpoints, where a user names others. Base URLs may end with a slash; that of a
+    /// sigchain server may carry its log's key ([`SigServer`]).
+    ///
+    /// # Errors
+    /// `log_refused` for a key of a log or witness that is none.
     pub fn with(
         mut self,
         github: Option<&str>,
@@ -197,7 +208,8 @@ impl Endpoints {
         bluesky: Option<&str>,
         relays: Option<&[String]>,
         sig_servers: &[String],
-    ) -> Self {
+        witnesses: &[String],
+    ) -> crate::Result<Self> {
         let set = |own: &mut String, other: Option<&str>| {
             if let Some(url) = other {
                 *own = url.trim_end_matches('/').to_owned();
@@ -209,8 +221,11 @@ impl Endpoints {
         if let Some(relays) = relays {
             self.relays = relays.to_vec();
         }
-        self.sig_servers = sig_servers.to_vec();
-        self
+        self.sig_servers =
+            sig_servers.iter().map(|text| SigServer::parse(text)).collect::<crate::Result<_>>()?;
+        self.witnesses =
+            witnesses.iter().map(|vkey| NoteKey::parse(vkey)).collect::<crate::Result<_>>()?;
+        Ok(self)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Verdicts: one report for every surface (SPEC.md, "Verdicts").
 
 use crate::{
-    Chain, Code, Encoding, Fork, Head, Identity, ObjectId, Proof, Reason, Standing, Timestamp,
-    transport::Via,
+    Chain, Code, Encoding, Error, Fork, Head, Identity, ObjectId, Proof, Reason, Standing,
+    Timestamp, transport::Via,
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -76,6 +76,8 @@ pub enum Note {
     EventsSkipped,
     /// The claim does not pin the platform's stable account id.
     AccountUnpinned,
+    /// A sigchain server was not believed, since its log does not prove what it says.
+    ServerRefused,
 }
 
 impl Note {
@@ -90,6 +92,7 @@ impl Note {
             Self::ForkSettled => "a fork was settled by the committed key",
             Self::EventsSkipped => "the sigchain has newer events that were skipped",
             Self::AccountUnpinned => "the account's stable id is not pinned",
+            Self::ServerRefused => "a sigchain server's log does not prove what it says",
         }
     }
 }
@@ -192,6 +195,10 @@ impl Report {
         self.reason = Some(code);
         self.detail = detail;
     }
+
+    pub(crate) fn refuse(&mut self, error: &Error) {
+        self.fail(error.code(), error.context().map(String::from));
+    }
 }
 
 /// What a verifier knows of a primary's sigchain.
@@ -211,6 +218,8 @@ pub enum History {
         remembered: bool,
         /// Whether a fork was settled in its favour.
         settled: bool,
+        /// Why a sigchain server was not believed, if one was not.
+        refused: Option<Error>,
     },
     /// Two branches that both verify.
     Forked(Box<Fork>),
@@ -221,12 +230,12 @@ impl History {
     #[must_use]
     pub fn as_of(self, at: Timestamp) -> Self {
         match self {
-            Self::Known { chain, rolled_back, remembered, settled } => {
-                let chain = chain.as_of(at);
+            Self::Known { chain, rolled_back, remembered, settled, refused } => {
+                let chain = Box::new(chain.as_of(at));
                 if chain.head().is_none() {
                     return Self::Absent;
                 }
-                Self::Known { chain: Box::new(chain), rolled_back, remembered, settled }
+                Self::Known { chain, rolled_back, remembered, settled, refused }
             }
             other => other,
         }
@@ -293,7 +302,7 @@ pub fn judge(report: &mut Report, proof: &Proof, history: &History, now: Timesta
             let relies = signed.claim().head.is_some() || !signed.claim().sources.is_empty();
             let own = signed.signer().identity() == &signed.claim().primary;
             let trouble = match history {
-                History::Known { chain, rolled_back, remembered, settled } => {
+                History::Known { chain, rolled_back, remembered, settled, refused } => {
                     stand(report, signed, chain);
                     if report.reason.is_some() {
                         return;
@@ -303,11 +312,12 @@ pub fn judge(report: &mut Report, proof: &Proof, history: &History, now: Timesta
                     }
                     let short = signed.claim().head.is_some_and(|h| chain.id_at(h.seq).is_none());
                     if *rolled_back || short {
-                        Some(Code::Rollback)
+                        Some(Code::Rollback.into())
                     } else if *remembered {
                         report.notes.push(Note::ChainUnknown);
-                        relies.then_some(Code::ChainUnreachable)
+                        refused.clone().or(relies.then(|| Code::ChainUnreachable.into()))
                     } else {
+                        report.notes.extend(refused.as_ref().map(|_| Note::ServerRefused));
                         None
                     }
                 }
@@ -319,17 +329,16 @@ pub fn judge(report: &mut Report, proof: &Proof, history: &History, now: Timesta
                     report.notes.push(Note::ChainUnknown);
                     None
                 }
-                _ => Some(Code::ChainUnreachable),
+                History::Unknown(Some(detail)) => {
+                    Some(Error::about(Code::ChainUnreachable, detail))
+                }
+                _ => Some(Code::ChainUnreachable.into()),
             };
             if expired {
                 return report.fail(Code::Expired, None);
             }
-            if let Some(code) = trouble {
-                let detail = match history {
-                    History::Unknown(detail) => detail.clone(),
-                    _ => None,
-                };
-                report.fail(code, detail);
+            if let Some(error) = trouble {
+                report.refuse(&error);
             }
         }
         Proof::Pointer(_) => point(report, history),
@@ -374,7 +383,7 @@ fn stand(report: &mut Report, signed: &crate::SignedClaim, chain: &Chain) {
 
 /// What the chain says of a subject that points to it.
 fn point(report: &mut Report, history: &History) {
-    let History::Known { chain, rolled_back, remembered, settled } = history else {
+    let History::Known { chain, rolled_back, remembered, settled, refused } = history else {
         let detail = match history {
             History::Unknown(detail) => detail.clone(),
             _ => None,
@@ -393,7 +402,9 @@ fn point(report: &mut Report, history: &History) {
         } else if *rolled_back {
             report.fail(Code::Rollback, None);
         } else if *remembered {
-            report.fail(Code::ChainUnreachable, None);
+            report.refuse(refused.as_ref().unwrap_or(&Code::ChainUnreachable.into()));
+        } else if refused.is_some() {
+            report.notes.push(Note::ServerRefused);
         }
     } else if let Some(revocation) = chain.subject_revocation(&report.subject) {
         report.revoked_at = Some(revocation.at);

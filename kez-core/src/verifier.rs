@@ -2,25 +2,32 @@
 //! sans-I/O parts with a [`Transport`] that is handed in.
 
 use crate::{
-    Chain, Code, Endpoints, History, Identity, Proof, Report, Status, Timestamp,
+    Chain, Code, Endpoints, Error, History, Identity, Proof, Report, Status, Timestamp,
     chain::{Device, Era},
     channel::{self, Fetched, Finding, Miss, Step},
     judge,
+    log::{self, SigServer},
     map::Map,
     proof,
     source::{self, Gathered},
-    transport::{MAX_CONCURRENCY, Request, Transport},
+    transport::{Answer, Body, MAX_CONCURRENCY, Request, Transport, Via},
     verdict::compare_beacons,
 };
 use alloc::{format, string::String, vec::Vec};
-use futures_util::{StreamExt as _, future::join_all, stream};
+use futures_util::{
+    StreamExt as _,
+    future::{self, join_all},
+    stream,
+};
 
-/// What a verifier remembers between runs: the longest chain seen of each primary.
+/// What a verifier remembers between runs: of each primary the longest chain that was seen, under
+/// the primary's name, and of each sigchain server the key and head of its log, under `log:` and
+/// the server's URL.
 pub trait Memory {
-    /// The bundle that was remembered last.
-    fn chain(&self, primary: &Identity) -> Option<Vec<u8>>;
-    /// Remembers a bundle. Losing it costs rollback detection, so an error may be swallowed here.
-    fn remember(&self, primary: &Identity, bundle: &str);
+    /// What was remembered last under that name.
+    fn recall(&self, name: &str) -> Option<Vec<u8>>;
+    /// Remembers. Losing it costs the detection of rollbacks, so an error may be swallowed here.
+    fn remember(&self, name: &str, text: &str);
 }
 
 /// Remembers nothing.
@@ -28,10 +35,10 @@ pub trait Memory {
 pub struct NoMemory;
 
 impl Memory for NoMemory {
-    fn chain(&self, _: &Identity) -> Option<Vec<u8>> {
+    fn recall(&self, _: &str) -> Option<Vec<u8>> {
         None
     }
-    fn remember(&self, _: &Identity, _: &str) {}
+    fn remember(&self, _: &str, _: &str) {}
 }
 
 /// A step of a verification, for live logs.
@@ -157,6 +164,11 @@ impl Graph {
     }
 }
 
+/// Under what name a server's log is remembered.
+fn memory_name(server: &SigServer) -> String {
+    format!("log:{}", server.url)
+}
+
 impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     async fn fetch(&self, request: Request) -> Fetched {
         (self.progress)(Progress::Asking(&request));
@@ -205,7 +217,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         };
         let remembered = self
             .memory
-            .chain(primary)
+            .recall(primary.as_str())
             .and_then(|bundle| Chain::replay(&bundle, Some(primary), self.clock).ok());
         // The domains that are claimed may serve the chain: the one at hand and those listed.
         let mut domains: Vec<String> = Vec::new();
@@ -217,7 +229,10 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
             }
         }
         let requests = source::requests(primary, claim, &domains, &self.sources, &self.endpoints);
-        let mut answers = self.fetch_all(requests).await;
+        let servers = source::servers(primary, claim, &self.sources, &self.endpoints);
+        let servers = servers.iter().map(|server| self.ask(server, primary));
+        let (mut answers, from_servers) =
+            future::join(self.fetch_all(requests), join_all(servers)).await;
         let further = channel::further_relays(primary, &self.endpoints, &answers);
         let further = further.iter().map(|url| source::relay(primary, url)).collect();
         answers.extend(self.fetch_all(further).await);
@@ -228,11 +243,116 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         for fetched in answers {
             gathered.read(primary, fetched, self.clock);
         }
+        for (fetched, believed) in from_servers {
+            gathered.read_server(primary, fetched, believed, self.clock);
+        }
         let history = gathered.history(remembered);
         if let Some(chain) = history.chain() {
-            self.memory.remember(primary, &chain.to_bundle());
+            self.memory.remember(primary.as_str(), &chain.to_bundle());
         }
         if self.now < self.clock { history.as_of(self.now) } else { history }
+    }
+
+    /// A server's copy of a chain without its proof line, and whether the server's log proves it.
+    async fn ask(&self, server: &SigServer, primary: &Identity) -> (Fetched, crate::Result<()>) {
+        let size = self.seen(server).map_or(0, |seen| seen.checkpoint.size());
+        let (request, mut answer) = self.fetch(source::from_server(server, primary, size)).await;
+        let mut believed = Ok(());
+        if let Ok(Answer { body: Body::Http { status: 200, bytes, .. }, via, .. }) = &mut answer {
+            let (bundle, line) = log::Proof::split(bytes);
+            // What is kept was believed when it came.
+            if *via != Via::Cache {
+                believed = self.believe(server, primary, size, bundle, line).await;
+                let place = request.place();
+                believed = believed.map_err(|e| {
+                    Error::about(e.code(), format!("{place}: {}", e.context().unwrap_or_default()))
+                });
+            }
+            let length = bundle.len();
+            bytes.truncate(length);
+        }
+        ((request, answer), believed)
+    }
+
+    /// Whether a server's log proves the head of a bundle, and goes on where it was last seen,
+    /// which had `size` entries when the server was asked.
+    async fn believe(
+        &self,
+        server: &SigServer,
+        primary: &Identity,
+        size: u64,
+        bundle: &[u8],
+        line: Option<&[u8]>,
+    ) -> crate::Result<()> {
+        let seen = self.seen(server);
+        let key = server.key.as_ref().or(seen.as_ref().map(|seen| &seen.key));
+        let Some(line) = line else {
+            let why = "the server gives no proof";
+            return key.map_or(Ok(()), |_| Err(Error::about(Code::LogRefused, why)));
+        };
+        // A bundle that is none is refused elsewhere.
+        let Some(head) = Chain::last(bundle) else { return Ok(()) };
+        let log::Proof { key: its, checkpoint, index, inclusion, consistency } =
+            log::Proof::parse(line)?;
+        if key.is_some_and(|key| *key != its) {
+            return Err(Error::about(Code::LogRefused, "the log has another key than before"));
+        }
+        checkpoint.verify(&its)?;
+        let witnesses = &self.endpoints.witnesses;
+        let cosigned = witnesses.iter().filter(|w| checkpoint.cosigned(w).is_some()).count();
+        if !witnesses.is_empty() && cosigned * 2 <= witnesses.len() {
+            let count = format!("{cosigned} of {}", witnesses.len());
+            return Err(Error::about(Code::LogUnwitnessed, count));
+        }
+        checkpoint.includes(index, &log::entry(primary, head), &inclusion)?;
+        let mut proof = (size, checkpoint.size(), consistency);
+        // While a proof is fetched, another answer of this server may be believed.
+        for _ in 0..4 {
+            let seen = self.seen(server);
+            if let Some(seen) = &seen {
+                let (old, new) = if seen.checkpoint.size() <= checkpoint.size() {
+                    (&seen.checkpoint, &checkpoint)
+                } else {
+                    (&checkpoint, &seen.checkpoint)
+                };
+                let sizes = (old.size(), new.size());
+                if sizes.0 != sizes.1 && sizes != (proof.0, proof.1) {
+                    proof = (sizes.0, sizes.1, self.consistency(server, sizes).await?);
+                    continue;
+                }
+                let none = Vec::new();
+                new.extends(old, if sizes.0 == sizes.1 { &none } else { &proof.2 })?;
+            }
+            if seen.is_none_or(|seen| seen.checkpoint.size() < checkpoint.size()) {
+                let now = log::Seen { key: its, checkpoint };
+                self.memory.remember(&memory_name(server), &now.to_text());
+            }
+            return Ok(());
+        }
+        Err(Error::about(Code::LogRefused, "the log does not come to rest"))
+    }
+
+    fn seen(&self, server: &SigServer) -> Option<log::Seen> {
+        log::Seen::parse(&self.memory.recall(&memory_name(server))?)
+    }
+
+    /// Asks a server to prove that its log grew from one size to another.
+    async fn consistency(
+        &self,
+        server: &SigServer,
+        (old, new): (u64, u64),
+    ) -> crate::Result<Vec<log::Hash>> {
+        let url = format!("{}/v1/log/consistency?from={old}&to={new}", server.url);
+        let (_, answer) = self.fetch(Request::get(url, "application/json")).await;
+        match answer {
+            Ok(Answer { body: Body::Http { status: 200, bytes, .. }, .. }) => {
+                log::parse_consistency(&bytes)
+            }
+            Ok(_) => {
+                Err(Error::about(Code::LogInconsistent, format!("no proof from {old} to {new}")))
+            }
+            Err(failure) => Err(Error::about(Code::LogRefused, failure.code)),
+        }
     }
 
     /// Verifies what a subject shows: one report for every proof found there, the best first.

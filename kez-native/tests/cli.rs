@@ -11,7 +11,10 @@ mod common;
 
 use common::User;
 use kez_core::{Chain, Code, Identity};
-use kez_sig_server::{Limits, store::Store};
+use kez_sig_server::{
+    Server,
+    store::{Options, Store},
+};
 use serde_json::json;
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc, thread};
 
@@ -296,8 +299,9 @@ fn storage_that_fails() {
 fn sig_server(name: &str, quota: Option<u64>) -> (String, Store) {
     let data = tmp(name);
     let _ = fs::remove_dir_all(&data);
-    let (store, _) = Store::open(&data, quota).unwrap();
-    let shared = store.clone();
+    let options = Options { quota, log_name: None };
+    let (store, _) = Store::open(&data, &options).unwrap();
+    let server = Server::new(store.clone());
     let (tell, told) = std::sync::mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -305,7 +309,7 @@ fn sig_server(name: &str, quota: Option<u64>) -> (String, Store) {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             tell.send(format!("http://{}", listener.local_addr().unwrap())).unwrap();
             let never = std::future::pending();
-            kez_sig_server::serve(listener, shared, Limits::default(), never).await.unwrap();
+            server.serve(listener, never).await.unwrap();
         });
     });
     (told.recv().unwrap(), store)

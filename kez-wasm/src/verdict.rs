@@ -38,6 +38,7 @@ impl KnownHistory {
             rolled_back,
             remembered: false,
             settled,
+            refused: None,
         };
         let Some(two) = two else { return Ok(Self { inner: known(one.inner.clone(), false) }) };
         let inner = match or_throw(merge(one.inner.clone(), two.inner))? {

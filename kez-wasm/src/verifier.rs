@@ -29,15 +29,15 @@ struct HostMemory {
 }
 
 impl Memory for HostMemory {
-    fn chain(&self, primary: &Identity) -> Option<Vec<u8>> {
-        let text = self.recall.as_ref()?.call1(&JsValue::UNDEFINED, &primary.as_str().into());
+    fn recall(&self, name: &str) -> Option<Vec<u8>> {
+        let text = self.recall.as_ref()?.call1(&JsValue::UNDEFINED, &name.into());
         text.ok()?.as_string().map(String::into_bytes)
     }
 
-    fn remember(&self, primary: &Identity, bundle: &str) {
+    fn remember(&self, name: &str, text: &str) {
         if let Some(remember) = &self.remember {
             // A memory that fails costs rollback detection, not the verdict.
-            let _ = remember.call2(&JsValue::UNDEFINED, &primary.as_str().into(), &bundle.into());
+            let _ = remember.call2(&JsValue::UNDEFINED, &name.into(), &text.into());
         }
     }
 }
@@ -84,7 +84,10 @@ impl Verifier {
         self.loopback = danger_allow_loopback;
     }
 
-    /// Where the platforms are, if elsewhere than usual.
+    /// Where the platforms are, if elsewhere than usual, and the witnesses of servers' logs.
+    ///
+    /// # Errors
+    /// `log_refused` for a key of a log or witness that is none.
     pub fn endpoints(
         &mut self,
         github: Option<String>,
@@ -92,14 +95,17 @@ impl Verifier {
         bluesky: Option<String>,
         relays: Option<Vec<String>>,
         sig_servers: Vec<String>,
-    ) {
-        self.endpoints = Endpoints::default().with(
+        witnesses: Vec<String>,
+    ) -> Result<(), JsValue> {
+        self.endpoints = or_throw(Endpoints::default().with(
             github.as_deref(),
             plc.as_deref(),
             bluesky.as_deref(),
             relays.as_deref(),
             &sig_servers,
-        );
+            &witnesses,
+        ))?;
+        Ok(())
     }
 
     /// Hands in a copy of a chain that is at hand.

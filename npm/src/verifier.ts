@@ -7,12 +7,15 @@ import type { Code, Graph, Report } from './data.js'
 import type * as glue from './glue/kez_wasm.js'
 import { call, drive, Handle } from './instance.js'
 
-/** Remembers the longest chain seen of each primary, so that a rollback is noticed. */
+/**
+ * Remembers the longest chain seen of each primary, under the primary, and the head of each sigchain
+ * server's log, under `log:` and the server's URL, so that a rollback or a rewritten log is noticed.
+ */
 export interface Memory {
-  /** The bundle that was remembered last. */
-  get(primary: string): string | undefined
-  /** Remembers a bundle. */
-  set(primary: string, bundle: string): unknown
+  /** What was remembered last under a name. */
+  get(name: string): string | undefined
+  /** Remembers a text. */
+  set(name: string, text: string): unknown
 }
 
 /** A step of a verification. */
@@ -45,8 +48,10 @@ export interface VerifyOptions {
   dns?: readonly string[] | undefined
   /** Relays, instead of the built-in ones. */
   relays?: readonly string[] | undefined
-  /** Sigchain servers. */
+  /** Sigchain servers, each with its log's key after a `#` where that is known. */
   sigServers?: readonly string[] | undefined
+  /** Keys of witnesses: more than half of them must have cosigned a server's log. */
+  witnesses?: readonly string[] | undefined
   /** GitHub's API. */
   github?: string | undefined
   /** The PLC directory. */
@@ -70,6 +75,7 @@ const OPTIONS: (keyof VerifyOptions)[] = [
   'dns',
   'relays',
   'sigServers',
+  'witnesses',
   'github',
   'plc',
   'bluesky',
@@ -97,7 +103,7 @@ async function run<T>(
   const at = check.optionalSeconds(given.at, 'options.at')
   const progress = check.optionalFunction(given.onProgress, 'options.onProgress')
   const socket = check.optionalFunction(given.WebSocket, 'options.WebSocket')
-  const list = (name: 'dns' | 'relays' | 'sources' | 'sigServers') => check.texts(given[name], `options.${name}`)
+  const list = (name: 'dns' | 'relays' | 'sources' | 'sigServers' | 'witnesses') => check.texts(given[name], `options.${name}`)
   const optional = (name: 'github' | 'plc' | 'bluesky') => check.optionalText(given[name], `options.${name}`)
   if (memory !== undefined && (typeof memory?.get !== 'function' || typeof memory.set !== 'function')) {
     check.refuse('options.memory', 'an object with get and set', memory)
@@ -108,8 +114,8 @@ async function run<T>(
     fetch: check.optionalFunction(given.fetch, 'options.fetch') ?? defaults.fetch?.(loopback),
     WebSocket: socket ?? (await defaults.WebSocket?.()),
     clock: check.optionalFunction(given.clock, 'options.clock') ?? Date.now,
-    recall: memory && ((primary: string) => memory.get(primary)),
-    remember: memory && ((primary: string, bundle: string) => memory.set(primary, bundle)),
+    recall: memory && ((name: string) => memory.get(name)),
+    remember: memory && ((name: string, text: string) => memory.set(name, text)),
     // What a listener throws is reported as an uncaught error, and does not stop the verification.
     progress:
       progress &&
@@ -124,14 +130,14 @@ async function run<T>(
       }),
   }
   const resolvers = given.dns === undefined ? RESOLVERS : list('dns')
-  const [sources, sigServers] = [list('sources'), list('sigServers')]
+  const [sources, sigServers, witnesses] = [list('sources'), list('sigServers'), list('witnesses')]
   const relays = given.relays === undefined ? undefined : list('relays')
   const [github, plc, bluesky] = [optional('github'), optional('plc'), optional('bluesky')]
   const verifier = new Handle((wasm) => new wasm.Verifier(host))
   try {
     verifier.use((v) => {
       v.settings(at, resolvers, sources, loopback)
-      v.endpoints(github, plc, bluesky, relays, sigServers)
+      v.endpoints(github, plc, bluesky, relays, sigServers, witnesses)
       for (const bundle of bundles) v.addBundle(bundle)
     })
     return await drive<T>((wake) => begin(verifier.inner(), signal, wake), signal)

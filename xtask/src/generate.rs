@@ -291,6 +291,7 @@ fn report(signed: &SignedClaim) -> Result<String> {
         rolled_back: false,
         remembered: false,
         settled: false,
+        refused: None,
     };
     judge(&mut report, &Proof::Claim(signed.clone()), &history, now());
     Ok(serde_json::to_string_pretty(&report)?)

@@ -21,6 +21,7 @@ pub(super) fn report(input: &Json, now: Timestamp) -> Result<Report> {
             rolled_back: input["rolled_back"] == true,
             remembered: false,
             settled: false,
+            refused: None,
         },
     };
     let (encoding, proof) = proof::from_text(text("proof"))?;

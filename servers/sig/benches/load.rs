@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use kez_core::{Chain, Event, Identity, ObjectId, Op, Scheme, SecretKey, Timestamp};
-use kez_sig_server::{Limits, serve, store::Store};
+use kez_sig_server::{
+    Limits, Server,
+    store::{Options, Store},
+};
 use std::{
     num::NonZeroU32,
     path::Path,
@@ -134,11 +137,13 @@ async fn main() {
     let now = Timestamp::since_epoch(since);
     let chains: Vec<Chain> = (0..count).map(|n| chain(n, events, now)).collect();
     let dir = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(dir.path(), None).unwrap();
+    let (store, _) = Store::open(dir.path(), &Options::default()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = Limits { per_address: NonZeroU32::MAX, per_chain: NonZeroU32::MAX };
-    tokio::spawn(serve(listener, store, limits, std::future::pending()));
+    let (per_address, per_chain) = (NonZeroU32::MAX, NonZeroU32::MAX);
+    let limits = Limits { per_address, per_chain, ..Limits::default() };
+    let server = Server { limits, ..Server::new(store) };
+    tokio::spawn(server.serve(listener, std::future::pending()));
 
     let post = |chain: &Chain| -> Vec<Vec<u8>> {
         let head = format!(
@@ -161,6 +166,7 @@ async fn main() {
         chains.iter().map(|chain| vec![one(chain); 5]).collect()
     };
     drive("read a chain", address, gets(""), 200).await;
+    drive("read a chain with proof", address, gets("?log=0"), 200).await;
     drive("read a head", address, gets("/head"), 200).await;
     let bytes: u64 = ["sigchains.db", "sigchains.db-wal"]
         .iter()

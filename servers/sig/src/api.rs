@@ -2,7 +2,8 @@
 
 use crate::{
     limit::Limiter,
-    problem::Problem,
+    metrics::{self, Metrics, Open},
+    problem::{HeadBody, Problem, ProblemBody},
     store::{self, Store},
 };
 use axum::{
@@ -10,48 +11,112 @@ use axum::{
     body::Bytes,
     extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Path, Query, Request, State},
     http::{HeaderMap, HeaderName, Method, StatusCode, header},
+    middleware,
     response::{
         IntoResponse, Response,
         sse::{self, Sse},
     },
-    routing::get,
+    routing,
 };
 use futures_util::{Stream, StreamExt as _, stream};
-use kez_core::{Code, Error, Head, Identity, Timestamp, chain::MAX_BUNDLE};
-use serde_json::json;
-use std::{
-    collections::HashMap, convert::Infallible, net::SocketAddr, sync::Arc, time::SystemTime,
+use kez_core::{
+    Code, Error, Identity,
+    chain::MAX_BUNDLE,
+    log::{MAX_SIZE, consistency_json},
 };
-use tokio::sync::watch;
+use serde::Serialize;
+use serde_json::json;
+use std::{collections::HashMap, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::timeout};
 use tokio_stream::wrappers::BroadcastStream;
 use tower_http::{compression::CompressionLayer, cors};
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 const JSONL: &str = "application/jsonl";
-
-#[derive(Clone)]
-struct App {
-    store: Store,
-    limiter: Arc<Limiter>,
-    ended: watch::Receiver<bool>,
+const JSON: &str = "application/json";
+/// For how long the body of a request may take.
+const BODY: Duration = Duration::from_secs(30);
+/// For how long a stream goes on.
+const STREAM: Duration = Duration::from_hours(1);
+/// A primary, for the description.
+const fn a_primary() -> &'static str {
+    "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 }
 
-pub(crate) fn router(store: Store, limiter: Arc<Limiter>, ended: watch::Receiver<bool>) -> Router {
+/// Somebody who claims a subject.
+#[derive(Serialize, ToSchema)]
+struct ClaimantBody {
+    /// The chain.
+    primary: String,
+    /// The event's position.
+    seq: u64,
+    /// The claim's id.
+    claim: String,
+}
+
+/// Who claims a subject.
+#[derive(Serialize, ToSchema)]
+struct SubjectBody {
+    subject: String,
+    claimants: Vec<ClaimantBody>,
+}
+
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) ended: watch::Receiver<bool>,
+    pub(crate) metrics: Metrics,
+}
+
+/// The description of the interface.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "KEZ sigchain server",
+        description = "Keeps sigchains and a transparency log of their heads (SPEC.md, \"Sigchain \
+                       server\" and \"Transparency log\"). There are no accounts: an event's own \
+                       signature says who may append it."
+    ),
+    components(schemas(ProblemBody))
+)]
+struct Description;
+
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(chain, append))
+        .routes(routes!(head))
+        .routes(routes!(fork))
+        .routes(routes!(subject))
+        .routes(routes!(log_key))
+        .routes(routes!(log_checkpoint))
+        .routes(routes!(log_consistency))
+        .routes(routes!(log_tile))
+        .layer(CompressionLayer::new())
+        // Not compressed: an event has to leave at once.
+        .routes(routes!(stream))
+        .routes(routes!(alive))
+        .routes(routes!(ready))
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+pub(crate) fn router(app: App) -> Router {
     // Nothing here is secret, and nothing is done in anybody's name: any page may ask.
     let cors = cors::CorsLayer::new()
         .allow_origin(cors::Any)
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
         .allow_headers([header::CONTENT_TYPE, header::IF_NONE_MATCH])
         .expose_headers([header::ETAG, header::RETRY_AFTER]);
-    Router::new()
-        .route("/v1/sigchains/{primary}", get(chain).post(append))
-        .route("/v1/sigchains/{primary}/head", get(head))
-        .route("/v1/sigchains/{primary}/fork", get(fork))
-        .route("/v1/subjects/{identity}", get(subject))
-        .layer(CompressionLayer::new())
-        // Not compressed: an event has to leave at once.
-        .route("/v1/sigchains/{primary}/stream", get(stream))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
+    let (router, document) = routes().split_for_parts();
+    let document = async move || axum::Json(document);
+    router
+        .route("/openapi.json", routing::get(document))
         .layer(DefaultBodyLimit::max(MAX_BUNDLE))
         .layer(cors)
         .fallback(async || {
@@ -61,22 +126,14 @@ pub(crate) fn router(store: Store, limiter: Arc<Limiter>, ended: watch::Receiver
             let status = StatusCode::METHOD_NOT_ALLOWED;
             Problem::new(status, Code::Usage, "the path does not know this method")
         })
-        .with_state(App { store, limiter, ended })
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Timestamp::since_epoch(since.unwrap_or_default())
+        .layer(middleware::from_fn_with_state(app.metrics.clone(), metrics::count))
+        .with_state(app)
 }
 
 /// A path's key identity.
 fn primary(text: &str) -> Result<Identity, Error> {
     let name = Identity::from_canonical(text)?;
     if name.scheme().is_key() { Ok(name) } else { Err(Error::about(Code::KeyExpected, name)) }
-}
-
-fn etag(head: Head) -> String {
-    format!("\"{}\"", head.id)
 }
 
 /// Whether the client has this version already (RFC 9110, section 13.1.2).
@@ -87,8 +144,8 @@ fn unchanged(headers: &HeaderMap, tag: &str) -> bool {
 }
 
 /// An answer that a cache may keep, if it asks each time whether it is still true.
-fn versioned(headers: &HeaderMap, head: Head, kind: &str, body: String) -> Response {
-    let tag = etag(head);
+fn versioned(headers: &HeaderMap, version: &str, kind: &str, body: String) -> Response {
+    let tag = format!("\"{version}\"");
     let common = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "no-cache".to_owned())];
     if unchanged(headers, &tag) {
         return (StatusCode::NOT_MODIFIED, common).into_response();
@@ -96,6 +153,36 @@ fn versioned(headers: &HeaderMap, head: Head, kind: &str, body: String) -> Respo
     (common, [(header::CONTENT_TYPE, kind.to_owned())], body).into_response()
 }
 
+/// A number in the query, 0 if it is not there.
+fn number(query: &HashMap<String, String>, name: &str) -> Result<u64, Problem> {
+    let refused = || {
+        let why = format!("{name} is a number from 0 to {MAX_SIZE}");
+        Problem::new(StatusCode::BAD_REQUEST, Code::Usage, why)
+    };
+    let Some(text) = query.get(name) else { return Ok(0) };
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let number = text.parse().ok().filter(|n| plain && *n <= MAX_SIZE);
+    number.ok_or_else(refused)
+}
+
+/// The bundle of a chain.
+///
+/// With `log`, its last line proves that the head is in the log, and that the log grew from the
+/// size that is named.
+#[utoipa::path(get, path = "/v1/sigchains/{primary}", tag = "sigchains",
+    params(
+        ("primary" = String, Path, description = "A nostr: or ed25519: identity", example = a_primary),
+        ("after" = Option<u64>, Query, maximum = 9007199254740991_u64,
+         description = "Only what follows this position"),
+        ("log" = Option<u64>, Query, maximum = 9007199254740991_u64,
+         description = "Adds a proof line; the size of the log when it was last seen, or 0"),
+    ),
+    responses(
+        (status = 200, content_type = "application/jsonl", body = String,
+         headers(("etag" = String, description = "The head's id; with `log`, sizes follow"))),
+        (status = 304, description = "The reader has it already"),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
 async fn chain(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -103,38 +190,136 @@ async fn chain(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = primary(&name)?;
-    let refused = |_| Problem::new(StatusCode::BAD_REQUEST, Code::Usage, "after is no position");
-    let after = query.get("after").map(|n| n.parse()).transpose().map_err(refused)?.unwrap_or(0);
-    let (head, lines) = app.store.lines(name, after).await?.ok_or_else(Problem::absent)?;
-    Ok(versioned(&headers, head, JSONL, lines))
+    let (after, size) = (number(&query, "after")?, number(&query, "log")?);
+    if !query.contains_key("log") {
+        let (head, lines) = app.store.lines(name, after).await?.ok_or_else(Problem::absent)?;
+        return Ok(versioned(&headers, &head.id.to_string(), JSONL, lines));
+    }
+    let found = app.store.proven(name, after, size).await?;
+    let (head, mut lines, proof) = found.ok_or_else(Problem::absent)?;
+    let version = format!("{}.{size}.{}", head.id, proof.checkpoint.signed());
+    lines.push_str(&proof.to_line());
+    lines.push('\n');
+    Ok(versioned(&headers, &version, JSONL, lines))
 }
 
+/// The head of a chain.
+#[utoipa::path(get, path = "/v1/sigchains/{primary}/head", tag = "sigchains",
+    params(("primary" = String, Path, example = a_primary)),
+    responses(
+        (status = 200, body = HeadBody, headers(("etag" = String, description = "The head's id"))),
+        (status = 304, description = "The reader has it already"),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
 async fn head(
     State(app): State<App>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let head = app.store.head(primary(&name)?).await?.ok_or_else(Problem::absent)?;
-    Ok(versioned(&headers, head, "application/json", json!(head).to_string()))
+    Ok(versioned(&headers, &head.id.to_string(), JSON, json!(head).to_string()))
 }
 
+/// Evidence of two histories of a chain, if this server was shown them.
+#[utoipa::path(get, path = "/v1/sigchains/{primary}/fork", tag = "sigchains",
+    params(("primary" = String, Path, example = a_primary)),
+    responses(
+        (status = 200, body = serde_json::Value, description = "A fork object"),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
 async fn fork(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Problem> {
     let absent = "no fork of this chain was seen here";
     let fork = app.store.fork(primary(&name)?).await?;
     let fork = fork.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, Code::ChainEmpty, absent))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], fork).into_response())
+    Ok(([(header::CONTENT_TYPE, JSON)], fork).into_response())
 }
 
+/// Which chains list this subject: the first 100.
+#[utoipa::path(get, path = "/v1/subjects/{identity}", tag = "sigchains",
+    params(("identity" = String, Path, example = "github:jason")),
+    responses(
+        (status = 200, body = SubjectBody),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
 async fn subject(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
     let all = app.store.claimants(Identity::from_canonical(&id)?).await?;
-    let all: Vec<_> = all
+    let claimants = all
         .into_iter()
-        .map(|c| json!({ "primary": c.primary, "seq": c.seq, "claim": c.claim }))
+        .map(|c| ClaimantBody { primary: c.primary, seq: c.seq, claim: c.claim })
         .collect();
-    let body = json!({ "subject": id, "claimants": all });
-    Ok(([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response())
+    Ok(axum::Json(SubjectBody { subject: id, claimants }).into_response())
 }
 
+/// The public key of the log, in C2SP's form.
+#[utoipa::path(get, path = "/v1/log/key", tag = "log",
+    responses((status = 200, content_type = "text/plain", body = String)))]
+async fn log_key(State(app): State<App>) -> String {
+    format!("{}\n", app.store.log_key().public())
+}
+
+/// The checkpoint of the log (C2SP tlog-checkpoint).
+#[utoipa::path(get, path = "/v1/log/checkpoint", tag = "log",
+    responses((status = 200, content_type = "text/plain", body = String)))]
+async fn log_checkpoint(State(app): State<App>) -> Response {
+    let fresh = [(header::CACHE_CONTROL, "no-cache")];
+    (fresh, app.store.checkpoint().note().to_owned()).into_response()
+}
+
+/// Proof that the log grew from one size to another: hashes in base64.
+#[utoipa::path(get, path = "/v1/log/consistency", tag = "log",
+    params(
+        ("from" = u64, Query, maximum = 9007199254740991_u64, example = 0),
+        ("to" = u64, Query, maximum = 9007199254740991_u64, example = 0),
+    ),
+    responses(
+        (status = 200, body = Vec<String>),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
+async fn log_consistency(
+    State(app): State<App>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Response, Problem> {
+    if !query.contains_key("from") || !query.contains_key("to") {
+        let why = "from and to are wanted";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, Code::Usage, why));
+    }
+    let proof = app.store.consistency(number(&query, "from")?, number(&query, "to")?).await?;
+    Ok(([(header::CONTENT_TYPE, JSON)], consistency_json(&proof)).into_response())
+}
+
+/// A tile of the log (C2SP tlog-tiles): `0/x001/234`, `entries/000.p/5`.
+#[utoipa::path(get, path = "/v1/log/tile/{path}", tag = "log",
+    params(("path" = String, Path, example = "0/000.p/1")),
+    responses(
+        (status = 200, content_type = "application/octet-stream", body = Vec<u8>),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
+async fn log_tile(State(app): State<App>, Path(path): Path<String>) -> Result<Response, Problem> {
+    let absent = || {
+        let why = "the log has no such tile";
+        Problem::new(StatusCode::NOT_FOUND, Code::Usage, why)
+    };
+    let tile = app.store.tile(path).await?.ok_or_else(absent)?;
+    // A tile of so many hashes never changes.
+    let kept = [
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    Ok((kept, tile).into_response())
+}
+
+/// Appends events, all or none. What is here already is passed over.
+#[utoipa::path(post, path = "/v1/sigchains/{primary}", tag = "sigchains",
+    params(("primary" = String, Path, example = a_primary)),
+    request_body(content = String, content_type = "application/jsonl",
+        description = "Canonical events, one a line, in order"),
+    responses(
+        (status = 200, body = HeadBody, description = "All of it was here already"),
+        (status = 201, body = HeadBody),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json",
+         description = "It does not continue what is here; `head` says what that is"),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
 async fn append(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -151,26 +336,35 @@ async fn append(
         let why = format!("the body is {JSONL}");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Usage, why));
     }
-    let body =
-        Bytes::from_request(request, &()).await.map_err(|refused| match refused.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Error::about(Code::TooLarge, "a chain has at most 32 MiB").into()
-            }
-            status => Problem::new(status, Code::Usage, refused.body_text()),
-        })?;
+    let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, Code::Timeout, "the body is slow");
+    let body = timeout(BODY, Bytes::from_request(request, &())).await.map_err(slow)?;
+    let body = body.map_err(|refused| match refused.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Error::about(Code::TooLarge, "a chain has at most 32 MiB").into()
+        }
+        status => Problem::new(status, Code::Usage, refused.body_text()),
+    })?;
     let own = name.clone();
     // Reading much JSON would hold up others here.
     let read = tokio::task::spawn_blocking(move || store::read_lines(&own, &body));
     let posted = read.await.map_err(|e| store::Refusal::Storage(e.to_string()))??;
-    let done = app.store.append(name.clone(), posted, now()).await?;
+    let done = app.store.append(name.clone(), posted, crate::now()).await?;
     let status = if done.new { StatusCode::CREATED } else { StatusCode::OK };
     let location: (HeaderName, String) = (header::LOCATION, format!("/v1/sigchains/{name}"));
-    let common = [location, (header::ETAG, etag(done.head))];
-    let kind = [(header::CONTENT_TYPE, "application/json")];
+    let common = [location, (header::ETAG, format!("\"{}\"", done.head.id))];
+    let kind = [(header::CONTENT_TYPE, JSON)];
     Ok((status, common, kind, json!(done.head).to_string()).into_response())
 }
 
 /// The head now and every new one: an event `head` with `{"seq","id"}`, its id as the event's.
+///
+/// The stream ends after an hour; whoever still listens asks again.
+#[utoipa::path(get, path = "/v1/sigchains/{primary}/stream", tag = "sigchains",
+    params(("primary" = String, Path, example = a_primary)),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
 async fn stream(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -191,16 +385,33 @@ async fn stream(
         }
     });
     let mut ended = app.ended.clone();
-    let end = async move { drop(ended.wait_for(|ended| *ended).await) };
+    let end = async move {
+        let ended = ended.wait_for(|ended| *ended);
+        drop(timeout(STREAM, ended).await);
+    };
     let heads = stream::iter(first).chain(later).take_until(Box::pin(end));
-    let events = heads.map(|head| {
+    let open = Open::new(&app.metrics.streams);
+    let events = heads.map(move |head| {
+        let _ = &open;
         let data = json!(head).to_string();
         Ok(sse::Event::default().event("head").id(head.id.to_string()).data(data))
     });
     Ok(Sse::new(events).keep_alive(sse::KeepAlive::default()))
 }
 
+/// That the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "operation",
+    responses((status = 200, content_type = "text/plain", body = String)))]
+async fn alive() -> &'static str {
+    "ok\n"
+}
+
 /// Whether requests can be answered: the storage can be read.
+#[utoipa::path(get, path = "/readyz", tag = "operation",
+    responses(
+        (status = 200, content_type = "text/plain", body = String),
+        (status = "5XX", response = ProblemBody),
+    ))]
 async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     app.store.check().await?;
     Ok("ready\n")

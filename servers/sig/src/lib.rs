@@ -1,37 +1,99 @@
-//! A sigchain server: it stores and serves chains whose every event it verified with `kez-core`.
-//! A library that takes a listener and a future that ends it; `main.rs` is configuration.
+//! A sigchain server: it stores and serves chains whose every event it verified with `kez-core`,
+//! and keeps a transparency log of their heads. A library that takes a listener and a future that
+//! ends it; `main.rs` is configuration.
 //!
 //! It has no accounts, and nothing that it says has to be believed: a verifier replays what it
-//! serves (SPEC.md, "Sigchain server").
+//! serves, and its log shows everybody the same history (SPEC.md, "Sigchain server" and
+//! "Transparency log").
 
 mod api;
+mod connection;
 mod limit;
+pub mod log;
+pub mod metrics;
 mod problem;
 pub mod store;
+mod witness;
 
+pub use api::openapi;
 pub use limit::Limits;
+pub use witness::Witness;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc};
+use kez_core::Timestamp;
+use metrics::Metrics;
+use std::{future::Future, io, sync::Arc, time::SystemTime};
 use store::Store;
 use tokio::net::TcpListener;
 
-/// Serves until `shutdown` is done, then lets the requests in progress end.
-///
-/// # Errors
-/// What the listener says.
-pub async fn serve(
-    listener: TcpListener,
-    store: Store,
-    limits: Limits,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let (ending, ended) = tokio::sync::watch::channel(false);
-    let router = api::router(store, Arc::new(limit::Limiter::new(limits)), ended);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let shutdown = async move {
-        shutdown.await;
-        // Streams would keep the server open for ever.
-        let _ = ending.send(true);
-    };
-    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+/// A server.
+#[derive(Clone)]
+pub struct Server {
+    /// What it keeps.
+    pub store: Store,
+    /// What it allows.
+    pub limits: Limits,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// Who cosigns its log.
+    pub witnesses: Vec<Witness>,
+}
+
+impl Server {
+    /// A server with the usual limits.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        let (limits, metrics, witnesses) = Default::default();
+        Self { store, limits, metrics, witnesses }
+    }
+
+    /// Serves until `shutdown` is done, then lets the requests in progress end.
+    ///
+    /// # Errors
+    /// What the listener says.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<()> {
+        let (ending, ended) = tokio::sync::watch::channel(false);
+        let limiter = Arc::new(limit::Limiter::new(self.limits));
+        let app =
+            api::App { store: self.store.clone(), limiter, ended, metrics: self.metrics.clone() };
+        let router = api::router(app);
+        let shutdown = async move {
+            shutdown.await;
+            // Streams would keep the server open for ever.
+            let _ = ending.send(true);
+        };
+        let most = self.limits.connections.get();
+        let serving = connection::serve(listener, router, most, self.metrics.clone(), shutdown);
+        if self.witnesses.is_empty() {
+            return serving.await;
+        }
+        tokio::select! {
+            result = serving => result,
+            () = witness::run(self.store, self.witnesses, self.metrics) => {
+                Err(io::Error::other("the witnesses cannot be asked"))
+            }
+        }
+    }
+
+    /// Serves the metrics by themselves, since they are the operator's.
+    ///
+    /// # Errors
+    /// What the listener says.
+    pub async fn serve_metrics(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<()> {
+        let router = metrics::router(self.metrics, self.store);
+        connection::serve(listener, router, 64, Metrics::default(), shutdown).await
+    }
+}
+
+/// The machine's clock; the only place where it is read.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Timestamp::since_epoch(since.unwrap_or_default())
 }

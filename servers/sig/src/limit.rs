@@ -7,7 +7,7 @@ use governor::{
 use std::{
     hash::Hash,
     net::IpAddr,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -18,12 +18,15 @@ pub struct Limits {
     pub per_address: NonZeroU32,
     /// Appends a minute to one chain.
     pub per_chain: NonZeroU32,
+    /// Connections that are open at once.
+    pub connections: NonZeroUsize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let number = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        Self { per_address: number(120), per_chain: number(60) }
+        let connections = NonZeroUsize::new(10_000).unwrap_or(NonZeroUsize::MIN);
+        Self { per_address: number(120), per_chain: number(60), connections }
     }
 }
 

@@ -1,53 +1,136 @@
 //! `kez-sig-server`: configuration around the library.
 
-use clap::Parser;
-use kez_sig_server::{Limits, serve, store::Store};
-use std::{io::Write as _, net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode};
-use tokio::net::TcpListener;
+mod config;
 
-/// A sigchain server: stores and serves chains whose every event it verified.
-#[derive(Parser)]
-#[command(version)]
-struct Options {
-    /// Where to listen; port 0 takes a free one.
-    #[arg(long, env = "KEZ_SIG_LISTEN", default_value = "127.0.0.1:7878")]
-    listen: SocketAddr,
-    /// The folder of the data, which is made if it is missing.
-    #[arg(long, env = "KEZ_SIG_DATA", default_value = "kez-sig-data")]
-    data: PathBuf,
-    /// How many bytes the data may grow to; without it, as far as the disk goes.
-    #[arg(long, env = "KEZ_SIG_QUOTA")]
-    quota: Option<u64>,
-    /// Appends a minute that one address may make.
-    #[arg(long, env = "KEZ_SIG_ADDRESS_RATE", default_value_t = Limits::default().per_address)]
-    address_rate: NonZeroU32,
-    /// Appends a minute that one chain may get.
-    #[arg(long, env = "KEZ_SIG_CHAIN_RATE", default_value_t = Limits::default().per_chain)]
-    chain_rate: NonZeroU32,
-}
+use clap::Parser as _;
+use config::{Command, Job, Settings};
+use kez_sig_server::{
+    Limits, Server, Witness, openapi,
+    store::{Options, Store, copy},
+};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::Path,
+    process::ExitCode,
+};
+use tokio::{net::TcpListener, sync::watch};
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kez-sig-server: {error}");
-            ExitCode::FAILURE
+fn main() -> ExitCode {
+    let command = Command::parse();
+    let settings = match command.settings.with_file(command.config.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) => return failure(&error),
+    };
+    let messages = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false);
+    if settings.log_json {
+        messages.json().init();
+    } else {
+        messages.with_ansi(false).init();
+    }
+    let data = settings.data();
+    let done = match command.job {
+        None => serve(settings, &data),
+        Some(Job::Backup { to }) => copy::backup(&data, &to).map_err(|e| e.to_string()),
+        Some(Job::Restore { from }) => copy::restore(&from, &data).map_err(|e| e.to_string()),
+        Some(Job::Export) => {
+            copy::export(&data, &mut io::stdout().lock()).map_err(|e| e.to_string())
         }
+        Some(Job::Import) => import(&settings, &data),
+        Some(Job::Openapi) => print_openapi(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure(&error),
     }
 }
 
-async fn run(options: Options) -> Result<(), String> {
-    let (store, writer) = Store::open(&options.data, options.quota).map_err(|e| e.to_string())?;
-    let listener = TcpListener::bind(options.listen).await;
-    let listener = listener.map_err(|e| format!("{}: {e}", options.listen))?;
-    let address = listener.local_addr().map_err(|e| e.to_string())?;
-    let mut out = std::io::stdout();
-    // Whoever waits for this line may have gone.
-    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
-    let limits = Limits { per_address: options.address_rate, per_chain: options.chain_rate };
-    serve(listener, store, limits, shutdown()).await.map_err(|e| e.to_string())?;
-    writer.join().map_err(|_| "the writer broke".to_owned())
+fn failure(error: &str) -> ExitCode {
+    eprintln!("kez-sig-server: {error}");
+    ExitCode::FAILURE
+}
+
+fn print_openapi() -> Result<(), String> {
+    let text = openapi().to_pretty_json().map_err(|e| e.to_string())?;
+    writeln!(io::stdout(), "{text}").map_err(|e| e.to_string())
+}
+
+fn options(settings: &Settings) -> Options {
+    Options { quota: settings.quota, log_name: settings.log_name.clone() }
+}
+
+fn import(settings: &Settings, data: &Path) -> Result<(), String> {
+    let (store, writer) = Store::open(data, &options(settings)).map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|e| e.to_string())?;
+    let result = runtime.block_on(copy::import(&store, io::stdin().lock()));
+    drop(store);
+    writer.join().map_err(|_| "the writer broke".to_owned())?;
+    let (chains, refused) = result.map_err(|e| e.to_string())?;
+    for (name, why) in &refused {
+        eprintln!("kez-sig-server: {name}: {why}");
+    }
+    eprintln!("kez-sig-server: {chains} chains");
+    if refused.is_empty() { Ok(()) } else { Err(format!("{} chains were refused", refused.len())) }
+}
+
+#[tokio::main]
+async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
+    // Witnesses may be asked over TLS. A provider that is there already serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let witnesses = settings.witnesses.iter().map(|text| Witness::parse(text));
+    let witnesses = witnesses.collect::<Result<Vec<_>, _>>()?;
+    let (store, writer) = Store::open(data, &options(&settings)).map_err(|e| e.to_string())?;
+    let usual = Limits::default();
+    let server = Server {
+        limits: Limits {
+            per_address: settings.address_rate.unwrap_or(usual.per_address),
+            per_chain: settings.chain_rate.unwrap_or(usual.per_chain),
+            connections: settings.connections.unwrap_or(usual.connections),
+        },
+        witnesses,
+        ..Server::new(store)
+    };
+    let usual = SocketAddr::from(([127, 0, 0, 1], 7878));
+    let (listener, address) = listen(settings.listen.unwrap_or(usual)).await?;
+    let metrics = match settings.metrics {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    // Whoever waits for these lines may have gone.
+    let mut out = io::stdout();
+    let _ = writeln!(out, "listening on http://{address}");
+    if let Some((_, address)) = &metrics {
+        let _ = writeln!(out, "metrics on http://{address}/metrics");
+    }
+    let _ = out.flush();
+    tracing::info!(%address, log = %server.store.log_key().public(), "listening");
+    let (ending, ended) = watch::channel(());
+    tokio::spawn(async move {
+        shutdown().await;
+        drop(ending);
+    });
+    let end = |mut ended: watch::Receiver<()>| async move { drop(ended.changed().await) };
+    let serving = server.clone().serve(listener, end(ended.clone()));
+    let done = match metrics {
+        Some((listener, _)) => {
+            tokio::try_join!(serving, server.serve_metrics(listener, end(ended))).map(drop)
+        }
+        None => {
+            drop(server);
+            serving.await
+        }
+    };
+    done.map_err(|e| e.to_string())?;
+    writer.join().map_err(|_| "the writer broke".to_owned())?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let failed = |e: io::Error| format!("{address}: {e}");
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// Ctrl-C, or what a service manager sends.

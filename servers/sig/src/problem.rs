@@ -7,6 +7,34 @@ use axum::{
 };
 use kez_core::{Code, Error, Head, Kind};
 use serde_json::json;
+use utoipa::{ToResponse, ToSchema};
+
+/// A chain's head, for the description.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub(crate) struct HeadBody {
+    /// The last event's position, from 1.
+    seq: u64,
+    /// Its id, 64 hex digits.
+    id: String,
+}
+
+/// A problem, for the description.
+#[derive(ToResponse, ToSchema)]
+#[response(description = "A problem by RFC 9457", content_type = "application/problem+json")]
+#[allow(dead_code)]
+pub(crate) struct ProblemBody {
+    /// What the code means.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// A code of SPEC.md's appendix A.
+    code: String,
+    /// What it is about.
+    detail: Option<String>,
+    /// In a conflict, the chain's head, or null if it has none.
+    head: Option<HeadBody>,
+}
 
 /// What a client is told instead of an answer.
 pub(crate) struct Problem {
@@ -66,7 +94,7 @@ impl From<Refusal> for Problem {
             }
             Refusal::Storage(_) => {
                 // The words may name paths: they are the operator's, not the client's.
-                eprintln!("kez-sig-server: {words}");
+                tracing::error!("{words}");
                 Self::of(StatusCode::INTERNAL_SERVER_ERROR, Code::StorageFailed)
             }
         }

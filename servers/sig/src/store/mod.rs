@@ -1,12 +1,16 @@
 //! Chains in one SQLite file. One thread writes: it verifies, and commits many requests at once,
 //! so that the disk is waited for once a batch and not once a request. What was acknowledged was
-//! committed with `synchronous=FULL` before.
+//! committed with `synchronous=FULL` before. Each new head is an entry of the log as well, in the
+//! same transaction, and a checkpoint is signed after the commit.
 
+pub mod copy;
+mod writer;
+
+use crate::log::{self, LogKey};
 use kez_core::{
-    Chain, Code, Envelope, Error, Event, Head, Identity, ObjectId, Op, Timestamp,
-    fork::{Merge, merge},
+    Code, Envelope, Error, Event, Head, Identity, ObjectId, Timestamp,
+    log::{Checkpoint, Proof},
 };
-use lru::LruCache;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::{
     fmt,
@@ -14,16 +18,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use writer::Writer;
 
-/// How many requests one commit may hold.
-const MAX_BATCH: usize = 256;
 /// How many requests may wait for the writer before others are told to come back.
 const QUEUE: usize = 4096;
-/// How many events of replayed chains the writer keeps in memory.
-const CACHED_EVENTS: usize = 50_000;
 /// How many entries of one answer about a subject.
 pub const MAX_CLAIMANTS: usize = 100;
+
+/// The name of the data's file.
+const FILE: &str = "sigchains.db";
+/// The version of its tables.
+const VERSION: i64 = 1;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS chains (
@@ -31,6 +37,7 @@ CREATE TABLE IF NOT EXISTS chains (
     name TEXT NOT NULL UNIQUE,
     seq INTEGER NOT NULL,
     head TEXT NOT NULL,
+    leaf INTEGER NOT NULL,
     fork TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS events (
@@ -142,7 +149,7 @@ pub fn read_lines(name: &Identity, body: &[u8]) -> Result<Vec<Posted>, Error> {
     if all.is_empty() { Err(Code::ChainEmpty.into()) } else { Ok(all) }
 }
 
-struct Job {
+pub(crate) struct Job {
     name: Identity,
     posted: Vec<Posted>,
     now: Timestamp,
@@ -167,42 +174,61 @@ pub struct Store {
     path: Arc<PathBuf>,
     readers: Arc<Mutex<Vec<Connection>>>,
     heads: broadcast::Sender<NewHead>,
+    key: Arc<LogKey>,
+    checkpoint: watch::Receiver<Arc<Checkpoint>>,
+    cosigned: Arc<watch::Sender<Option<Arc<Checkpoint>>>>,
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How many bytes the file may grow to.
+    pub quota: Option<u64>,
+    /// The name of the log, if it is a new one.
+    pub log_name: Option<String>,
 }
 
 impl Store {
-    /// Opens or creates the file `sigchains.db` in a folder. With `quota`, the file grows to that
-    /// many bytes at most. The thread ends when the last clone of the store is gone.
+    /// Opens or creates the file `sigchains.db` and the key of the log in a folder. The thread
+    /// ends when the last clone of the store is gone.
     ///
     /// # Errors
     /// What the file system or SQLite says.
-    pub fn open(dir: &Path, quota: Option<u64>) -> Result<(Self, JoinHandle<()>), Refusal> {
+    pub fn open(dir: &Path, options: &Options) -> Result<(Self, JoinHandle<()>), Refusal> {
         let failed = |e: std::io::Error| Refusal::Storage(format!("{}: {e}", dir.display()));
         std::fs::create_dir_all(dir).map_err(failed)?;
-        let path = dir.join("sigchains.db");
+        let path = dir.join(FILE);
         let connection = Connection::open(&path)?;
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;
              PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864;",
         )?;
-        connection.execute_batch(SCHEMA)?;
-        if let Some(quota) = quota {
+        match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
+            0 => connection.execute_batch(&format!(
+                "BEGIN; {SCHEMA} {} PRAGMA user_version = {VERSION}; COMMIT;",
+                log::SCHEMA
+            ))?,
+            VERSION => {}
+            other => {
+                let why = format!("{}: a file of version {other}", path.display());
+                return Err(Refusal::Storage(why));
+            }
+        }
+        if let Some(quota) = options.quota {
             let size: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
             // What is there already stays, even above the quota; 0 would mean no limit.
             let pages = (quota / size.max(1)).max(1);
             connection.pragma_update(None, "max_page_count", pages)?;
         }
+        let key = Arc::new(LogKey::open(dir, options.log_name.as_deref())?);
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (heads, _) = broadcast::channel(4096);
-        let writer = Writer {
-            connection,
-            cache: LruCache::unbounded(),
-            cached_events: 0,
-            heads: heads.clone(),
-        };
+        let (writer, checkpoint) = Writer::new(connection, heads.clone(), key.clone())?;
         let thread = std::thread::Builder::new().name("writer".into());
         let thread = thread.spawn(move || writer.run(queue)).map_err(failed)?;
-        let store = Self { jobs, path: Arc::new(path), readers: Arc::default(), heads };
-        Ok((store, thread))
+        let cosigned = Arc::new(watch::channel(None).0);
+        let (path, readers) = (Arc::new(path), Arc::default());
+        Ok((Self { jobs, path, readers, heads, key, checkpoint, cosigned }, thread))
     }
 
     /// Verifies and appends; what is here already is passed over. All of it is stored, or none.
@@ -226,6 +252,91 @@ impl Store {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<NewHead> {
         self.heads.subscribe()
+    }
+
+    /// How many appends wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        (QUEUE - self.jobs.capacity()) as u64
+    }
+
+    /// The log's key.
+    #[must_use]
+    pub fn log_key(&self) -> &LogKey {
+        &self.key
+    }
+
+    /// The newest checkpoint, and each later one.
+    #[must_use]
+    pub fn checkpoints(&self) -> watch::Receiver<Arc<Checkpoint>> {
+        self.checkpoint.clone()
+    }
+
+    /// The checkpoint to publish: the newest that witnesses cosigned, or else the newest.
+    #[must_use]
+    pub fn checkpoint(&self) -> Arc<Checkpoint> {
+        let cosigned = self.cosigned.borrow().clone();
+        cosigned.unwrap_or_else(|| self.checkpoint.borrow().clone())
+    }
+
+    /// Publishes a checkpoint that witnesses cosigned.
+    pub fn publish(&self, cosigned: Checkpoint) {
+        self.cosigned.send_replace(Some(Arc::new(cosigned)));
+    }
+
+    /// Proof that the log's tree of one size grew from that of another.
+    ///
+    /// # Errors
+    /// `Invalid` with `usage` if there is no such tree, `Storage`.
+    pub async fn consistency(&self, from: u64, to: u64) -> Result<Vec<[u8; 32]>, Refusal> {
+        if from > to || to > self.checkpoint.borrow().size() {
+            return Err(Error::about(Code::Usage, "there is no such tree").into());
+        }
+        self.read(move |db| log::consistency(db, from, to)).await
+    }
+
+    /// A tile of the log, by its path in C2SP's layout.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn tile(&self, path: String) -> Result<Option<Vec<u8>>, Refusal> {
+        let size = self.checkpoint.borrow().size();
+        self.read(move |db| log::tile(db, &path, size)).await
+    }
+
+    /// A chain's lines after a position with the proof that its head is in the log, which the
+    /// reader last saw with `size` entries.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn proven(
+        &self,
+        name: Identity,
+        after: u64,
+        size: u64,
+    ) -> Result<Option<(Head, String, Proof)>, Refusal> {
+        let found = self.read(move |db| {
+            let tx = db.unchecked_transaction()?;
+            let Some((id, head)) = find(&tx, &name)? else { return Ok(None) };
+            Ok(Some((head, lines(&tx, id, after)?, log::leaf(&tx, id)?)))
+        });
+        let Some((head, lines, leaf)) = found.await? else { return Ok(None) };
+        let Some(leaf) = leaf else { return Ok(None) };
+        let published = self.checkpoint();
+        let checkpoint = if published.size() > leaf && published.size() >= size {
+            published
+        } else {
+            // What was committed just now is signed in a moment.
+            let mut newest = self.checkpoint.clone();
+            let newest = newest.wait_for(|checkpoint| checkpoint.size() > leaf).await;
+            newest.map_err(|_| Refusal::Storage("the writer is gone".into()))?.clone()
+        };
+        let to = checkpoint.size();
+        let proofs = self
+            .read(move |db| Ok((log::inclusion(db, to, leaf)?, log::consistency(db, size, to)?)));
+        let (inclusion, consistency) = proofs.await?;
+        let (key, checkpoint) = (self.key.public().clone(), (*checkpoint).clone());
+        Ok(Some((head, lines, Proof { key, checkpoint, index: leaf, inclusion, consistency })))
     }
 
     /// Whether the file can be read.
@@ -337,223 +448,4 @@ fn lines(db: &Connection, chain: i64, after: u64) -> Result<String, Refusal> {
         out.push('\n');
     }
     Ok(out)
-}
-
-struct Writer {
-    connection: Connection,
-    cache: LruCache<Identity, Chain>,
-    cached_events: usize,
-    heads: broadcast::Sender<NewHead>,
-}
-
-impl Writer {
-    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(first) = queue.blocking_recv() {
-            let mut batch = vec![first];
-            while batch.len() < MAX_BATCH {
-                let Ok(job) = queue.try_recv() else { break };
-                batch.push(job);
-            }
-            self.batch(batch);
-        }
-    }
-
-    fn batch(&mut self, batch: Vec<Job>) {
-        let mut results = Vec::new();
-        let mut done = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(Refusal::from);
-        for job in &batch {
-            let result = match &done {
-                Ok(()) => self.append(job),
-                Err(failure) => Err(failure.clone()),
-            };
-            // SQLite may have given up the whole transaction: none of it counts then.
-            if let Err(failure @ (Refusal::Full | Refusal::Storage(_))) = &result {
-                done = Err(failure.clone());
-            }
-            results.push(result);
-        }
-        done = done.and_then(|()| Ok(self.connection.execute_batch("COMMIT")?));
-        if done.is_err() {
-            // It may be rolled back already.
-            let _ = self.connection.execute_batch("ROLLBACK");
-        }
-        for (job, mut result) in batch.into_iter().zip(results) {
-            if let Err(failure) = &done {
-                self.forget(&job.name);
-                if result.is_ok() || matches!(result, Err(Refusal::Conflict { fork: true, .. })) {
-                    result = Err(failure.clone());
-                }
-            }
-            if let Ok(Appended { head, new: true }) = result {
-                // Nobody may be listening.
-                let _ = self.heads.send(NewHead { name: job.name, head });
-            }
-            // Who asked may be gone.
-            let _ = job.reply.send(result);
-        }
-        while self.cached_events > CACHED_EVENTS {
-            let Some((_, chain)) = self.cache.pop_lru() else { break };
-            self.cached_events -= chain.lines().len();
-        }
-    }
-
-    fn forget(&mut self, name: &Identity) {
-        if let Some(chain) = self.cache.pop(name) {
-            self.cached_events -= chain.lines().len();
-        }
-    }
-
-    /// The stored chain, taken out of the cache or replayed.
-    fn take(&mut self, job: &Job) -> Result<Option<Chain>, Refusal> {
-        if let Some(chain) = self.cache.pop(&job.name) {
-            self.cached_events -= chain.lines().len();
-            return Ok(Some(chain));
-        }
-        let Some((id, _)) = find(&self.connection, &job.name)? else { return Ok(None) };
-        let bundle = lines(&self.connection, id, 0)?;
-        // What is here was within the clock's tolerance when it came.
-        let far = Timestamp::from_seconds(i64::MAX);
-        let chain = Chain::replay(bundle.as_bytes(), Some(&job.name), far);
-        Ok(Some(chain.map_err(|e| Refusal::Storage(format!("{} as stored: {e}", job.name)))?))
-    }
-
-    fn keep(&mut self, chain: Chain) {
-        self.cached_events += chain.lines().len();
-        self.cache.put(chain.name().clone(), chain);
-    }
-
-    fn append(&mut self, job: &Job) -> Result<Appended, Refusal> {
-        let stored = self.take(job)?;
-        let head = stored.as_ref().and_then(Chain::head);
-        let known = |p: &&Posted| {
-            stored.as_ref().and_then(|c| c.id_at(p.event.seq)) == Some(p.envelope.id())
-        };
-        let skip = job.posted.iter().take_while(known).count();
-        let further = &job.posted[skip..];
-        let next = head.map_or(1, |head| head.seq + 1);
-        match (further.first().map(|p| p.event.seq), stored) {
-            (None, Some(chain)) => {
-                self.keep(chain);
-                let head = head.ok_or_else(|| Refusal::Storage("a chain without head".into()))?;
-                Ok(Appended { head, new: false })
-            }
-            (Some(seq), stored) if seq == next => self.extend(job, stored, further),
-            (Some(seq), Some(chain)) if seq < next => self.diverge(job, chain, seq, further),
-            (_, stored) => {
-                stored.into_iter().for_each(|chain| self.keep(chain));
-                Err(Refusal::Conflict { head, fork: false })
-            }
-        }
-    }
-
-    /// Appends events at the end.
-    fn extend(
-        &mut self,
-        job: &Job,
-        stored: Option<Chain>,
-        further: &[Posted],
-    ) -> Result<Appended, Refusal> {
-        let before = stored.as_ref().and_then(Chain::head);
-        let mut chain = match stored {
-            Some(chain) => chain,
-            None => Chain::new(&job.name)?,
-        };
-        for (n, posted) in further.iter().enumerate() {
-            let Err(error) = chain.append(&posted.envelope, job.now) else { continue };
-            // With some of the events in it, the chain is not what is stored.
-            if n == 0 && before.is_some() {
-                self.keep(chain);
-            }
-            return Err(match error.code() {
-                Code::ChainPrev if n == 0 => Refusal::Conflict { head: before, fork: false },
-                _ => Refusal::Invalid(error),
-            });
-        }
-        self.save(&chain, before.map_or(0, |head| head.seq), false)?;
-        let head = chain.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
-        self.keep(chain);
-        Ok(Appended { head, new: true })
-    }
-
-    /// Another history from `seq` on: kept as evidence if it verifies, and taken for the chain if
-    /// only it rotates to the committed key.
-    fn diverge(
-        &mut self,
-        job: &Job,
-        chain: Chain,
-        seq: u64,
-        further: &[Posted],
-    ) -> Result<Appended, Refusal> {
-        let head = chain.head();
-        let common = usize::try_from(seq - 1).unwrap_or(usize::MAX);
-        let mut bundle: String =
-            chain.lines().iter().take(common).map(|l| format!("{l}\n")).collect();
-        for posted in further {
-            bundle += &posted.envelope.to_canonical();
-            bundle.push('\n');
-        }
-        let branch = match Chain::replay(bundle.as_bytes(), Some(&job.name), job.now) {
-            Ok(branch) => branch,
-            Err(error) => {
-                self.keep(chain);
-                return Err(match error.code() {
-                    // Its first event follows another one than ours: nobody can tell a fork.
-                    Code::ChainPrev => Refusal::Conflict { head, fork: false },
-                    _ => Refusal::Invalid(error),
-                });
-            }
-        };
-        let Merge::Fork(fork) = merge(chain.clone(), branch.clone())? else {
-            self.keep(chain);
-            return Err(Refusal::Conflict { head, fork: false });
-        };
-        self.connection
-            .prepare_cached("UPDATE chains SET fork = ?2 WHERE name = ?1")?
-            .execute(params![job.name.as_str(), fork.to_canonical()])?;
-        match fork.into_settled() {
-            Ok(settled) if settled == branch => {
-                self.save(&branch, seq - 1, true)?;
-                let head = branch.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
-                self.keep(branch);
-                Ok(Appended { head, new: true })
-            }
-            _ => {
-                self.keep(chain);
-                Err(Refusal::Conflict { head, fork: true })
-            }
-        }
-    }
-
-    /// Writes a chain's events after a position. With `replace`, others are there and go.
-    fn save(&self, chain: &Chain, after: u64, replace: bool) -> Result<(), Refusal> {
-        let db = &self.connection;
-        let Some(head) = chain.head() else { return Ok(()) };
-        let id: i64 = db
-            .prepare_cached(
-                "INSERT INTO chains (name, seq, head) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (name) DO UPDATE SET seq = ?2, head = ?3 RETURNING id",
-            )?
-            .query_row(params![chain.name().as_str(), head.seq, head.id.to_string()], |row| {
-                row.get(0)
-            })?;
-        if replace {
-            for table in ["events", "subjects"] {
-                let sql = format!("DELETE FROM {table} WHERE chain = ? AND seq > ?");
-                db.execute(&sql, params![id, after])?;
-            }
-        }
-        let skip = usize::try_from(after).unwrap_or(usize::MAX);
-        let mut events =
-            db.prepare_cached("INSERT INTO events (chain, seq, line) VALUES (?, ?, ?)")?;
-        let mut subjects = db.prepare_cached(
-            "INSERT INTO subjects (subject, chain, seq, claim) VALUES (?, ?, ?, ?)",
-        )?;
-        for (event, line) in chain.events().iter().zip(chain.lines()).skip(skip) {
-            events.execute(params![id, event.seq, line])?;
-            if let Op::Add { subject, claim, .. } = &event.op {
-                subjects.execute(params![subject.as_str(), id, event.seq, claim.to_string()])?;
-            }
-        }
-        Ok(())
-    }
 }

@@ -1,0 +1,444 @@
+//! The transparency log of a sigchain server, as its readers see it: checkpoints, and the proof
+//! that a chain's head is in the log (SPEC.md, "Transparency log"). The formats are C2SP's
+//! signed-note, tlog-checkpoint and tlog-cosignature; the trees are those of RFC 6962.
+
+use crate::{
+    Code, Error, Head, Identity, Key, Result, Scheme, SecretKey, Suite, Timestamp, hex,
+    json::{Members, Value},
+};
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use core::fmt;
+use ct_merkle::{ConsistencyProof, InclusionProof, RootHash};
+use sha2::{Digest as _, Sha256};
+
+/// A node of the tree.
+pub type Hash = [u8; 32];
+
+/// The largest size of a tree: the largest integer that every JSON reader keeps.
+pub const MAX_SIZE: u64 = (1 << 53) - 1;
+/// How many signatures a checkpoint may carry.
+const MAX_SIGNATURES: usize = 64;
+
+fn refused(what: impl fmt::Display) -> Error {
+    Error::about(Code::LogRefused, what)
+}
+
+fn unbase64<const N: usize>(text: &str) -> Result<[u8; N]> {
+    let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| refused("base64"))
+}
+
+/// The entry of the log that stands for a chain's head: the canonical bytes of a leaf.
+///
+/// ```
+/// use kez_core::{Head, Identity, ObjectId, log};
+/// let chain = Identity::parse(&format!("ed25519:{}", "ab".repeat(32)))?;
+/// let head = Head { seq: 3, id: ObjectId::digest("event", b"{}") };
+/// let entry = log::entry(&chain, head);
+/// assert!(entry.starts_with(r#"{"chain":"ed25519:abab"#) && entry.ends_with(r#""seq":3}"#));
+/// # Ok::<(), kez_core::Error>(())
+/// ```
+#[must_use]
+pub fn entry(chain: &Identity, head: Head) -> String {
+    // Key identities need no escapes.
+    format!(r#"{{"chain":"{chain}","id":"{}","seq":{}}}"#, head.id, head.seq)
+}
+
+/// Whose signature a note carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// The log itself: plain Ed25519 over the text.
+    Log,
+    /// A witness: a timestamped cosignature.
+    Witness,
+}
+
+/// The public key of a log or a witness, in C2SP's text form `name+id+key`.
+///
+/// ```
+/// use kez_core::{Scheme, SecretKey, log::{NoteKey, Signer}};
+/// let key = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?.public().clone();
+/// let key = NoteKey::new("sig.example/log", Signer::Log, key)?;
+/// assert_eq!(NoteKey::parse(&key.to_string())?, key);
+/// # Ok::<(), kez_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoteKey {
+    name: String,
+    id: [u8; 4],
+    signer: Signer,
+    key: Key,
+}
+
+impl NoteKey {
+    /// A key with its name: not empty, without white space and `+`.
+    ///
+    /// # Errors
+    /// `log_refused` for another name or a key that is not an Ed25519 one.
+    pub fn new(name: &str, signer: Signer, key: Key) -> Result<Self> {
+        let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
+        if name.is_empty() || name.contains(bad) || key.identity().scheme() != Scheme::Ed25519 {
+            return Err(refused("the log's name or key"));
+        }
+        let id = Sha256::new_with_prefix(name.as_bytes())
+            .chain_update([b'\n', algorithm(signer)])
+            .chain_update(key.to_bytes());
+        let [a, b, c, d, ..]: Hash = id.finalize().into();
+        Ok(Self { name: name.to_owned(), id: [a, b, c, d], signer, key })
+    }
+
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// `log_refused`, `key_refused`.
+    pub fn parse(vkey: &str) -> Result<Self> {
+        let (name, rest) = vkey.split_once('+').ok_or_else(|| refused("a key"))?;
+        let (id, key) = rest.split_once('+').ok_or_else(|| refused("a key"))?;
+        let [kind, key @ ..]: [u8; 33] = unbase64(key)?;
+        let signer = match kind {
+            1 => Signer::Log,
+            4 => Signer::Witness,
+            _ => return Err(refused("a key of another algorithm")),
+        };
+        let parsed = Self::new(name, signer, Key::from_bytes(Scheme::Ed25519, &key)?)?;
+        if id == hex::encode(&parsed.id) { Ok(parsed) } else { Err(refused("a key's id")) }
+    }
+
+    /// The name; a log's is the origin of its checkpoints.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+const fn algorithm(signer: Signer) -> u8 {
+    match signer {
+        Signer::Log => 1,
+        Signer::Witness => 4,
+    }
+}
+
+impl fmt::Display for NoteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = Vec::from([algorithm(self.signer)]);
+        bytes.extend(self.key.to_bytes());
+        write!(f, "{}+{}+{}", self.name, hex::encode(&self.id), STANDARD.encode(bytes))
+    }
+}
+
+/// The signed head of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    note: String,
+    /// Where the text ends, with its last line feed.
+    text: usize,
+    size: u64,
+    root: Hash,
+    signatures: Vec<(String, Vec<u8>)>,
+}
+
+impl Checkpoint {
+    /// Signs the head of a log with the key of that name.
+    ///
+    /// # Errors
+    /// `log_refused`.
+    ///
+    /// ```
+    /// use kez_core::{Scheme, SecretKey, log::{Checkpoint, NoteKey, Signer}};
+    /// let secret = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?;
+    /// let key = NoteKey::new("sig.example/log", Signer::Log, secret.public().clone())?;
+    /// let checkpoint = Checkpoint::sign(&key, &secret, 1, &[9; 32])?;
+    /// Checkpoint::parse(checkpoint.note())?.verify(&key)?;
+    /// assert!(checkpoint.note().starts_with("sig.example/log\n1\n"));
+    /// # Ok::<(), kez_core::Error>(())
+    /// ```
+    pub fn sign(key: &NoteKey, secret: &SecretKey, size: u64, root: &Hash) -> Result<Self> {
+        let text = format!("{}\n{size}\n{}\n", key.name, STANDARD.encode(root));
+        let (_, signature) = secret.sign(text.as_bytes(), &[0; 32])?;
+        let line = signature_line(key, &signature);
+        Self::parse(&format!("{text}\n{line}"))
+    }
+
+    /// Reads a note whose text is a checkpoint. No signature is verified.
+    ///
+    /// # Errors
+    /// `log_refused`.
+    pub fn parse(note: &str) -> Result<Self> {
+        let bad = || refused("a checkpoint");
+        let text = note.rfind("\n\n").ok_or_else(bad)? + 1;
+        let mut lines = note[..text].lines();
+        let mut line = || lines.next().filter(|line| !line.is_empty()).ok_or_else(bad);
+        line()?;
+        let decimal = line()?;
+        let size: u64 = decimal.parse().map_err(|_| bad())?;
+        if size > MAX_SIZE || decimal != size.to_string() {
+            return Err(bad());
+        }
+        let root = unbase64(line()?)?;
+        let mut signatures = Vec::new();
+        for line in note[text + 1..].split_inclusive('\n') {
+            let line = line.strip_prefix("\u{2014} ").and_then(|line| line.strip_suffix('\n'));
+            let (name, bytes) = line.and_then(|line| line.split_once(' ')).ok_or_else(bad)?;
+            signatures.push((name.to_owned(), STANDARD.decode(bytes).map_err(|_| bad())?));
+        }
+        if signatures.is_empty() || signatures.len() > MAX_SIGNATURES {
+            return Err(bad());
+        }
+        Ok(Self { note: note.to_owned(), text, size, root, signatures })
+    }
+
+    /// The whole note.
+    #[must_use]
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// A tag that changes with the text and its signatures.
+    #[must_use]
+    pub fn signed(&self) -> String {
+        format!("{}-{}", self.size, self.signatures.len())
+    }
+
+    /// How many entries the log had.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The root of its tree.
+    #[must_use]
+    pub const fn root(&self) -> &Hash {
+        &self.root
+    }
+
+    /// Verifies that it is of the log of that key.
+    ///
+    /// # Errors
+    /// `log_refused`.
+    pub fn verify(&self, key: &NoteKey) -> Result<()> {
+        let text = &self.note[..self.text];
+        let signed = key.signer == Signer::Log
+            && text.lines().next() == Some(&key.name)
+            && self.of(key).any(|signature| {
+                <&[u8; 64]>::try_from(signature)
+                    .is_ok_and(|s| key.key.verify(Suite::Ed25519, text.as_bytes(), s).is_ok())
+            });
+        if signed { Ok(()) } else { Err(refused("the checkpoint's signature")) }
+    }
+
+    /// When that witness cosigned it, if it did.
+    #[must_use]
+    pub fn cosigned(&self, witness: &NoteKey) -> Option<Timestamp> {
+        self.of(witness).find_map(|bytes| {
+            let (time, signature) = bytes.split_first_chunk()?;
+            let time = u64::from_be_bytes(*time);
+            let message = cosigned_text(time, &self.note[..self.text]);
+            let signature = signature.try_into().ok()?;
+            witness.key.verify(Suite::Ed25519, message.as_bytes(), signature).ok()?;
+            Some(Timestamp::from_seconds(i64::try_from(time).ok()?))
+        })
+    }
+
+    /// The same checkpoint with a cosignature more.
+    ///
+    /// # Errors
+    /// `log_refused` unless `line` is a signature by that witness.
+    pub fn with_cosignature(&self, witness: &NoteKey, line: &str) -> Result<Self> {
+        let one = Self::parse(&format!("{}\n{line}", &self.note[..self.text]))?;
+        if one.signatures.len() != 1 || one.cosigned(witness).is_none() {
+            return Err(refused("a cosignature"));
+        }
+        Self::parse(&format!("{}{line}", self.note))
+    }
+
+    fn of<'a>(&'a self, key: &'a NoteKey) -> impl Iterator<Item = &'a [u8]> {
+        let own = |(name, bytes): &'a (String, Vec<u8>)| {
+            bytes.strip_prefix(&key.id).filter(|_| *name == key.name)
+        };
+        self.signatures.iter().filter_map(own)
+    }
+
+    /// Verifies that the log grew from an older checkpoint to this one and only grew.
+    ///
+    /// # Errors
+    /// `log_inconsistent`.
+    pub fn extends(&self, older: &Self, proof: &[Hash]) -> Result<()> {
+        let proof = ConsistencyProof::<Sha256>::from_digests(proof.iter().map(Into::into));
+        // The library counts the empty tree as no tree; everything extends it.
+        let holds =
+            older.size == 0 || self.tree().verify_consistency(&older.tree(), &proof).is_ok();
+        let sizes = format_args!("{} and {} entries", older.size, self.size).to_string();
+        if holds { Ok(()) } else { Err(Error::about(Code::LogInconsistent, sizes)) }
+    }
+
+    /// Verifies that the log has an entry.
+    ///
+    /// # Errors
+    /// `log_refused`.
+    pub fn includes(&self, index: u64, entry: &str, proof: &[Hash]) -> Result<()> {
+        let proof = InclusionProof::<Sha256>::from_digests(proof.iter().map(Into::into));
+        let result = self.tree().verify_inclusion(&entry.as_bytes(), index, &proof);
+        result.map_err(|_| refused("the log does not contain this head"))
+    }
+
+    fn tree(&self) -> RootHash<Sha256> {
+        RootHash::new(self.root.into(), self.size)
+    }
+}
+
+fn signature_line(key: &NoteKey, signature: &[u8]) -> String {
+    let bytes = [&key.id, signature].concat();
+    format!("\u{2014} {} {}\n", key.name, STANDARD.encode(bytes))
+}
+
+fn cosigned_text(time: u64, text: &str) -> String {
+    format!("cosignature/v1\ntime {time}\n{text}")
+}
+
+/// Proof that a chain's head is in the log, and that the log grew since it was last seen. It
+/// stands as the last line of a bundle that was asked for with `?log=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The log's key.
+    pub key: NoteKey,
+    /// The head of the log.
+    pub checkpoint: Checkpoint,
+    /// The entry's position, from 0.
+    pub index: u64,
+    /// From the entry to the root.
+    pub inclusion: Vec<Hash>,
+    /// From the size that was asked for to the checkpoint; empty if there was none.
+    pub consistency: Vec<Hash>,
+}
+
+/// How the line begins: no event does.
+const MARK: &[u8] = br#"{"checkpoint":"#;
+
+impl Proof {
+    /// Takes the line off a bundle's end, if it is there. Returns the bundle and the line.
+    #[must_use]
+    pub fn split(body: &[u8]) -> (&[u8], Option<&[u8]>) {
+        let end = body.strip_suffix(b"\n").unwrap_or(body);
+        let at = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if end[at..].starts_with(MARK) { (&body[..at], Some(&end[at..])) } else { (body, None) }
+    }
+
+    /// Reads the line.
+    ///
+    /// # Errors
+    /// `log_refused`, and the codes of JSON.
+    pub fn parse(line: &[u8]) -> Result<Self> {
+        let value = Value::parse(line)?;
+        let mut m = Members::of(&value)?;
+        let index = m.required("index")?.as_int().and_then(|n| u64::try_from(n).ok());
+        let proof = Self {
+            key: NoteKey::parse(m.text("key")?)?,
+            checkpoint: Checkpoint::parse(m.text("checkpoint")?)?,
+            index: index.ok_or_else(|| refused("an index"))?,
+            inclusion: hashes(m.array("inclusion")?)?,
+            consistency: hashes(m.array("consistency")?)?,
+        };
+        m.finish()?;
+        Ok(proof)
+    }
+
+    /// The line, without line feed.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let text = |text: &dyn fmt::Display| Value::String(text.to_string());
+        // An index is below 2^53.
+        let index = i64::try_from(self.index).unwrap_or_default();
+        let members = [
+            ("checkpoint", text(&self.checkpoint.note)),
+            ("consistency", array(&self.consistency)),
+            ("inclusion", array(&self.inclusion)),
+            ("index", Value::Int(index)),
+            ("key", text(&self.key)),
+        ];
+        Value::object(members).to_canonical()
+    }
+}
+
+/// Reads a consistency proof by itself: a JSON array of hashes in base64.
+///
+/// # Errors
+/// `log_refused`, and the codes of JSON.
+pub fn parse_consistency(json: &[u8]) -> Result<Vec<Hash>> {
+    hashes(Value::parse(json)?.as_array().ok_or_else(|| refused("a consistency proof"))?)
+}
+
+/// A consistency proof by itself.
+#[must_use]
+pub fn consistency_json(proof: &[Hash]) -> String {
+    array(proof).to_canonical()
+}
+
+fn hashes(values: &[Value]) -> Result<Vec<Hash>> {
+    let hash = |value: &Value| unbase64(value.as_str().unwrap_or_default());
+    values.iter().map(hash).collect()
+}
+
+/// Hashes as C2SP's texts have them.
+#[must_use]
+pub fn to_base64(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(|hash| STANDARD.encode(hash)).collect()
+}
+
+fn array(hashes: &[Hash]) -> Value {
+    Value::Array(to_base64(hashes).into_iter().map(Value::String).collect())
+}
+
+/// A sigchain server as it is configured: its URL, and after a `#` its log's key, if the user
+/// knows it. Without it the first key that is seen is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigServer {
+    /// The base URL, without slash at the end.
+    pub url: String,
+    /// The log's key.
+    pub key: Option<NoteKey>,
+}
+
+impl SigServer {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// `log_refused` for a key that is none.
+    ///
+    /// ```
+    /// use kez_core::log::SigServer;
+    /// assert_eq!(SigServer::parse("https://sig.example/")?.url, "https://sig.example");
+    /// assert!(SigServer::parse("https://sig.example#key").is_err());
+    /// # Ok::<(), kez_core::Error>(())
+    /// ```
+    pub fn parse(text: &str) -> Result<Self> {
+        let (url, key) = match text.split_once('#') {
+            Some((url, key)) => (url, Some(NoteKey::parse(key)?)),
+            None => (text, None),
+        };
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), key })
+    }
+}
+
+/// What is remembered of a log: its key and the largest checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) key: NoteKey,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl Seen {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (key, note) = core::str::from_utf8(bytes).ok()?.split_once('\n')?;
+        Some(Self { key: NoteKey::parse(key).ok()?, checkpoint: Checkpoint::parse(note).ok()? })
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        format!("{}\n{}", self.key, self.checkpoint.note)
+    }
+}
