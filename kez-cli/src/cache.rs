@@ -70,7 +70,7 @@ impl<'a, N> Cached<'a, N> {
     }
 
     fn path(&self, request: &Request) -> PathBuf {
-        let name = ObjectId::digest("cache", format!("{request:?}").as_bytes());
+        let name = ObjectId::digest("cache", request.cache_key().as_bytes());
         self.home.path("cache").join(name.to_string())
     }
 

@@ -246,6 +246,10 @@ pub(crate) fn graph_text(out: &Out<'_>, graph: &Graph, now: Timestamp) -> String
         _ => "sigchain: could not be asked".to_owned(),
     };
     text.push_str(&format!("  {chain}\n"));
+    if let Some(reason) = graph.reason.filter(|_| matches!(graph.chain, "known" | "unknown")) {
+        let detail = graph.detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
+        text.push_str(&format!("  {} {}{detail}\n", reason, reason.summary()));
+    }
     for device in &graph.devices {
         let state = if device.revoked.is_some() { "revoked" } else { "active" };
         text.push_str(&format!("  device {} {state}\n", device.key));

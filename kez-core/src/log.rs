@@ -425,20 +425,62 @@ impl SigServer {
     }
 }
 
-/// What is remembered of a log: its key and the largest checkpoint.
+/// How many checkpoints are remembered beside the largest.
+const MAX_BELIEVED: usize = 64;
+
+/// What is remembered of a log: its key, the largest checkpoint, and others that were found to be
+/// of the same log, so that a kept answer is known again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) key: NoteKey,
     pub(crate) checkpoint: Checkpoint,
+    /// Sizes and roots, in the checkpoint's own form: `size root`.
+    believed: Vec<String>,
 }
 
 impl Seen {
+    /// In a line each: the key, what is believed, and after an empty line the note.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let (key, note) = core::str::from_utf8(bytes).ok()?.split_once('\n')?;
-        Some(Self { key: NoteKey::parse(key).ok()?, checkpoint: Checkpoint::parse(note).ok()? })
+        let (head, note) = core::str::from_utf8(bytes).ok()?.split_once("\n\n")?;
+        let mut lines = head.lines();
+        Some(Self {
+            key: NoteKey::parse(lines.next()?).ok()?,
+            believed: lines.map(ToOwned::to_owned).collect(),
+            checkpoint: Checkpoint::parse(note).ok()?,
+        })
     }
 
     pub(crate) fn to_text(&self) -> String {
-        format!("{}\n{}", self.key, self.checkpoint.note)
+        let mut text = self.key.to_string();
+        for line in &self.believed {
+            text.push('\n');
+            text.push_str(line);
+        }
+        text + "\n\n" + &self.checkpoint.note
     }
+
+    /// Whether this checkpoint was found to be of the log before.
+    pub(crate) fn knows(&self, checkpoint: &Checkpoint) -> bool {
+        self.believed.contains(&brief(checkpoint))
+    }
+
+    /// What is remembered once a checkpoint was found to be of the same log.
+    pub(crate) fn with(before: Option<Self>, key: NoteKey, checkpoint: Checkpoint) -> Self {
+        let line = brief(&checkpoint);
+        let Some(mut seen) = before else {
+            return Self { key, checkpoint, believed: alloc::vec![line] };
+        };
+        if seen.believed.len() >= MAX_BELIEVED {
+            seen.believed.remove(0);
+        }
+        seen.believed.push(line);
+        if seen.checkpoint.size < checkpoint.size {
+            seen.checkpoint = checkpoint;
+        }
+        seen
+    }
+}
+
+fn brief(checkpoint: &Checkpoint) -> String {
+    format!("{} {}", checkpoint.size, STANDARD.encode(checkpoint.root))
 }

@@ -175,7 +175,7 @@ impl Gathered {
                     Err(fork) => return History::Forked(fork),
                 },
                 // Not met: all copies were replayed under the one name that was asked for.
-                Err(error) => return History::Unknown(Some(error.brief())),
+                Err(error) => return History::Unknown(Some(error)),
             };
         }
         match best {
@@ -187,7 +187,9 @@ impl Gathered {
                 refused: self.refused,
             },
             None if self.absent => History::Absent,
-            None => History::Unknown(self.failure),
+            None => History::Unknown(self.refused.or_else(|| {
+                self.failure.map(|failure| Error::about(Code::ChainUnreachable, failure))
+            })),
         }
     }
 }

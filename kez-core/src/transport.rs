@@ -67,6 +67,19 @@ impl Request {
         if chain { CHAIN_SECONDS } else { REQUEST_SECONDS }
     }
 
+    /// What tells it from other requests, for caches: two requests for a chain that differ only
+    /// in how much of the server's log was seen before are one.
+    #[must_use]
+    pub fn cache_key(&self) -> String {
+        match self {
+            Self::Http { url, accept, .. } => {
+                let (url, _) = url.split_once("?log=").unwrap_or((url, ""));
+                alloc::format!("{accept} {url}")
+            }
+            other => alloc::format!("{other:?}"),
+        }
+    }
+
     /// Where it goes, as reports show it.
     #[must_use]
     pub fn place(&self) -> String {

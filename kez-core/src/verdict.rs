@@ -206,8 +206,8 @@ impl Report {
 pub enum History {
     /// At least one source answered, and none has such a chain.
     Absent,
-    /// No source could be asked; in whose words.
-    Unknown(Option<String>),
+    /// No source could be asked, or none that is to be believed; why.
+    Unknown(Option<Error>),
     /// The chain, the longest that is known.
     Known {
         /// The chain.
@@ -241,6 +241,24 @@ impl History {
         }
     }
 
+    /// Why it may not be the history, or not all of it.
+    #[must_use]
+    pub fn doubt(&self) -> Option<Error> {
+        let unreachable = || Error::from(Code::ChainUnreachable);
+        match self {
+            Self::Absent => None,
+            Self::Unknown(error) => Some(error.clone().unwrap_or_else(unreachable)),
+            Self::Known { rolled_back: true, .. } => Some(Code::Rollback.into()),
+            Self::Known { remembered: true, refused, .. } => {
+                Some(refused.clone().unwrap_or_else(unreachable))
+            }
+            Self::Known { .. } => None,
+            Self::Forked(fork) => {
+                Some(Error::about(Code::Forked, format_args!("from event {} on", fork.seq())))
+            }
+        }
+    }
+
     /// The chain, if there is one that can be told.
     #[must_use]
     pub fn chain(&self) -> Option<&Chain> {
@@ -259,6 +277,9 @@ impl History {
 pub fn judge(report: &mut Report, proof: &Proof, history: &History, now: Timestamp) {
     report.primary = Some(proof.primary().clone());
     report.head = history.chain().and_then(Chain::head);
+    if let History::Known { refused: Some(_), remembered: false, .. } = history {
+        report.notes.push(Note::ServerRefused);
+    }
     let wrong = match proof {
         Proof::Claim(signed) => {
             let claim = signed.claim();
@@ -293,16 +314,18 @@ pub fn judge(report: &mut Report, proof: &Proof, history: &History, now: Timesta
     if let Some((code, detail)) = wrong {
         return report.fail(code, detail);
     }
-    if let History::Forked(fork) = history {
-        return report.fail(Code::Forked, Some(alloc::format!("from event {} on", fork.seq())));
+    let doubt = history.doubt();
+    if let (History::Forked(_), Some(error)) = (history, &doubt) {
+        return report.refuse(error);
     }
     let expired = report.expires_at.is_some_and(|at| at <= now);
     match proof {
         Proof::Claim(signed) => {
             let relies = signed.claim().head.is_some() || !signed.claim().sources.is_empty();
             let own = signed.signer().identity() == &signed.claim().primary;
+            let unasked = doubt.as_ref().is_some_and(|e| e.code() == Code::ChainUnreachable);
             let trouble = match history {
-                History::Known { chain, rolled_back, remembered, settled, refused } => {
+                History::Known { chain, remembered, settled, .. } => {
                     stand(report, signed, chain);
                     if report.reason.is_some() {
                         return;
@@ -310,29 +333,27 @@ pub fn judge(report: &mut Report, proof: &Proof, history: &History, now: Timesta
                     if *settled {
                         report.notes.push(Note::ForkSettled);
                     }
-                    let short = signed.claim().head.is_some_and(|h| chain.id_at(h.seq).is_none());
-                    if *rolled_back || short {
-                        Some(Code::Rollback.into())
-                    } else if *remembered {
+                    if *remembered {
                         report.notes.push(Note::ChainUnknown);
-                        refused.clone().or(relies.then(|| Code::ChainUnreachable.into()))
-                    } else {
-                        report.notes.extend(refused.as_ref().map(|_| Note::ServerRefused));
-                        None
+                    }
+                    let short = signed.claim().head.is_some_and(|h| chain.id_at(h.seq).is_none());
+                    let unasked =
+                        doubt.as_ref().is_some_and(|e| e.code() == Code::ChainUnreachable);
+                    match doubt {
+                        _ if short => Some(Code::Rollback.into()),
+                        _ if unasked && !relies => None,
+                        doubt => doubt,
                     }
                 }
                 History::Absent if own && !relies => {
                     report.notes.push(Note::NoChain);
                     None
                 }
-                History::Unknown(_) if own && !relies => {
+                History::Unknown(_) if own && !relies && unasked => {
                     report.notes.push(Note::ChainUnknown);
                     None
                 }
-                History::Unknown(Some(detail)) => {
-                    Some(Error::about(Code::ChainUnreachable, detail))
-                }
-                _ => Some(Code::ChainUnreachable.into()),
+                _ => Some(doubt.unwrap_or_else(|| Code::ChainUnreachable.into())),
             };
             if expired {
                 return report.fail(Code::Expired, None);
@@ -383,12 +404,9 @@ fn stand(report: &mut Report, signed: &crate::SignedClaim, chain: &Chain) {
 
 /// What the chain says of a subject that points to it.
 fn point(report: &mut Report, history: &History) {
-    let History::Known { chain, rolled_back, remembered, settled, refused } = history else {
-        let detail = match history {
-            History::Unknown(detail) => detail.clone(),
-            _ => None,
-        };
-        return report.fail(Code::ChainUnreachable, detail);
+    let doubt = history.doubt();
+    let History::Known { chain, settled, .. } = history else {
+        return report.refuse(&doubt.unwrap_or_else(|| Code::ChainUnreachable.into()));
     };
     if *settled {
         report.notes.push(Note::ForkSettled);
@@ -399,12 +417,8 @@ fn point(report: &mut Report, history: &History) {
         let changed = matches!((&listing.account, &report.account), (Some(a), Some(b)) if a != b);
         if changed {
             report.fail(Code::AccountChanged, None);
-        } else if *rolled_back {
-            report.fail(Code::Rollback, None);
-        } else if *remembered {
-            report.refuse(refused.as_ref().unwrap_or(&Code::ChainUnreachable.into()));
-        } else if refused.is_some() {
-            report.notes.push(Note::ServerRefused);
+        } else if let Some(error) = doubt {
+            report.refuse(&error);
         }
     } else if let Some(revocation) = chain.subject_revocation(&report.subject) {
         report.revoked_at = Some(revocation.at);

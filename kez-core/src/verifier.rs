@@ -129,6 +129,10 @@ pub struct Graph {
     pub primary: Option<Identity>,
     /// `known`, `absent`, `unknown` or `fork`.
     pub chain: &'static str,
+    /// Why that may not be the chain, or not all of it.
+    pub reason: Option<Code>,
+    /// The reason in more detail.
+    pub detail: Option<String>,
     /// The chain's head.
     pub head: Option<crate::Head>,
     /// The keys that were current, in order.
@@ -144,13 +148,15 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The graph's own status: `fork` if the chain has one, else the worst of the edges that the
-    /// owner did not revoke.
+    /// The graph's own status: `fork` if the chain has one, else the worst of what its sources
+    /// were caught at and of the edges that the owner did not revoke.
     #[must_use]
     pub fn status(&self) -> Status {
         if self.chain == "fork" {
             return Status::Fork;
         }
+        let caught = self.reason.filter(|reason| *reason != Code::ChainUnreachable);
+        let caught = caught.map(Code::status);
         let rank = |s: &Status| match s {
             Status::Revoked => 0,
             Status::Valid => 1,
@@ -159,7 +165,7 @@ impl Graph {
             Status::Invalid => 4,
             Status::Fork => 5,
         };
-        let worst = self.edges.iter().map(|e| e.status).max_by_key(rank);
+        let worst = self.edges.iter().map(|e| e.status).chain(caught).max_by_key(rank);
         worst.unwrap_or(if self.chain == "known" { Status::Valid } else { Status::Unreachable })
     }
 }
@@ -260,27 +266,25 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         let mut believed = Ok(());
         if let Ok(Answer { body: Body::Http { status: 200, bytes, .. }, via, .. }) = &mut answer {
             let (bundle, line) = log::Proof::split(bytes);
-            // What is kept was believed when it came.
-            if *via != Via::Cache {
-                believed = self.believe(server, primary, size, bundle, line).await;
-                let place = request.place();
-                believed = believed.map_err(|e| {
-                    Error::about(e.code(), format!("{place}: {}", e.context().unwrap_or_default()))
-                });
-            }
+            // A kept answer was asked for when something else had been seen.
+            let size = (*via != Via::Cache).then_some(size);
+            believed = self.believe(server, primary, size, bundle, line).await.map_err(|e| {
+                let context = e.context().unwrap_or_default();
+                Error::about(e.code(), format!("{}: {context}", request.place()))
+            });
             let length = bundle.len();
             bytes.truncate(length);
         }
         ((request, answer), believed)
     }
 
-    /// Whether a server's log proves the head of a bundle, and goes on where it was last seen,
-    /// which had `size` entries when the server was asked.
+    /// Whether a server's log proves the head of a bundle and is the log that was seen before.
+    /// `size` is what the consistency proof of the answer starts from; a kept answer has none.
     async fn believe(
         &self,
         server: &SigServer,
         primary: &Identity,
-        size: u64,
+        size: Option<u64>,
         bundle: &[u8],
         line: Option<&[u8]>,
     ) -> crate::Result<()> {
@@ -305,28 +309,30 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
             return Err(Error::about(Code::LogUnwitnessed, count));
         }
         checkpoint.includes(index, &log::entry(primary, head), &inclusion)?;
-        let mut proof = (size, checkpoint.size(), consistency);
+        let (mut sizes, mut proof) = ((size.unwrap_or(0), checkpoint.size()), consistency);
         // While a proof is fetched, another answer of this server may be believed.
         for _ in 0..4 {
             let seen = self.seen(server);
             if let Some(seen) = &seen {
+                if size.is_none() && seen.knows(&checkpoint) {
+                    return Ok(());
+                }
                 let (old, new) = if seen.checkpoint.size() <= checkpoint.size() {
                     (&seen.checkpoint, &checkpoint)
                 } else {
                     (&checkpoint, &seen.checkpoint)
                 };
-                let sizes = (old.size(), new.size());
-                if sizes.0 != sizes.1 && sizes != (proof.0, proof.1) {
-                    proof = (sizes.0, sizes.1, self.consistency(server, sizes).await?);
+                let wanted = (old.size(), new.size());
+                if wanted.0 == wanted.1 {
+                    proof.clear();
+                } else if wanted != sizes {
+                    (sizes, proof) = (wanted, self.consistency(server, wanted).await?);
                     continue;
                 }
-                let none = Vec::new();
-                new.extends(old, if sizes.0 == sizes.1 { &none } else { &proof.2 })?;
+                new.extends(old, &proof)?;
             }
-            if seen.is_none_or(|seen| seen.checkpoint.size() < checkpoint.size()) {
-                let now = log::Seen { key: its, checkpoint };
-                self.memory.remember(&memory_name(server), &now.to_text());
-            }
+            let seen = log::Seen::with(seen, its, checkpoint);
+            self.memory.remember(&memory_name(server), &seen.to_text());
             return Ok(());
         }
         Err(Error::about(Code::LogRefused, "the log does not come to rest"))
@@ -473,6 +479,8 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
             query: query.clone(),
             primary: primary.clone(),
             chain: "unknown",
+            reason: None,
+            detail: None,
             head: None,
             keys: Vec::new(),
             devices: Vec::new(),
@@ -488,6 +496,10 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
             History::Unknown(_) => "unknown",
             History::Forked(_) => "fork",
         };
+        if let Some(error) = history.doubt() {
+            graph.reason = Some(error.code());
+            graph.detail = error.context().map(String::from);
+        }
         // Of a fork the first branch is shown, so that its edges can be named at all.
         let chain = match &history {
             History::Forked(fork) => Some(fork.branches().0),

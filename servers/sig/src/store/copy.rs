@@ -48,7 +48,7 @@ pub fn backup(data: &Path, to: &Path) -> Result<(), Refusal> {
 fn fill(source: &Connection, data: &Path, to: &Path) -> Result<(), Refusal> {
     let mut copy = Connection::open(to.join(FILE))?;
     // All pages in one step are one state; writers go on in the write-ahead log meanwhile.
-    Backup::new(source, &mut copy)?.run_to_completion(-1, Duration::from_millis(50), None)?;
+    Backup::new(source, &mut copy)?.run_to_completion(i32::MAX, Duration::from_millis(50), None)?;
     copy.close().map_err(|(_, e)| e)?;
     fs::File::open(to.join(FILE)).and_then(|file| file.sync_all()).map_err(failed(to))?;
     let key = to.join(KEY_FILE);
