@@ -79,7 +79,8 @@ pub(crate) struct App {
                        server\" and \"Transparency log\"). There are no accounts: an event's own \
                        signature says who may append it."
     ),
-    components(schemas(ProblemBody))
+    components(schemas(ProblemBody), responses(ProblemBody)),
+    paths(log_tile)
 )]
 struct Description;
 
@@ -92,7 +93,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(log_key))
         .routes(routes!(log_checkpoint))
         .routes(routes!(log_consistency))
-        .routes(routes!(log_tile))
+        // A description cannot say that a parameter has slashes.
+        .route("/v1/log/tile/{*path}", routing::get(log_tile))
         .layer(CompressionLayer::new())
         // Not compressed: an event has to leave at once.
         .routes(routes!(stream))

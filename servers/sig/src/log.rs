@@ -202,7 +202,7 @@ pub(crate) fn tile(db: &Connection, path: &str, size: u64) -> Result<Option<Vec<
     }
     let mut query = db.prepare_cached(
         "SELECT chains.name, log.seq, log.id FROM log JOIN chains ON chains.id = log.chain
-         WHERE leaf >= ?1 AND leaf < ?2 ORDER BY leaf",
+         WHERE log.leaf >= ?1 AND log.leaf < ?2 ORDER BY log.leaf",
     )?;
     let mut rows = query.query(params![first, first + u64::from(tile.width())])?;
     let mut bytes = Vec::new();

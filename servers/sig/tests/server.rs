@@ -1,141 +1,18 @@
 //! The real server, as a process on a free port, and a client that trusts nothing that it says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use kez_core::{
-    Chain, Event, Fork, Identity, ObjectId, Op, Reason, Scheme, SecretKey, Timestamp, commitment,
-};
+mod common;
+
+use common::{Server, add, agent, append, chain_of, code, key, now};
+use kez_core::{Chain, Fork, Identity, Op, Reason, Scheme, commitment};
 use serde_json::Value;
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU64, Ordering},
+    process::Command,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use ureq::{Agent, Body, http::Response};
-
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(data: &Path, options: &[&str]) -> Self {
-        let rates = ["--address-rate", "1000000", "--chain-rate", "1000000"];
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kez-sig-server"))
-            .args(["--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .args(if options.contains(&"--chain-rate") { &[][..] } else { &rates })
-            .args(options)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("listening on ").expect("an address").to_owned();
-        Self { child, url }
-    }
-
-    fn chain_url(&self, name: &Identity) -> String {
-        format!("{}/v1/sigchains/{name}", self.url)
-    }
-
-    fn get(&self, path: &str) -> Response<Body> {
-        agent().get(format!("{}{path}", self.url)).call().unwrap()
-    }
-
-    fn text(&self, path: &str) -> (u16, String) {
-        let mut response = self.get(path);
-        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
-    }
-
-    fn post(&self, name: &Identity, lines: &[String]) -> Result<(u16, Value), ureq::Error> {
-        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let request = agent().post(self.chain_url(name)).content_type("application/jsonl");
-        let mut response = request.send(body)?;
-        let status = response.status().as_u16();
-        Ok((status, response.body_mut().read_json().unwrap_or_default()))
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn terminate(mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").arg(id).status().unwrap().success());
-        let start = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(start.elapsed() < Duration::from_secs(10), "it does not end");
-            thread::sleep(Duration::from_millis(20));
-        }
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn agent() -> Agent {
-    let config = Agent::config_builder().http_status_as_error(false);
-    config.timeout_global(Some(Duration::from_secs(20))).build().into()
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Timestamp::since_epoch(since)
-}
-
-/// A key that no other test has.
-fn key(scheme: Scheme) -> SecretKey {
-    static COUNT: AtomicU64 = AtomicU64::new(1);
-    let mut bytes = [7; 32];
-    bytes[..8].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-    SecretKey::from_bytes(scheme, bytes).unwrap()
-}
-
-fn add(subject: &str) -> Op {
-    Op::Add {
-        subject: Identity::from_canonical(subject).unwrap(),
-        claim: ObjectId::digest("claim", subject.as_bytes()),
-        account: None,
-        url: None,
-    }
-}
-
-/// Appends an event that these keys sign; gives its line.
-fn append(chain: &mut Chain, op: Op, next: Option<ObjectId>, keys: &[&SecretKey]) -> String {
-    let mut event = Event::new(chain.name().clone(), chain.head(), now(), op);
-    event.next = next;
-    let mut envelope = event.to_envelope().unwrap();
-    keys.iter().for_each(|key| envelope.sign(key, &[0; 32]).unwrap());
-    chain.append(&envelope, now()).unwrap();
-    chain.lines().last().unwrap().clone()
-}
-
-fn chain_of(key: &SecretKey, count: usize) -> Chain {
-    let mut chain = Chain::new(key.public().identity()).unwrap();
-    for n in 0..count {
-        append(&mut chain, add(&format!("github:user{n}")), None, &[key]);
-    }
-    chain
-}
-
-fn code(answer: (u16, Value), status: u16) -> String {
-    assert_eq!(
-        (answer.0, answer.1["status"].as_u64()),
-        (status, Some(status.into())),
-        "{answer:?}"
-    );
-    answer.1["code"].as_str().unwrap().to_owned()
-}
 
 /// KEZ-SRC-03.
 #[test]
@@ -209,7 +86,7 @@ fn what_does_not_verify_is_refused() {
     assert_eq!(code(post(name, &["{\"kez\": 1}".into()]), 400), "json_not_canonical");
     let other = Identity::from_canonical("dns:example.com").unwrap();
     assert_eq!(code(post(&other, lines), 400), "key_expected");
-    let stranger = self::key(Scheme::Ed25519);
+    let stranger = common::key(Scheme::Ed25519);
     assert_eq!(code(post(stranger.public().identity(), lines), 422), "chain_id");
     assert_eq!(code(post(name, &[lines[0].clone(), lines[2].clone()]), 422), "chain_seq");
     // Events that follow one that is not here.
@@ -320,7 +197,7 @@ fn a_stream_tells_of_new_heads_at_once_and_ends_with_the_server() {
     };
     assert_eq!(next()["seq"], 1);
     // Another chain's news is not told.
-    let other = chain_of(&self::key(Scheme::Ed25519), 1);
+    let other = chain_of(&common::key(Scheme::Ed25519), 1);
     server.post(other.name(), other.lines()).unwrap();
     let line = append(&mut chain, add("github:new"), None, &[&key]);
     let start = Instant::now();

@@ -1,0 +1,142 @@
+//! The real server, as a process on a free port, and chains for it.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+
+use kez_core::{Chain, Event, Identity, ObjectId, Op, Scheme, SecretKey, Timestamp};
+use serde_json::Value;
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+use ureq::{Agent, Body, http::Response};
+
+pub struct Server {
+    pub child: Child,
+    pub url: String,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<String>,
+}
+
+impl Server {
+    pub fn start(data: &Path, options: &[&str]) -> Self {
+        let rates = ["--address-rate", "1000000", "--chain-rate", "1000000"];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kez-sig-server"))
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(if options.contains(&"--chain-rate") { &[][..] } else { &rates })
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut line = |start: &str| {
+            let line = lines.next().expect("a line").unwrap();
+            line.strip_prefix(start).expect("an address").to_owned()
+        };
+        let url = line("listening on ");
+        let metrics = options.contains(&"--metrics").then(|| line("metrics on "));
+        Self { child, url, metrics }
+    }
+
+    pub fn chain_url(&self, name: &Identity) -> String {
+        format!("{}/v1/sigchains/{name}", self.url)
+    }
+
+    pub fn get(&self, path: &str) -> Response<Body> {
+        agent().get(format!("{}{path}", self.url)).call().unwrap()
+    }
+
+    pub fn text(&self, path: &str) -> (u16, String) {
+        let mut response = self.get(path);
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    }
+
+    pub fn post(&self, name: &Identity, lines: &[String]) -> Result<(u16, Value), ureq::Error> {
+        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let request = agent().post(self.chain_url(name)).content_type("application/jsonl");
+        let mut response = request.send(body)?;
+        let status = response.status().as_u16();
+        Ok((status, response.body_mut().read_json().unwrap_or_default()))
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn terminate(mut self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+        let start = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < Duration::from_secs(10), "it does not end");
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn agent() -> Agent {
+    let config = Agent::config_builder().http_status_as_error(false);
+    config.timeout_global(Some(Duration::from_secs(20))).build().into()
+}
+
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Timestamp::since_epoch(since)
+}
+
+/// A key that no other test has.
+pub fn key(scheme: Scheme) -> SecretKey {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    let mut bytes = [7; 32];
+    bytes[..8].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    SecretKey::from_bytes(scheme, bytes).unwrap()
+}
+
+pub fn add(subject: &str) -> Op {
+    Op::Add {
+        subject: Identity::from_canonical(subject).unwrap(),
+        claim: ObjectId::digest("claim", subject.as_bytes()),
+        account: None,
+        url: None,
+    }
+}
+
+/// Appends an event that these keys sign; gives its line.
+pub fn append(chain: &mut Chain, op: Op, next: Option<ObjectId>, keys: &[&SecretKey]) -> String {
+    let mut event = Event::new(chain.name().clone(), chain.head(), now(), op);
+    event.next = next;
+    let mut envelope = event.to_envelope().unwrap();
+    keys.iter().for_each(|key| envelope.sign(key, &[0; 32]).unwrap());
+    chain.append(&envelope, now()).unwrap();
+    chain.lines().last().unwrap().clone()
+}
+
+pub fn chain_of(key: &SecretKey, count: usize) -> Chain {
+    let mut chain = Chain::new(key.public().identity()).unwrap();
+    for n in 0..count {
+        append(&mut chain, add(&format!("github:user{n}")), None, &[key]);
+    }
+    chain
+}
+
+pub fn code(answer: (u16, Value), status: u16) -> String {
+    assert_eq!(
+        (answer.0, answer.1["status"].as_u64()),
+        (status, Some(status.into())),
+        "{answer:?}"
+    );
+    answer.1["code"].as_str().unwrap().to_owned()
+}
