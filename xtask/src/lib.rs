@@ -1,5 +1,6 @@
 //! What the commands and the integration tests share: set-up, and the local servers.
 
+pub mod api;
 pub mod check;
 pub mod cross;
 pub mod demo;

@@ -4,7 +4,7 @@ use std::{
     process::{Command, ExitCode},
     time::Instant,
 };
-use xtask::{Result, check, cross, demo, generate, npm, setup, size};
+use xtask::{Result, api, check, cross, demo, generate, npm, setup, size};
 
 const USAGE: &str = "usage: cargo xtask <command>
   run             set up, build, and show the main job on local servers
@@ -15,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   crosstest [-v]  hold the three implementations against each other
   cross           build kez-core for bare metal and wasm32
   npm             build and pack the npm package
+  api             hold the sigchain server against its OpenAPI document
   size            how large the WebAssembly module is, against its budget, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
   bench sig [chains] [events]
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             .and_then(|()| npm::build())
             .and_then(|()| npm::pack())
             .map(|path| println!("{}", path.display())),
+        ["api"] => api::run(),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         ["bench", "sig", ref numbers @ ..] => {
             let words = ["bench", "-p", "kez-sig-server", "--bench", "load", "--"];
@@ -77,7 +79,7 @@ fn npm_command() -> Result<()> {
     let cli = npm::folder().join("dist/cli.js");
     let mut tests = Command::new(env!("CARGO"));
     tests.current_dir(setup::root()).args(["test", "--quiet", "-p", "kez-native"]);
-    tests.args(["--test", "cli", "--test", "network"]);
+    tests.args(["--test", "cli", "--test", "evil", "--test", "network"]);
     tests.env("KEZ", format!("{} {}", setup::node().display(), cli.display()));
     let status = tests.status()?;
     if status.success() { Ok(()) } else { Err("the package's command differs".into()) }
@@ -86,7 +88,7 @@ fn npm_command() -> Result<()> {
 /// Everything that CI runs, the quick checks first.
 fn test() -> Result<()> {
     type Step = (&'static str, fn() -> Result<()>);
-    let steps: [Step; 13] = [
+    let steps: [Step; 14] = [
         ("formatting", || cargo(&["fmt", "--all", "--check"])),
         ("generated files", || generate::run(true)),
         ("boundaries and coverage", check::run),
@@ -116,6 +118,7 @@ fn test() -> Result<()> {
         ("the size of what pages load", size::check),
         ("the npm package where users have it", npm::packaging),
         ("three implementations", || crosstest(&[])),
+        ("the sigchain server against its description", api::run),
         ("tests", || cargo(&["test", "--quiet", "--workspace"])),
         ("the package's command", npm_command),
     ];

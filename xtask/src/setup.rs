@@ -147,6 +147,31 @@ pub fn browsers() -> Result<()> {
     npm_ci(&root().join("npm/packaging"), |_| Ok(()))
 }
 
+/// Schemathesis, which tests servers against their OpenAPI documents, in a folder of its own.
+///
+/// # Errors
+/// What apt or pip says.
+pub fn schemathesis() -> Result<PathBuf> {
+    const VERSION: &str = "schemathesis==4.32.5";
+    let dir = root().join("target/services/python");
+    let stamp = dir.join("kez-stamp");
+    let program = dir.join("bin/schemathesis");
+    if program.is_file() && fs::read_to_string(&stamp).is_ok_and(|old| old == VERSION) {
+        return Ok(program);
+    }
+    debian(&["python3"], &["python3", "python3-venv"])?;
+    eprintln!("xtask: installing schemathesis");
+    let made = quietly(Command::new("python3").args(["-m", "venv"]).arg(&dir));
+    if made.is_err() {
+        // Debian keeps what makes such folders, which is no program, in a package of its own.
+        debian(&["python3-venv"], &["python3-venv"])?;
+        quietly(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
+    }
+    quietly(Command::new(dir.join("bin/pip")).args(["install", "--quiet", VERSION]))?;
+    fs::write(stamp, VERSION)?;
+    Ok(program)
+}
+
 /// The fediverse server snac. Where the system's Debian has no package of it, the one of the
 /// backports or of the next release is unpacked into `target/`.
 ///
@@ -222,5 +247,6 @@ pub fn all() -> Result<()> {
     npm_package()?;
     browsers()?;
     snac()?;
+    schemathesis()?;
     Ok(())
 }

@@ -293,7 +293,7 @@ async fn log_consistency(
 #[utoipa::path(get, path = "/v1/log/tile/{path}", tag = "log",
     params(("path" = String, Path, example = "0/000.p/1")),
     responses(
-        (status = 200, content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 200, content_type = "application/octet-stream", body = String),
         (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
     ))]
 async fn log_tile(State(app): State<App>, Path(path): Path<String>) -> Result<Response, Problem> {
