@@ -11,7 +11,13 @@
 
 mod common;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::User;
+use ed25519_dalek::{Signer as _, SigningKey};
+use kez_core::{
+    Scheme, SecretKey,
+    log::{self, NoteKey},
+};
 use kez_sig_server::{
     Server,
     store::{Options, Store, copy},
@@ -148,6 +154,7 @@ fn fine(seq: u64) -> (i32, String, Option<String>, Option<u64>) {
     (5, "known".into(), None, Some(seq))
 }
 
+/// KEZ-LOG-06, KEZ-LOG-07.
 #[test]
 fn a_server_that_withholds() {
     let (me, primary, data) = owner("withhold");
@@ -256,6 +263,7 @@ fn a_server_with_two_histories() {
     assert_eq!((code, chain.as_str(), reason.as_deref()), (6, "fork", Some("forked")));
 }
 
+/// KEZ-LOG-07, KEZ-LOG-08.
 #[test]
 fn a_server_that_answers_with_another_chain_or_log() {
     let (me, primary, data) = owner("other");
@@ -319,4 +327,55 @@ fn a_server_that_answers_with_another_chain_or_log() {
     // Nonsense in the configuration is refused.
     fs::write(both.home.join("config.toml"), "sig_servers = [\"https://a.example#key\"]").unwrap();
     both.run(&["id", &primary]).fails(2, "config_refused");
+}
+
+/// A witness's cosignature (C2SP's tlog-cosignature), by other code than ours.
+fn cosignature(seed: u8, name: &str, note: &str) -> (String, String) {
+    let key = SigningKey::from_bytes(&[seed; 32]);
+    let public = SecretKey::from_bytes(Scheme::Ed25519, [seed; 32]).unwrap().public().clone();
+    let vkey = NoteKey::new(name, log::Signer::Witness, public).unwrap().to_string();
+    let text = &note[..=note.find("\n\n").unwrap()];
+    let time = 1_795_262_400_u64;
+    let signature = key.sign(format!("cosignature/v1\ntime {time}\n{text}").as_bytes());
+    let id: [u8; 4] = kez_core::hex::decode(vkey.split('+').nth(1).unwrap()).unwrap();
+    let bytes = [&id[..], &time.to_be_bytes(), &signature.to_bytes()].concat();
+    (vkey, format!("\u{2014} {name} {}\n", STANDARD.encode(bytes)))
+}
+
+/// KEZ-LOG-07.
+#[test]
+fn a_server_whose_log_nobody_witnessed() {
+    let (me, primary, data) = owner("witness");
+    let (server, liar) = (real(&data), Liar::new());
+    me.ok(&["sigchain", "publish", "--server", &server]);
+    // Of three witnesses so many cosign, the last of them for another log.
+    let by = move |count: u8, wrong: bool, base: String| {
+        move |path: &str| {
+            let (status, body) = get(&base, path);
+            let (bundle, Some(line)) = log::Proof::split(&body) else { return (status, body) };
+            let mut proof = log::Proof::parse(line).unwrap();
+            let mut note = proof.checkpoint.note().to_owned();
+            for seed in 1..=count {
+                let signed = if wrong { format!("x{note}") } else { note.clone() };
+                note += &cosignature(seed, &format!("witness.example/{seed}"), &signed).1;
+            }
+            proof.checkpoint = log::Checkpoint::parse(&note).unwrap();
+            (status, [bundle, proof.to_line().as_bytes(), b"\n"].concat())
+        }
+    };
+    let vkeys: Vec<String> = (1..=3)
+        .map(|seed| cosignature(seed, &format!("witness.example/{seed}"), "x\n\n").0)
+        .collect();
+    let config = format!("{CONFIG}sig_servers = [\"{}\"]\nwitnesses = {vkeys:?}\n", liar.url);
+    let you = User::new("evil-witness-reader", &config);
+    for (count, wrong, expected) in [
+        (0, false, caught("log_unwitnessed", 1)),
+        (1, false, caught("log_unwitnessed", 1)),
+        (3, true, caught("log_unwitnessed", 1)),
+        (2, false, fine(1)),
+        (3, false, fine(1)),
+    ] {
+        liar.says(by(count, wrong, server.clone()));
+        assert_eq!(learns(&you, &primary), expected, "{count} {wrong}");
+    }
 }

@@ -20,7 +20,7 @@ export type Timestamp = string;
 /**
  * A stable reason code. Codes are never renamed or reused; new ones may be added.
  */
-export type Code = "json_utf8" | "json_syntax" | "json_string" | "json_number" | "json_duplicate" | "json_depth" | "json_not_canonical" | "too_large" | "member_missing" | "member_unknown" | "member_type" | "version_unknown" | "type_unknown" | "text_refused" | "time_refused" | "url_refused" | "id_refused" | "identity_refused" | "scheme_unknown" | "key_refused" | "secret_refused" | "key_expected" | "signature_syntax" | "signature_set" | "suite_mismatch" | "signature_bad" | "expiry_refused" | "compact_syntax" | "zstd_refused" | "pointer_syntax" | "line_syntax" | "chain_empty" | "chain_id" | "chain_seq" | "chain_prev" | "chain_time" | "chain_future" | "chain_signer" | "op_unknown" | "claim_listed" | "revoke_target" | "reason_unknown" | "next_refused" | "next_mismatch" | "key_used" | "device_unknown" | "compromise_refused" | "fork_refused" | "revoked" | "key_rotated" | "key_compromised" | "expired" | "not_yet_valid" | "forked" | "beacon_mismatch" | "rollback" | "chain_unreachable" | "proof_not_found" | "wrong_owner" | "account_changed" | "identity_not_found" | "handle_mismatch" | "gist_forked" | "not_on_chain" | "listing_mismatch" | "no_channel" | "rate_limited" | "auth_required" | "offline" | "timeout" | "connect_failed" | "tls_failed" | "dns_failed" | "http_status" | "redirect_refused" | "address_refused" | "body_too_large" | "response_refused" | "relay_refused" | "usage" | "key_not_found" | "key_exists" | "key_file" | "key_permissions" | "passphrase_wrong" | "passphrase_needed" | "storage_failed" | "config_refused" | "publish_refused" | "head_conflict";
+export type Code = "json_utf8" | "json_syntax" | "json_string" | "json_number" | "json_duplicate" | "json_depth" | "json_not_canonical" | "too_large" | "member_missing" | "member_unknown" | "member_type" | "version_unknown" | "type_unknown" | "text_refused" | "time_refused" | "url_refused" | "id_refused" | "identity_refused" | "scheme_unknown" | "key_refused" | "secret_refused" | "key_expected" | "signature_syntax" | "signature_set" | "suite_mismatch" | "signature_bad" | "expiry_refused" | "compact_syntax" | "zstd_refused" | "pointer_syntax" | "line_syntax" | "chain_empty" | "chain_id" | "chain_seq" | "chain_prev" | "chain_time" | "chain_future" | "chain_signer" | "op_unknown" | "claim_listed" | "revoke_target" | "reason_unknown" | "next_refused" | "next_mismatch" | "key_used" | "device_unknown" | "compromise_refused" | "fork_refused" | "revoked" | "key_rotated" | "key_compromised" | "expired" | "not_yet_valid" | "forked" | "beacon_mismatch" | "rollback" | "chain_unreachable" | "log_refused" | "log_inconsistent" | "log_unwitnessed" | "proof_not_found" | "wrong_owner" | "account_changed" | "identity_not_found" | "handle_mismatch" | "gist_forked" | "not_on_chain" | "listing_mismatch" | "no_channel" | "rate_limited" | "auth_required" | "offline" | "timeout" | "connect_failed" | "tls_failed" | "dns_failed" | "http_status" | "redirect_refused" | "address_refused" | "body_too_large" | "response_refused" | "relay_refused" | "usage" | "key_not_found" | "key_exists" | "key_file" | "key_permissions" | "passphrase_wrong" | "passphrase_needed" | "storage_failed" | "config_refused" | "publish_refused" | "head_conflict";
 
 /**
  * What a caller can do about an error: the coarse grouping of [`Code`]s.
@@ -35,7 +35,7 @@ export type Status = "valid" | "invalid" | "revoked" | "expired" | "unreachable"
 /**
  * Something worth knowing that does not change the status.
  */
-export type Note = "unlisted" | "pointer" | "no_chain" | "chain_unknown" | "fork_settled" | "events_skipped" | "account_unpinned";
+export type Note = "unlisted" | "pointer" | "no_chain" | "chain_unknown" | "fork_settled" | "events_skipped" | "account_unpinned" | "server_refused";
 
 /**
  * Why something is revoked or a key is replaced.
@@ -366,6 +366,14 @@ primary: Identity | null,
  * `known`, `absent`, `unknown` or `fork`.
  */
 chain: string, 
+/**
+ * Why that may not be the chain, or not all of it.
+ */
+reason: Code | null, 
+/**
+ * The reason in more detail.
+ */
+detail: string | null, 
 /**
  * The chain's head.
  */
