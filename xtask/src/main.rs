@@ -18,8 +18,9 @@ const USAGE: &str = "usage: cargo xtask <command>
   api             hold the sigchain server against its OpenAPI document
   size            how large the WebAssembly module is, against its budget, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
-  bench sig [chains] [events]
-                  the sigchain server under load, beside SQLite with a transaction a request";
+  bench sig [events]...
+                  the sigchain server under load as its store grows, beside SQLite with a transaction
+                  a request, and nginx with files";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,8 +44,10 @@ fn main() -> ExitCode {
         ["api"] => api::run(),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         ["bench", "sig", ref numbers @ ..] => {
-            let words = ["bench", "-p", "kez-sig-server", "--bench", "load", "--"];
-            cargo(&[&words[..], numbers].concat())
+            setup::debian(&["nginx"], &["nginx-light"]).and_then(|()| {
+                let words = ["bench", "-p", "kez-sig-server", "--bench", "load", "--"];
+                cargo(&[&words[..], numbers].concat())
+            })
         }
         ["bench", "npm"] => setup::npm().and_then(|()| npm::bench()),
         ["size"] => setup::npm().and_then(|()| size::run()),
