@@ -4,7 +4,7 @@ use crate::{
     limit::Limiter,
     metrics::{self, Metrics, Open},
     problem::{HeadBody, Problem, ProblemBody},
-    store::{self, Store},
+    store::Store,
 };
 use axum::{
     Router,
@@ -346,11 +346,7 @@ async fn append(
         }
         status => Problem::new(status, Code::Usage, refused.body_text()),
     })?;
-    let own = name.clone();
-    // Reading much JSON would hold up others here.
-    let read = tokio::task::spawn_blocking(move || store::read_lines(&own, &body));
-    let posted = read.await.map_err(|e| store::Refusal::Storage(e.to_string()))??;
-    let done = app.store.append(name.clone(), posted, crate::now()).await?;
+    let done = app.store.append(name.clone(), body, crate::now()).await?;
     let status = if done.new { StatusCode::CREATED } else { StatusCode::OK };
     let location: (HeaderName, String) = (header::LOCATION, format!("/v1/sigchains/{name}"));
     let common = [location, (header::ETAG, format!("\"{}\"", done.head.id))];

@@ -1,6 +1,6 @@
 //! Copies of the data: a backup of all of it while the server runs, and the chains by themselves.
 
-use super::{FILE, Refusal, Store, VERSION, lines, read_lines};
+use super::{FILE, Refusal, Store, VERSION, lines};
 use crate::log::{self, KEY_FILE, LogKey};
 use kez_core::{Chain, Identity, Timestamp};
 use rusqlite::{Connection, OpenFlags, backup::Backup};
@@ -144,8 +144,9 @@ pub async fn import(
         if its != name {
             if let Some(name) = name {
                 chains += 1;
-                match append(store, &name, &bundle).await {
-                    Ok(()) => {}
+                let body = std::mem::take(&mut bundle).into();
+                match store.append(name.clone(), body, crate::now()).await {
+                    Ok(_) => {}
                     Err(full @ (Refusal::Full | Refusal::Storage(_))) => return Err(full),
                     Err(why) => refused.push((name, why)),
                 }
@@ -158,10 +159,4 @@ pub async fn import(
         }
         bundle.extend(line);
     }
-}
-
-async fn append(store: &Store, name: &Identity, bundle: &[u8]) -> Result<(), Refusal> {
-    // Two chains of one name may stand apart in a file that was put together.
-    let posted = read_lines(name, bundle)?;
-    store.append(name.clone(), posted, crate::now()).await.map(drop)
 }

@@ -1,14 +1,17 @@
-//! Chains in one SQLite file. One thread writes: it verifies, and commits many requests at once,
-//! so that the disk is waited for once a batch and not once a request. What was acknowledged was
+//! Chains in one SQLite file. Requests are verified side by side; one thread writes, and commits
+//! many of them at once, so that the disk is waited for once a batch and not once a request. What was acknowledged was
 //! committed with `synchronous=FULL` before. Each new head is an entry of the log as well, in the
 //! same transaction, and a checkpoint is signed after the commit.
 
+mod append;
 pub mod copy;
 mod writer;
 
 use crate::log::{self, LogKey};
+use append::{Cache, Prepared, load, prepare};
+use axum::body::Bytes;
 use kez_core::{
-    Code, Envelope, Error, Event, Head, Identity, ObjectId, Timestamp,
+    Code, Error, Head, Identity, ObjectId, Timestamp,
     log::{Checkpoint, Proof},
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -18,11 +21,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use writer::Writer;
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use writer::{Done, Job, Writer};
 
 /// How many requests may wait for the writer before others are told to come back.
 const QUEUE: usize = 4096;
+/// How often an append is prepared again since its chain grew meanwhile.
+const MAX_ROUNDS: usize = 16;
 /// How many entries of one answer about a subject.
 pub const MAX_CLAIMANTS: usize = 100;
 
@@ -121,41 +126,6 @@ pub struct NewHead {
     pub head: Head,
 }
 
-/// One posted line, read but not yet verified against its chain.
-#[derive(Clone, Debug)]
-pub struct Posted {
-    envelope: Envelope,
-    event: Event,
-}
-
-/// Reads a body of lines.
-///
-/// # Errors
-/// The format codes of the core; `chain_empty` for no line, `chain_id` for another chain's,
-/// `chain_seq` unless each follows the one before.
-pub fn read_lines(name: &Identity, body: &[u8]) -> Result<Vec<Posted>, Error> {
-    let mut all: Vec<Posted> = Vec::new();
-    let mut rest = body;
-    while !rest.is_empty() {
-        let (envelope, event, _) = Event::take(&mut rest)?;
-        if event.chain != *name {
-            return Err(Error::about(Code::ChainId, &event.chain));
-        }
-        if all.last().is_some_and(|last| event.seq != last.event.seq + 1) {
-            return Err(Error::about(Code::ChainSeq, event.seq));
-        }
-        all.push(Posted { envelope, event });
-    }
-    if all.is_empty() { Err(Code::ChainEmpty.into()) } else { Ok(all) }
-}
-
-pub(crate) struct Job {
-    name: Identity,
-    posted: Vec<Posted>,
-    now: Timestamp,
-    reply: oneshot::Sender<Result<Appended, Refusal>>,
-}
-
 /// Somebody who claims a subject, from an `add` event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimant {
@@ -171,8 +141,8 @@ pub struct Claimant {
 #[derive(Clone)]
 pub struct Store {
     jobs: mpsc::Sender<Job>,
-    path: Arc<PathBuf>,
-    readers: Arc<Mutex<Vec<Connection>>>,
+    readers: Arc<Readers>,
+    cache: Arc<Cache>,
     heads: broadcast::Sender<NewHead>,
     key: Arc<LogKey>,
     checkpoint: watch::Receiver<Arc<Checkpoint>>,
@@ -227,25 +197,63 @@ impl Store {
         let thread = std::thread::Builder::new().name("writer".into());
         let thread = thread.spawn(move || writer.run(queue)).map_err(failed)?;
         let cosigned = Arc::new(watch::channel(None).0);
-        let (path, readers) = (Arc::new(path), Arc::default());
-        Ok((Self { jobs, path, readers, heads, key, checkpoint, cosigned }, thread))
+        let (readers, cache) = (Readers::new(path), Arc::default());
+        Ok((Self { jobs, readers, cache, heads, key, checkpoint, cosigned }, thread))
     }
 
-    /// Verifies and appends; what is here already is passed over. All of it is stored, or none.
-    /// When this returns, the disk has it.
+    /// Verifies lines and appends them; what is here already is passed over. All of it is stored,
+    /// or none. When this returns, the disk has it.
     ///
     /// # Errors
     /// Why nothing was appended.
     pub async fn append(
         &self,
         name: Identity,
-        posted: Vec<Posted>,
+        body: Bytes,
         now: Timestamp,
     ) -> Result<Appended, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        let job = Job { name, posted, now, reply };
-        self.jobs.try_send(job).map_err(|_| Refusal::Busy)?;
-        answer.await.unwrap_or_else(|_| Err(Refusal::Storage("the writer is gone".into())))
+        // The signatures are verified here, by as many as there are cores; the writer only looks
+        // whether the chain is still what they were verified against.
+        for round in 0..MAX_ROUNDS {
+            let (cache, name, body) = (self.cache.clone(), name.clone(), body.clone());
+            let prepared = self.read(move |db| {
+                let cached = if round == 0 { cache.take(&name) } else { None };
+                let stored = match cached {
+                    Some(chain) => Some(chain),
+                    None => load(db, &name)?,
+                };
+                Ok(prepare(&name, &body, stored, now))
+            });
+            let (kept, prepared) = prepared.await?;
+            let change = match prepared {
+                Ok(Prepared::Change(change)) => change,
+                Ok(Prepared::Known(head)) => {
+                    kept.into_iter().for_each(|chain| self.cache.keep(chain));
+                    return Ok(Appended { head, new: false });
+                }
+                Err(refusal) => {
+                    kept.into_iter().for_each(|chain| self.cache.keep(chain));
+                    return Err(refusal);
+                }
+            };
+            let (reply, answer) = oneshot::channel();
+            self.jobs.try_send(Job { change, reply }).map_err(|_| Refusal::Busy)?;
+            match answer.await {
+                Ok(Ok(Done::Moved)) => {}
+                Ok(Ok(Done::Appended(chain))) => {
+                    let head = chain.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
+                    self.cache.keep(*chain);
+                    return Ok(Appended { head, new: true });
+                }
+                Ok(Ok(Done::Forked(head))) => {
+                    kept.into_iter().for_each(|chain| self.cache.keep(chain));
+                    return Err(Refusal::Conflict { head, fork: true });
+                }
+                Ok(Err(failure)) => return Err(failure),
+                Err(_) => return Err(Refusal::Storage("the writer is gone".into())),
+            }
+        }
+        Err(Refusal::Busy)
     }
 
     /// New heads from now on.
@@ -408,23 +416,46 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let (path, readers) = (self.path.clone(), self.readers.clone());
+        let gone = |_| Refusal::Storage("the readers are gone".into());
+        let permit = self.readers.permits.clone().acquire_owned().await.map_err(gone)?;
+        let readers = self.readers.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match idle {
-                Some(connection) => connection,
-                None => {
-                    let connection = Connection::open(&*path)?;
-                    connection
-                        .execute_batch("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON")?;
-                    connection
-                }
-            };
+            let _permit = permit;
+            let connection = readers.take()?;
             let result = work(&connection);
-            readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            readers.give(connection);
             result
         });
         task.await.unwrap_or_else(|e| Err(Refusal::Storage(e.to_string())))
+    }
+}
+
+/// Connections for reading: as many as work side by side.
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    fn new(path: PathBuf) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(4, usize::from);
+        let permits = Arc::new(Semaphore::new(2 * cores));
+        Arc::new(Self { path, idle: Mutex::default(), permits })
+    }
+
+    fn take(&self) -> Result<Connection, Refusal> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(connection) = idle {
+            return Ok(connection);
+        }
+        let connection = Connection::open(&self.path)?;
+        connection.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON")?;
+        Ok(connection)
+    }
+
+    fn give(&self, connection: Connection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 }
 

@@ -1,26 +1,33 @@
 //! The thread that writes.
 
-use super::{Appended, Job, NewHead, Posted, Refusal, find, lines};
+use super::{NewHead, Refusal, append::Change, find};
 use crate::log::{self, LogKey};
-use kez_core::{
-    Chain, Code, Error, Identity, Op, Timestamp,
-    fork::{Merge, merge},
-    log::Checkpoint,
-};
-use lru::LruCache;
+use kez_core::{Chain, Head, Op, log::Checkpoint};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// How many requests one commit may hold.
 const MAX_BATCH: usize = 256;
-/// How many events of replayed chains are kept in memory.
-const CACHED_EVENTS: usize = 50_000;
+
+/// A change to make, and whom to tell.
+pub(super) struct Job {
+    pub(super) change: Box<Change>,
+    pub(super) reply: oneshot::Sender<Result<Done, Refusal>>,
+}
+
+/// What became of a change.
+pub(super) enum Done {
+    /// The chain is this one now.
+    Appended(Box<Chain>),
+    /// Only evidence was kept; the head is as it was.
+    Forked(Option<Head>),
+    /// The chain is not the one any more that the change was made for. Nothing was done.
+    Moved,
+}
 
 pub(super) struct Writer {
     connection: Connection,
-    cache: LruCache<Identity, Chain>,
-    cached_events: usize,
     heads: broadcast::Sender<NewHead>,
     key: Arc<LogKey>,
     /// How many entries the log has, those of the open transaction included.
@@ -35,11 +42,9 @@ impl Writer {
         key: Arc<LogKey>,
     ) -> Result<(Self, watch::Receiver<Arc<Checkpoint>>), Refusal> {
         let size = log::size(&connection)?;
-        let (checkpoint, checkpoints) =
-            watch::channel(Arc::new(key.checkpoint(&connection, size)?));
-        let cache = LruCache::unbounded();
-        let writer = Self { connection, cache, cached_events: 0, heads, key, size, checkpoint };
-        Ok((writer, checkpoints))
+        let first = Arc::new(key.checkpoint(&connection, size)?);
+        let (checkpoint, checkpoints) = watch::channel(first);
+        Ok((Self { connection, heads, key, size, checkpoint }, checkpoints))
     }
 
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
@@ -56,16 +61,16 @@ impl Writer {
     fn batch(&mut self, batch: Vec<Job>) {
         let mut results = Vec::new();
         let mut done = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(Refusal::from);
-        for job in &batch {
+        for Job { change, reply } in batch {
             let result = match &done {
-                Ok(()) => self.append(job),
+                Ok(()) => self.make(*change),
                 Err(failure) => Err(failure.clone()),
             };
             // SQLite may have given up the whole transaction: none of it counts then.
-            if let Err(failure @ (Refusal::Full | Refusal::Storage(_))) = &result {
+            if let Err(failure) = &result {
                 done = Err(failure.clone());
             }
-            results.push(result);
+            results.push((reply, result));
         }
         done = done.and_then(|()| Ok(self.connection.execute_batch("COMMIT")?));
         let before = self.checkpoint.borrow().size();
@@ -80,151 +85,36 @@ impl Writer {
                 Err(failure) => tracing::error!("no checkpoint: {failure}"),
             }
         }
-        for (job, mut result) in batch.into_iter().zip(results) {
-            if let Err(failure) = &done {
-                self.forget(&job.name);
-                if result.is_ok() || matches!(result, Err(Refusal::Conflict { fork: true, .. })) {
-                    result = Err(failure.clone());
-                }
-            }
-            if let Ok(Appended { head, new: true }) = result {
+        for (reply, result) in results {
+            let result = match &done {
+                Ok(()) => result,
+                Err(failure) => Err(failure.clone()),
+            };
+            if let Ok(Done::Appended(chain)) = &result
+                && let Some(head) = chain.head()
+            {
                 // Nobody may be listening.
-                let _ = self.heads.send(NewHead { name: job.name, head });
+                let _ = self.heads.send(NewHead { name: chain.name().clone(), head });
             }
             // Who asked may be gone.
-            let _ = job.reply.send(result);
-        }
-        while self.cached_events > CACHED_EVENTS {
-            let Some((_, chain)) = self.cache.pop_lru() else { break };
-            self.cached_events -= chain.lines().len();
+            let _ = reply.send(result);
         }
     }
 
-    fn forget(&mut self, name: &Identity) {
-        if let Some(chain) = self.cache.pop(name) {
-            self.cached_events -= chain.lines().len();
+    /// Makes one change, if the chain is still the one that it was made for.
+    fn make(&mut self, change: Change) -> Result<Done, Refusal> {
+        let stored = find(&self.connection, &change.name)?;
+        if stored.map(|(_, head)| head) != change.base {
+            return Ok(Done::Moved);
         }
-    }
-
-    /// The stored chain, taken out of the cache or replayed.
-    fn take(&mut self, job: &Job) -> Result<Option<Chain>, Refusal> {
-        if let Some(chain) = self.cache.pop(&job.name) {
-            self.cached_events -= chain.lines().len();
-            return Ok(Some(chain));
+        if let Some(fork) = &change.fork {
+            self.connection
+                .prepare_cached("UPDATE chains SET fork = ?2 WHERE name = ?1")?
+                .execute(params![change.name.as_str(), fork])?;
         }
-        let Some((id, _)) = find(&self.connection, &job.name)? else { return Ok(None) };
-        let bundle = lines(&self.connection, id, 0)?;
-        // What is here was within the clock's tolerance when it came.
-        let far = Timestamp::from_seconds(i64::MAX);
-        let chain = Chain::replay(bundle.as_bytes(), Some(&job.name), far);
-        Ok(Some(chain.map_err(|e| Refusal::Storage(format!("{} as stored: {e}", job.name)))?))
-    }
-
-    fn keep(&mut self, chain: Chain) {
-        self.cached_events += chain.lines().len();
-        self.cache.put(chain.name().clone(), chain);
-    }
-
-    fn append(&mut self, job: &Job) -> Result<Appended, Refusal> {
-        let stored = self.take(job)?;
-        let head = stored.as_ref().and_then(Chain::head);
-        let known = |p: &&Posted| {
-            stored.as_ref().and_then(|c| c.id_at(p.event.seq)) == Some(p.envelope.id())
-        };
-        let skip = job.posted.iter().take_while(known).count();
-        let further = &job.posted[skip..];
-        let next = head.map_or(1, |head| head.seq + 1);
-        match (further.first().map(|p| p.event.seq), stored) {
-            (None, Some(chain)) => {
-                self.keep(chain);
-                let head = head.ok_or_else(|| Refusal::Storage("a chain without head".into()))?;
-                Ok(Appended { head, new: false })
-            }
-            (Some(seq), stored) if seq == next => self.extend(job, stored, further),
-            (Some(seq), Some(chain)) if seq < next => self.diverge(job, chain, seq, further),
-            (_, stored) => {
-                stored.into_iter().for_each(|chain| self.keep(chain));
-                Err(Refusal::Conflict { head, fork: false })
-            }
-        }
-    }
-
-    /// Appends events at the end.
-    fn extend(
-        &mut self,
-        job: &Job,
-        stored: Option<Chain>,
-        further: &[Posted],
-    ) -> Result<Appended, Refusal> {
-        let before = stored.as_ref().and_then(Chain::head);
-        let mut chain = match stored {
-            Some(chain) => chain,
-            None => Chain::new(&job.name)?,
-        };
-        for (n, posted) in further.iter().enumerate() {
-            let Err(error) = chain.append(&posted.envelope, job.now) else { continue };
-            // With some of the events in it, the chain is not what is stored.
-            if n == 0 && before.is_some() {
-                self.keep(chain);
-            }
-            return Err(match error.code() {
-                Code::ChainPrev if n == 0 => Refusal::Conflict { head: before, fork: false },
-                _ => Refusal::Invalid(error),
-            });
-        }
-        self.save(&chain, before.map_or(0, |head| head.seq), false)?;
-        let head = chain.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
-        self.keep(chain);
-        Ok(Appended { head, new: true })
-    }
-
-    /// Another history from `seq` on: kept as evidence if it verifies, and taken for the chain if
-    /// only it rotates to the committed key.
-    fn diverge(
-        &mut self,
-        job: &Job,
-        chain: Chain,
-        seq: u64,
-        further: &[Posted],
-    ) -> Result<Appended, Refusal> {
-        let head = chain.head();
-        let common = usize::try_from(seq - 1).unwrap_or(usize::MAX);
-        let mut bundle: String =
-            chain.lines().iter().take(common).map(|l| format!("{l}\n")).collect();
-        for posted in further {
-            bundle += &posted.envelope.to_canonical();
-            bundle.push('\n');
-        }
-        let branch = match Chain::replay(bundle.as_bytes(), Some(&job.name), job.now) {
-            Ok(branch) => branch,
-            Err(error) => {
-                self.keep(chain);
-                return Err(match error.code() {
-                    // Its first event follows another one than ours: nobody can tell a fork.
-                    Code::ChainPrev => Refusal::Conflict { head, fork: false },
-                    _ => Refusal::Invalid(error),
-                });
-            }
-        };
-        let Merge::Fork(fork) = merge(chain.clone(), branch.clone())? else {
-            self.keep(chain);
-            return Err(Refusal::Conflict { head, fork: false });
-        };
-        self.connection
-            .prepare_cached("UPDATE chains SET fork = ?2 WHERE name = ?1")?
-            .execute(params![job.name.as_str(), fork.to_canonical()])?;
-        match fork.into_settled() {
-            Ok(settled) if settled == branch => {
-                self.save(&branch, seq - 1, true)?;
-                let head = branch.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
-                self.keep(branch);
-                Ok(Appended { head, new: true })
-            }
-            _ => {
-                self.keep(chain);
-                Err(Refusal::Conflict { head, fork: true })
-            }
-        }
+        let Some(chain) = change.chain else { return Ok(Done::Forked(change.base)) };
+        self.save(&chain, change.after, change.fork.is_some())?;
+        Ok(Done::Appended(chain))
     }
 
     /// Writes a chain's events after a position. With `replace`, others are there and go.

@@ -1,0 +1,186 @@
+//! What an append would do to a chain: verified before the writer sees it.
+
+use super::{Refusal, find, lines};
+use kez_core::{
+    Chain, Code, Envelope, Error, Event, Head, Identity, Timestamp,
+    fork::{Merge, merge},
+};
+use lru::LruCache;
+use rusqlite::Connection;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How many events of replayed chains are kept in memory.
+const CACHED_EVENTS: usize = 50_000;
+
+/// Replayed chains, the latest used, so that an append to one of them needs no replay. A chain is
+/// taken out while it is worked on.
+pub(super) struct Cache(Mutex<(LruCache<Identity, Chain>, usize)>);
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self(Mutex::new((LruCache::unbounded(), 0)))
+    }
+}
+
+impl Cache {
+    fn lock(&self) -> MutexGuard<'_, (LruCache<Identity, Chain>, usize)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take(&self, name: &Identity) -> Option<Chain> {
+        let mut cache = self.lock();
+        let chain = cache.0.pop(name)?;
+        cache.1 -= chain.lines().len();
+        Some(chain)
+    }
+
+    /// Keeps a chain. One that is not the stored one any more costs a second round later.
+    pub(super) fn keep(&self, chain: Chain) {
+        let mut cache = self.lock();
+        cache.1 += chain.lines().len();
+        if let Some(old) = cache.0.put(chain.name().clone(), chain) {
+            cache.1 -= old.lines().len();
+        }
+        while cache.1 > CACHED_EVENTS {
+            let Some((_, chain)) = cache.0.pop_lru() else { break };
+            cache.1 -= chain.lines().len();
+        }
+    }
+}
+
+/// The stored chain. What is here was verified when it came.
+pub(super) fn load(db: &Connection, name: &Identity) -> Result<Option<Chain>, Refusal> {
+    let state = db.unchecked_transaction()?;
+    let Some((id, _)) = find(&state, name)? else { return Ok(None) };
+    let bundle = lines(&state, id, 0)?;
+    let chain = Chain::replay_trusted(bundle.as_bytes(), name);
+    Ok(Some(chain.map_err(|e| Refusal::Storage(format!("{name} as stored: {e}")))?))
+}
+
+/// One posted line, read but not yet verified against its chain.
+struct Posted {
+    envelope: Envelope,
+    event: Event,
+}
+
+/// Reads a body of lines: `chain_empty` for no line, `chain_id` for another chain's, `chain_seq`
+/// unless each follows the one before.
+fn read_lines(name: &Identity, body: &[u8]) -> Result<Vec<Posted>, Error> {
+    let mut all: Vec<Posted> = Vec::new();
+    let mut rest = body;
+    while !rest.is_empty() {
+        let (envelope, event, _) = Event::take(&mut rest)?;
+        if event.chain != *name {
+            return Err(Error::about(Code::ChainId, &event.chain));
+        }
+        if all.last().is_some_and(|last| event.seq != last.event.seq + 1) {
+            return Err(Error::about(Code::ChainSeq, event.seq));
+        }
+        all.push(Posted { envelope, event });
+    }
+    if all.is_empty() { Err(Code::ChainEmpty.into()) } else { Ok(all) }
+}
+
+/// A change of a chain whose head is `base`, verified.
+pub(super) struct Change {
+    pub(super) name: Identity,
+    pub(super) base: Option<Head>,
+    /// Evidence of a fork to keep.
+    pub(super) fork: Option<String>,
+    /// The chain afterwards, if it is another one.
+    pub(super) chain: Option<Box<Chain>>,
+    /// The position up to which the chain stays as it was.
+    pub(super) after: u64,
+}
+
+pub(super) enum Prepared {
+    /// All of it is here already.
+    Known(Head),
+    Change(Box<Change>),
+}
+
+/// Verifies lines against the stored chain. Beside the result it gives the stored chain back where
+/// that is as it was.
+pub(super) fn prepare(
+    name: &Identity,
+    body: &[u8],
+    stored: Option<Chain>,
+    now: Timestamp,
+) -> (Option<Chain>, Result<Prepared, Refusal>) {
+    let posted = match read_lines(name, body) {
+        Ok(posted) => posted,
+        Err(error) => return (stored, Err(error.into())),
+    };
+    let base = stored.as_ref().and_then(Chain::head);
+    let known =
+        |p: &&Posted| stored.as_ref().and_then(|c| c.id_at(p.event.seq)) == Some(p.envelope.id());
+    let skip = posted.iter().take_while(known).count();
+    let further = &posted[skip..];
+    let next = base.map_or(1, |head| head.seq + 1);
+    match (further.first().map(|p| p.event.seq), base, stored) {
+        (None, Some(head), stored) => (stored, Ok(Prepared::Known(head))),
+        (Some(seq), base, stored) if seq == next => extend(name, base, stored, further, now),
+        (Some(seq), base, Some(chain)) if seq < next => {
+            let change = diverge(name, base, &chain, seq, further, now);
+            (Some(chain), change.map(|change| Prepared::Change(Box::new(change))))
+        }
+        (_, base, stored) => (stored, Err(Refusal::Conflict { head: base, fork: false })),
+    }
+}
+
+/// Events at the end.
+fn extend(
+    name: &Identity,
+    base: Option<Head>,
+    stored: Option<Chain>,
+    further: &[Posted],
+    now: Timestamp,
+) -> (Option<Chain>, Result<Prepared, Refusal>) {
+    let mut chain = match stored.map_or_else(|| Chain::new(name), Ok) {
+        Ok(chain) => chain,
+        Err(error) => return (None, Err(error.into())),
+    };
+    for (n, posted) in further.iter().enumerate() {
+        let Err(error) = chain.append(&posted.envelope, now) else { continue };
+        let refusal = match error.code() {
+            Code::ChainPrev if n == 0 => Refusal::Conflict { head: base, fork: false },
+            _ => Refusal::Invalid(error),
+        };
+        // With some of the events in it, the chain is not what is stored.
+        return ((n == 0 && base.is_some()).then_some(chain), Err(refusal));
+    }
+    let after = base.map_or(0, |head| head.seq);
+    let change = Change { name: name.clone(), base, fork: None, chain: Some(Box::new(chain)), after };
+    (None, Ok(Prepared::Change(Box::new(change))))
+}
+
+/// Another history from `seq` on: kept as evidence if it verifies, and taken for the chain if
+/// only it rotates to the committed key.
+fn diverge(
+    name: &Identity,
+    base: Option<Head>,
+    chain: &Chain,
+    seq: u64,
+    further: &[Posted],
+    now: Timestamp,
+) -> Result<Change, Refusal> {
+    let common = usize::try_from(seq - 1).unwrap_or(usize::MAX);
+    let mut bundle: String = chain.lines().iter().take(common).map(|l| format!("{l}\n")).collect();
+    for posted in further {
+        bundle += &posted.envelope.to_canonical();
+        bundle.push('\n');
+    }
+    let branch = Chain::replay(bundle.as_bytes(), Some(name), now);
+    let branch = branch.map_err(|error| match error.code() {
+        // Its first event follows another one than ours: nobody can tell a fork.
+        Code::ChainPrev => Refusal::Conflict { head: base, fork: false },
+        _ => Refusal::Invalid(error),
+    })?;
+    let Merge::Fork(fork) = merge(chain.clone(), branch.clone())? else {
+        return Err(Refusal::Conflict { head: base, fork: false });
+    };
+    let evidence = fork.to_canonical();
+    let chain = fork.into_settled().ok().filter(|settled| *settled == branch);
+    let chain = chain.map(Box::new);
+    Ok(Change { name: name.clone(), base, fork: Some(evidence), chain, after: seq - 1 })
+}
