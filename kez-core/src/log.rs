@@ -38,10 +38,12 @@ fn unbase64<const N: usize>(text: &str) -> Result<[u8; N]> {
 ///
 /// ```
 /// use kez_core::{Head, Identity, ObjectId, log};
-/// let chain = Identity::parse(&format!("ed25519:{}", "ab".repeat(32)))?;
+/// let chain = Identity::parse(
+///     "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+/// )?;
 /// let head = Head { seq: 3, id: ObjectId::digest("event", b"{}") };
 /// let entry = log::entry(&chain, head);
-/// assert!(entry.starts_with(r#"{"chain":"ed25519:abab"#) && entry.ends_with(r#""seq":3}"#));
+/// assert!(entry.starts_with(r#"{"chain":"ed25519:d75a"#) && entry.ends_with(r#""seq":3}"#));
 /// # Ok::<(), kez_core::Error>(())
 /// ```
 #[must_use]

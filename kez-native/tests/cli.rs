@@ -338,8 +338,7 @@ fn publishing_to_a_sigchain_server() {
     me.ok(&["sigchain", "publish", "--server", &base]);
     me.ok(&["sigchain", "publish", "--server", &base]);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let name = Identity::parse(&primary).unwrap();
-    let stored = runtime.block_on(store.lines(name, 0)).unwrap().unwrap();
+    let stored = runtime.block_on(store.lines(&primary, 0)).unwrap().unwrap();
     assert_eq!(stored.1, me.bundle());
     // A verifier that knows the server finds the chain there.
     let you = User::new("cli-server-2", &format!("{config}sig_servers = [\"{base}\"]\n"));

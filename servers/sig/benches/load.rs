@@ -319,6 +319,7 @@ async fn main() {
             (chain.name().to_string(), chain.to_bundle())
         })
         .collect();
+    drive(address, FULL, PROBES, 200, |_| get("/healthz")).await.row("no work at all (/healthz)");
     match nginx(dir.path(), &names).await {
         Some(nginx) => nginx.row("peer: nginx, the bundles as files"),
         None => println!("| peer: nginx is not installed | | | |"),

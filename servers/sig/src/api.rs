@@ -4,11 +4,11 @@ use crate::{
     limit::Limiter,
     metrics::{self, Metrics, Open},
     problem::{HeadBody, Problem, ProblemBody},
-    store::Store,
+    store::{Store, chain_name},
 };
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Path, Query, Request, State},
     http::{HeaderMap, HeaderName, Method, StatusCode, header},
     middleware,
@@ -132,12 +132,6 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// A path's key identity.
-fn primary(text: &str) -> Result<Identity, Error> {
-    let name = Identity::from_canonical(text)?;
-    if name.scheme().is_key() { Ok(name) } else { Err(Error::about(Code::KeyExpected, name)) }
-}
-
 /// Whether the client has this version already (RFC 9110, section 13.1.2).
 fn unchanged(headers: &HeaderMap, tag: &str) -> bool {
     let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
@@ -146,13 +140,13 @@ fn unchanged(headers: &HeaderMap, tag: &str) -> bool {
 }
 
 /// An answer that a cache may keep, if it asks each time whether it is still true.
-fn versioned(headers: &HeaderMap, version: &str, kind: &str, body: String) -> Response {
+fn versioned(headers: &HeaderMap, version: &str, kind: &str, body: impl Into<Body>) -> Response {
     let tag = format!("\"{version}\"");
     let common = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "no-cache".to_owned())];
     if unchanged(headers, &tag) {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
-    (common, [(header::CONTENT_TYPE, kind.to_owned())], body).into_response()
+    (common, [(header::CONTENT_TYPE, kind.to_owned())], body.into()).into_response()
 }
 
 /// A number in the query, 0 if it is not there.
@@ -191,18 +185,16 @@ async fn chain(
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let name = primary(&name)?;
     let (after, size) = (number(&query, "after")?, number(&query, "log")?);
     if !query.contains_key("log") {
-        let (head, lines) = app.store.lines(name, after).await?.ok_or_else(Problem::absent)?;
+        let (head, lines) = app.store.lines(&name, after).await?.ok_or_else(Problem::absent)?;
         return Ok(versioned(&headers, &head.id.to_string(), JSONL, lines));
     }
-    let found = app.store.proven(name, after, size).await?;
-    let (head, mut lines, proof) = found.ok_or_else(Problem::absent)?;
+    let found = app.store.proven(&name, after, size).await?;
+    let (head, lines, proof) = found.ok_or_else(Problem::absent)?;
     let version = format!("{}.{size}.{}", head.id, proof.checkpoint.signed());
-    lines.push_str(&proof.to_line());
-    lines.push('\n');
-    Ok(versioned(&headers, &version, JSONL, lines))
+    let body = [&lines[..], proof.to_line().as_bytes(), b"\n"].concat();
+    Ok(versioned(&headers, &version, JSONL, body))
 }
 
 /// The head of a chain.
@@ -218,7 +210,7 @@ async fn head(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let head = app.store.head(primary(&name)?).await?.ok_or_else(Problem::absent)?;
+    let head = app.store.head(&name).await?.ok_or_else(Problem::absent)?;
     Ok(versioned(&headers, &head.id.to_string(), JSON, json!(head).to_string()))
 }
 
@@ -231,7 +223,7 @@ async fn head(
     ))]
 async fn fork(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Problem> {
     let absent = "no fork of this chain was seen here";
-    let fork = app.store.fork(primary(&name)?).await?;
+    let fork = app.store.fork(chain_name(&name)?).await?;
     let fork = fork.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, Code::ChainEmpty, absent))?;
     Ok(([(header::CONTENT_TYPE, JSON)], fork).into_response())
 }
@@ -328,7 +320,7 @@ async fn append(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let name = primary(&name)?;
+    let name = chain_name(&name)?;
     app.limiter.check(peer.ip(), name.as_str()).map_err(|seconds| {
         let why = "too many appends in a short time";
         Problem::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimited, why).retry_after(seconds)
@@ -367,10 +359,10 @@ async fn stream(
     State(app): State<App>,
     Path(name): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Problem> {
-    let name = primary(&name)?;
+    let name = chain_name(&name)?;
     // First subscribed, then read: nothing falls between.
     let news = BroadcastStream::new(app.store.subscribe());
-    let first = app.store.head(name.clone()).await?;
+    let first = app.store.head(name.as_str()).await?;
     let store = app.store.clone();
     let later = news.filter_map(move |new| {
         let (name, store) = (name.clone(), store.clone());
@@ -378,7 +370,7 @@ async fn stream(
             match new {
                 Ok(new) => (new.name == name).then_some(new.head),
                 // A slow reader missed some: what counts is the head now.
-                Err(_) => store.head(name).await.ok().flatten(),
+                Err(_) => store.head(name.as_str()).await.ok().flatten(),
             }
         }
     });

@@ -7,7 +7,7 @@ use kez_core::{
     Code, Error, Head, Identity, ObjectId, Scheme, SecretKey,
     log::{self as core_log, Checkpoint, MAX_SIZE, NoteKey, Signer},
 };
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 use std::{
     fs,
     io::{self, Read as _, Write as _},
@@ -234,9 +234,9 @@ fn parse_tile(path: &str) -> Option<Tile> {
 }
 
 /// The entry of a chain's head.
-pub(crate) fn leaf(db: &Connection, chain: i64) -> Result<Option<u64>, Refusal> {
+pub(crate) fn leaf(db: &Connection, chain: i64) -> Result<u64, Refusal> {
     let mut query = db.prepare_cached("SELECT leaf FROM chains WHERE id = ?")?;
-    Ok(query.query_row([chain], |row| row.get(0)).optional()?)
+    Ok(query.query_row([chain], |row| row.get(0))?)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Cache {
 pub(super) fn load(db: &Connection, name: &Identity) -> Result<Option<Chain>, Refusal> {
     let state = db.unchecked_transaction()?;
     let Some((id, _)) = find(&state, name)? else { return Ok(None) };
-    let bundle = lines(&state, id, 0)?;
+    let bundle = lines(&state, id)?;
     let chain = Chain::replay_trusted(bundle.as_bytes(), name);
     Ok(Some(chain.map_err(|e| Refusal::Storage(format!("{name} as stored: {e}")))?))
 }
@@ -150,7 +150,8 @@ fn extend(
         return ((n == 0 && base.is_some()).then_some(chain), Err(refusal));
     }
     let after = base.map_or(0, |head| head.seq);
-    let change = Change { name: name.clone(), base, fork: None, chain: Some(Box::new(chain)), after };
+    let change =
+        Change { name: name.clone(), base, fork: None, chain: Some(Box::new(chain)), after };
     (None, Ok(Prepared::Change(Box::new(change))))
 }
 

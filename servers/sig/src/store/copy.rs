@@ -101,7 +101,7 @@ fn each(
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let name = Identity::from_canonical(&row.get::<_, String>(1)?)?;
-        work(&name, &lines(db, row.get(0)?, 0)?)?;
+        work(&name, &lines(db, row.get(0)?)?)?;
     }
     Ok(())
 }

@@ -3,11 +3,13 @@
 //! committed with `synchronous=FULL` before. Each new head is an entry of the log as well, in the
 //! same transaction, and a checkpoint is signed after the commit.
 
+mod answers;
 mod append;
 pub mod copy;
 mod writer;
 
 use crate::log::{self, LogKey};
+use answers::{Answers, Stored};
 use append::{Cache, Prepared, load, prepare};
 use axum::body::Bytes;
 use kez_core::{
@@ -143,6 +145,7 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     readers: Arc<Readers>,
     cache: Arc<Cache>,
+    answers: Arc<Answers>,
     heads: broadcast::Sender<NewHead>,
     key: Arc<LogKey>,
     checkpoint: watch::Receiver<Arc<Checkpoint>>,
@@ -193,12 +196,14 @@ impl Store {
         let key = Arc::new(LogKey::open(dir, options.log_name.as_deref())?);
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (heads, _) = broadcast::channel(4096);
-        let (writer, checkpoint) = Writer::new(connection, heads.clone(), key.clone())?;
+        let answers: Arc<Answers> = Arc::default();
+        let (writer, checkpoint) =
+            Writer::new(connection, heads.clone(), key.clone(), answers.clone())?;
         let thread = std::thread::Builder::new().name("writer".into());
         let thread = thread.spawn(move || writer.run(queue)).map_err(failed)?;
         let cosigned = Arc::new(watch::channel(None).0);
         let (readers, cache) = (Readers::new(path), Arc::default());
-        Ok((Self { jobs, readers, cache, heads, key, checkpoint, cosigned }, thread))
+        Ok((Self { jobs, readers, cache, answers, heads, key, checkpoint, cosigned }, thread))
     }
 
     /// Verifies lines and appends them; what is here already is passed over. All of it is stored,
@@ -316,20 +321,16 @@ impl Store {
     /// reader last saw with `size` entries.
     ///
     /// # Errors
-    /// `Storage`.
+    /// `Storage`; `Invalid` for a name that is none.
     pub async fn proven(
         &self,
-        name: Identity,
+        name: &str,
         after: u64,
         size: u64,
-    ) -> Result<Option<(Head, String, Proof)>, Refusal> {
-        let found = self.read(move |db| {
-            let tx = db.unchecked_transaction()?;
-            let Some((id, head)) = find(&tx, &name)? else { return Ok(None) };
-            Ok(Some((head, lines(&tx, id, after)?, log::leaf(&tx, id)?)))
-        });
-        let Some((head, lines, leaf)) = found.await? else { return Ok(None) };
-        let Some(leaf) = leaf else { return Ok(None) };
+    ) -> Result<Option<(Head, Bytes, Arc<Proof>)>, Refusal> {
+        let Some(stored) = self.stored(name).await? else { return Ok(None) };
+        let (head, lines) = (stored.head, after_line(&stored.bundle, after));
+        let leaf = stored.leaf;
         let published = self.checkpoint();
         let checkpoint = if published.size() > leaf && published.size() >= size {
             published
@@ -339,12 +340,42 @@ impl Store {
             let newest = newest.wait_for(|checkpoint| checkpoint.size() > leaf).await;
             newest.map_err(|_| Refusal::Storage("the writer is gone".into()))?.clone()
         };
+        let last = stored.proof.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((from, proof)) = last
+            && from == size
+            && proof.checkpoint == *checkpoint
+        {
+            return Ok(Some((head, lines, proof)));
+        }
         let to = checkpoint.size();
         let proofs = self
             .read(move |db| Ok((log::inclusion(db, to, leaf)?, log::consistency(db, size, to)?)));
         let (inclusion, consistency) = proofs.await?;
         let (key, checkpoint) = (self.key.public().clone(), (*checkpoint).clone());
-        Ok(Some((head, lines, Proof { key, checkpoint, index: leaf, inclusion, consistency })))
+        let proof = Arc::new(Proof { key, checkpoint, index: leaf, inclusion, consistency });
+        *stored.proof.lock().unwrap_or_else(PoisonError::into_inner) = Some((size, proof.clone()));
+        Ok(Some((head, lines, proof)))
+    }
+
+    /// A chain, from memory or from the file.
+    async fn stored(&self, name: &str) -> Result<Option<Arc<Stored>>, Refusal> {
+        // Checking a key costs more than finding what is kept under its name.
+        if let Some(stored) = self.answers.get(name) {
+            return Ok(Some(stored));
+        }
+        let own = chain_name(name)?;
+        let ticket = self.answers.ticket(name);
+        let found = self.read(move |db| {
+            let tx = db.unchecked_transaction()?;
+            let Some((id, head)) = find(&tx, &own)? else { return Ok(None) };
+            let leaf = log::leaf(&tx, id)?;
+            Ok(Some(Arc::new(Stored::new(head, leaf, lines(&tx, id)?.into()))))
+        });
+        let found = found.await?;
+        if let Some(stored) = &found {
+            self.answers.keep(name, ticket, stored);
+        }
+        Ok(found)
     }
 
     /// Whether the file can be read.
@@ -359,26 +390,18 @@ impl Store {
     /// A chain's head.
     ///
     /// # Errors
-    /// `Storage`.
-    pub async fn head(&self, name: Identity) -> Result<Option<Head>, Refusal> {
-        self.read(move |db| Ok(find(db, &name)?.map(|(_, head)| head))).await
+    /// `Storage`; `Invalid` for a name that is none.
+    pub async fn head(&self, name: &str) -> Result<Option<Head>, Refusal> {
+        Ok(self.stored(name).await?.map(|stored| stored.head))
     }
 
     /// A chain's head, and its lines after a position, from one state of the chain.
     ///
     /// # Errors
-    /// `Storage`.
-    pub async fn lines(
-        &self,
-        name: Identity,
-        after: u64,
-    ) -> Result<Option<(Head, String)>, Refusal> {
-        self.read(move |db| {
-            let tx = db.unchecked_transaction()?;
-            let Some((id, head)) = find(&tx, &name)? else { return Ok(None) };
-            Ok(Some((head, lines(&tx, id, after)?)))
-        })
-        .await
+    /// `Storage`; `Invalid` for a name that is none.
+    pub async fn lines(&self, name: &str, after: u64) -> Result<Option<(Head, Bytes)>, Refusal> {
+        let stored = self.stored(name).await?;
+        Ok(stored.map(|stored| (stored.head, after_line(&stored.bundle, after))))
     }
 
     /// The evidence of a chain's fork.
@@ -469,10 +492,29 @@ fn find(db: &Connection, name: &Identity) -> Result<Option<(i64, Head)>, Refusal
     Ok(Some((id, Head { seq, id: head })))
 }
 
-fn lines(db: &Connection, chain: i64, after: u64) -> Result<String, Refusal> {
-    let mut query =
-        db.prepare_cached("SELECT line FROM events WHERE chain = ? AND seq > ? ORDER BY seq")?;
-    let mut rows = query.query(params![chain, i64::try_from(after).unwrap_or(i64::MAX)])?;
+/// The key identity of that text.
+///
+/// # Errors
+/// `key_expected`, and those of [`Identity::from_canonical`].
+pub fn chain_name(text: &str) -> Result<Identity, Error> {
+    let name = Identity::from_canonical(text)?;
+    if name.scheme().is_key() { Ok(name) } else { Err(Error::about(Code::KeyExpected, name)) }
+}
+
+/// What follows a position: a line is an event.
+fn after_line(bundle: &Bytes, after: u64) -> Bytes {
+    let mut ends = bundle.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let from = match usize::try_from(after) {
+        Ok(0) => 0,
+        Ok(after) => ends.nth(after - 1).map_or(bundle.len(), |(at, _)| at + 1),
+        Err(_) => bundle.len(),
+    };
+    bundle.slice(from..)
+}
+
+fn lines(db: &Connection, chain: i64) -> Result<String, Refusal> {
+    let mut query = db.prepare_cached("SELECT line FROM events WHERE chain = ? ORDER BY seq")?;
+    let mut rows = query.query([chain])?;
     let mut out = String::new();
     while let Some(row) = rows.next()? {
         out.push_str(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?);

@@ -1,6 +1,6 @@
 //! The thread that writes.
 
-use super::{NewHead, Refusal, append::Change, find};
+use super::{NewHead, Refusal, answers::Answers, append::Change, find};
 use crate::log::{self, LogKey};
 use kez_core::{Chain, Head, Op, log::Checkpoint};
 use rusqlite::{Connection, params};
@@ -33,6 +33,7 @@ pub(super) struct Writer {
     /// How many entries the log has, those of the open transaction included.
     size: u64,
     checkpoint: watch::Sender<Arc<Checkpoint>>,
+    answers: Arc<Answers>,
 }
 
 impl Writer {
@@ -40,11 +41,12 @@ impl Writer {
         connection: Connection,
         heads: broadcast::Sender<NewHead>,
         key: Arc<LogKey>,
+        answers: Arc<Answers>,
     ) -> Result<(Self, watch::Receiver<Arc<Checkpoint>>), Refusal> {
         let size = log::size(&connection)?;
         let first = Arc::new(key.checkpoint(&connection, size)?);
         let (checkpoint, checkpoints) = watch::channel(first);
-        Ok((Self { connection, heads, key, size, checkpoint }, checkpoints))
+        Ok((Self { connection, heads, key, size, checkpoint, answers }, checkpoints))
     }
 
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
@@ -73,6 +75,11 @@ impl Writer {
             results.push((reply, result));
         }
         done = done.and_then(|()| Ok(self.connection.execute_batch("COMMIT")?));
+        for (_, result) in &results {
+            if let Ok(Done::Appended(chain)) = result {
+                self.answers.forget(chain.name().as_str());
+            }
+        }
         let before = self.checkpoint.borrow().size();
         if done.is_err() {
             // It may be rolled back already.
