@@ -331,6 +331,37 @@ impl Proof {
         if end[at..].starts_with(MARK) { (&body[..at], Some(&end[at..])) } else { (body, None) }
     }
 
+    /// Takes the line off a bundle's end, if it is there.
+    pub(crate) fn split_off(body: &mut Vec<u8>) -> Option<Vec<u8>> {
+        let (bundle, line) = Self::split(body);
+        let (length, line) = (bundle.len(), line.map(<[u8]>::to_vec));
+        body.truncate(length);
+        line
+    }
+
+    /// Reads the line, and verifies that it is of the log with that key, if one is known, that
+    /// more than half of the witnesses have cosigned it, and that the log has that head.
+    pub(crate) fn verified(
+        line: &[u8],
+        key: Option<&NoteKey>,
+        witnesses: &[NoteKey],
+        chain: &Identity,
+        head: Head,
+    ) -> Result<Self> {
+        let proof = Self::parse(line)?;
+        if key.is_some_and(|key| *key != proof.key) {
+            return Err(refused("the log has another key than before"));
+        }
+        proof.checkpoint.verify(&proof.key)?;
+        let cosigned = witnesses.iter().filter(|w| proof.checkpoint.cosigned(w).is_some()).count();
+        if !witnesses.is_empty() && cosigned * 2 <= witnesses.len() {
+            let count = format_args!("{cosigned} of {}", witnesses.len()).to_string();
+            return Err(Error::about(Code::LogUnwitnessed, count));
+        }
+        proof.checkpoint.includes(proof.index, &entry(chain, head), &proof.inclusion)?;
+        Ok(proof)
+    }
+
     /// Reads the line.
     ///
     /// # Errors

@@ -11,31 +11,13 @@ use crate::{
     json::Value,
     log::SigServer,
     map::Map,
-    transport::{Answer, Body, Request},
+    transport::{Body, Request},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 /// Where a server has a primary's chain.
 fn path(primary: &Identity) -> String {
     format!("/v1/sigchains/{primary}")
-}
-
-/// The sigchain servers that are asked for a primary's chain: those that are configured, and
-/// sources that are a server's by their path.
-pub(crate) fn servers(
-    primary: &Identity,
-    claim: Option<&SignedClaim>,
-    named: &[String],
-    endpoints: &Endpoints,
-) -> Vec<SigServer> {
-    let mut all = endpoints.sig_servers.clone();
-    for url in named.iter().chain(claim.iter().flat_map(|c| &c.claim().sources)) {
-        let Some(base) = url.strip_suffix(&path(primary)) else { continue };
-        if !all.iter().any(|server| server.url == base) {
-            all.push(SigServer { url: base.into(), key: None });
-        }
-    }
-    all
 }
 
 /// The request for a server's copy, with proof that the log, which had so many entries when it
@@ -48,32 +30,52 @@ fn bundle(url: String) -> Request {
     Request::Http { url, accept: "*/*", limit: MAX_BUNDLE }
 }
 
-/// The other requests that may yield a primary's chain: named sources first, then the claim's,
-/// the claimed domain's well-known path, and the relays of a nostr key.
+/// A source to ask.
+#[derive(PartialEq)]
+pub(crate) enum Asked {
+    /// One that serves what it has.
+    Source(Request),
+    /// A sigchain server, whose log is to prove it.
+    Server(Box<SigServer>),
+}
+
+/// The sources that may have a primary's chain: named ones first, then the claim's, the servers, the
+/// claimed domain's well-known path, and the relays of a nostr key.
 pub(crate) fn requests(
     primary: &Identity,
     claim: Option<&SignedClaim>,
     domains: &[String],
     named: &[String],
     endpoints: &Endpoints,
-) -> Vec<Request> {
-    let relay = |url: &String| relay(primary, url);
-    let mut all: Vec<Request> = Vec::new();
-    let named = named.iter().chain(claim.iter().flat_map(|c| &c.claim().sources));
-    for url in named.filter(|url| !url.ends_with(&path(primary))) {
+) -> Vec<Asked> {
+    let relay = |url: &String| Asked::Source(relay(primary, url));
+    let mut all: Vec<Asked> =
+        endpoints.sig_servers.iter().cloned().map(Box::new).map(Asked::Server).collect();
+    for url in named.iter().chain(claim.iter().flat_map(|c| &c.claim().sources)) {
         let is_relay = url.starts_with("ws:") || url.starts_with("wss:");
-        all.push(if is_relay { relay(url) } else { bundle(url.clone()) });
+        let server = url.strip_suffix(&path(primary));
+        let named = |url: &str| endpoints.sig_servers.iter().any(|server| server.url == url);
+        match server {
+            Some(base) if named(base) => {}
+            Some(base) => {
+                let server = SigServer { url: base.into(), key: None };
+                all.push(Asked::Server(Box::new(server)));
+            }
+            None if is_relay => all.push(relay(url)),
+            None => all.push(Asked::Source(bundle(url.clone()))),
+        }
     }
     for domain in domains {
-        all.push(bundle(format!("https://{domain}/.well-known/kez/{}.jsonl", chain_path(primary))));
+        let url = format!("https://{domain}/.well-known/kez/{}.jsonl", chain_path(primary));
+        all.push(Asked::Source(bundle(url)));
     }
     if primary.scheme() == Scheme::Nostr {
         all.extend(endpoints.relays.iter().map(relay));
     }
-    let mut unique: Vec<Request> = Vec::new();
-    for request in all {
-        if !unique.contains(&request) {
-            unique.push(request);
+    let mut unique: Vec<Asked> = Vec::new();
+    for asked in all {
+        if !unique.contains(&asked) {
+            unique.push(asked);
         }
     }
     unique
@@ -109,8 +111,14 @@ impl Gathered {
         }
     }
 
-    /// Reads one source's answer.
-    pub(crate) fn read(&mut self, primary: &Identity, (request, answer): Fetched, now: Timestamp) {
+    /// Reads one source's answer, which may be a server's whose log does not prove it.
+    pub(crate) fn read(
+        &mut self,
+        primary: &Identity,
+        (request, answer): Fetched,
+        believed: crate::Result<()>,
+        now: Timestamp,
+    ) {
         let place = request.place();
         let mut fail = |why: String| {
             self.failure.get_or_insert(format!("{place}: {why}"));
@@ -118,6 +126,10 @@ impl Gathered {
         match answer {
             Err(failure) => fail(format!("{}", failure.code)),
             Ok(answer) => match answer.body {
+                Body::Http { bytes, .. } if believed.is_err() => {
+                    self.doubted.extend(Chain::replay(&bytes, Some(primary), now));
+                    self.refused = self.refused.take().or(believed.err());
+                }
                 Body::Http { status: 200, bytes, .. } => {
                     match Chain::replay(&bytes, Some(primary), now) {
                         Ok(chain) => self.chains.push(chain),
@@ -134,23 +146,6 @@ impl Gathered {
                 }
                 Body::Txt { .. } => fail(format!("{}", Code::ResponseRefused)),
             },
-        }
-    }
-
-    /// Reads a sigchain server's answer, which its log proves or does not.
-    pub(crate) fn read_server(
-        &mut self,
-        primary: &Identity,
-        fetched: Fetched,
-        believed: crate::Result<()>,
-        now: Timestamp,
-    ) {
-        match (believed, fetched.1) {
-            (Err(error), Ok(Answer { body: Body::Http { bytes, .. }, .. })) => {
-                self.doubted.extend(Chain::replay(&bytes, Some(primary), now));
-                self.refused.get_or_insert(error);
-            }
-            (_, answer) => self.read(primary, (fetched.0, answer), now),
         }
     }
 

@@ -248,9 +248,9 @@ impl History {
         match self {
             Self::Absent => None,
             Self::Unknown(error) => Some(error.clone().unwrap_or_else(unreachable)),
-            Self::Known { rolled_back: true, .. } => Some(Code::Rollback.into()),
-            Self::Known { remembered: true, refused, .. } => {
-                Some(refused.clone().unwrap_or_else(unreachable))
+            Self::Known { rolled_back, remembered, refused, .. } if *rolled_back || *remembered => {
+                let other = if *rolled_back { Code::Rollback } else { Code::ChainUnreachable };
+                Some(refused.clone().unwrap_or_else(|| other.into()))
             }
             Self::Known { .. } => None,
             Self::Forked(fork) => {

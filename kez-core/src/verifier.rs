@@ -9,16 +9,12 @@ use crate::{
     log::{self, SigServer},
     map::Map,
     proof,
-    source::{self, Gathered},
+    source::{self, Asked, Gathered},
     transport::{Answer, Body, MAX_CONCURRENCY, Request, Transport, Via},
     verdict::compare_beacons,
 };
 use alloc::{format, string::String, vec::Vec};
-use futures_util::{
-    StreamExt as _,
-    future::{self, join_all},
-    stream,
-};
+use futures_util::{StreamExt as _, future::join_all, stream};
 
 /// What a verifier remembers between runs: of each primary the longest chain that was seen, under
 /// the primary's name, and of each sigchain server the key and head of its log, under `log:` and
@@ -234,23 +230,21 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
                 domains.push(domain);
             }
         }
-        let requests = source::requests(primary, claim, &domains, &self.sources, &self.endpoints);
-        let servers = source::servers(primary, claim, &self.sources, &self.endpoints);
-        let servers = servers.iter().map(|server| self.ask(server, primary));
-        let (mut answers, from_servers) =
-            future::join(self.fetch_all(requests), join_all(servers)).await;
-        let further = channel::further_relays(primary, &self.endpoints, &answers);
-        let further = further.iter().map(|url| source::relay(primary, url)).collect();
-        answers.extend(self.fetch_all(further).await);
+        let mut asked = source::requests(primary, claim, &domains, &self.sources, &self.endpoints);
         let mut gathered = Gathered::default();
         for bundle in &self.bundles {
             gathered.add(Chain::replay(bundle, Some(primary), self.clock));
         }
-        for fetched in answers {
-            gathered.read(primary, fetched, self.clock);
-        }
-        for (fetched, believed) in from_servers {
-            gathered.read_server(primary, fetched, believed, self.clock);
+        // The relays that answers name are asked in a second round.
+        for _ in 0..2 {
+            let asks = asked.into_iter().map(|asked| self.ask(asked, primary));
+            let (answers, believed): (Vec<_>, Vec<_>) = join_all(asks).await.into_iter().unzip();
+            let further = channel::further_relays(primary, &self.endpoints, &answers);
+            let further = further.iter().map(|url| source::relay(primary, url));
+            asked = further.map(Asked::Source).collect();
+            for (fetched, believed) in answers.into_iter().zip(believed) {
+                gathered.read(primary, fetched, believed, self.clock);
+            }
         }
         let history = gathered.history(remembered);
         if let Some(chain) = history.chain() {
@@ -259,21 +253,27 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         if self.now < self.clock { history.as_of(self.now) } else { history }
     }
 
-    /// A server's copy of a chain without its proof line, and whether the server's log proves it.
-    async fn ask(&self, server: &SigServer, primary: &Identity) -> (Fetched, crate::Result<()>) {
-        let size = self.seen(server).map_or(0, |seen| seen.checkpoint.size());
-        let (request, mut answer) = self.fetch(source::from_server(server, primary, size)).await;
+    /// What a source of a chain says, without proof line, and whether a server's log proves it.
+    async fn ask(&self, asked: Asked, primary: &Identity) -> (Fetched, crate::Result<()>) {
+        let (request, server, size) = match asked {
+            Asked::Source(request) => (request, None, 0),
+            Asked::Server(server) => {
+                let size = self.seen(&server).map_or(0, |seen| seen.checkpoint.size());
+                (source::from_server(&server, primary, size), Some(server), size)
+            }
+        };
+        let (request, mut answer) = self.fetch(request).await;
         let mut believed = Ok(());
-        if let Ok(Answer { body: Body::Http { status: 200, bytes, .. }, via, .. }) = &mut answer {
-            let (bundle, line) = log::Proof::split(bytes);
+        if let Some(server) = server
+            && let Ok(Answer { body: Body::Http { status: 200, bytes, .. }, via, .. }) = &mut answer
+        {
             // A kept answer was asked for when something else had been seen.
             let size = (*via != Via::Cache).then_some(size);
-            believed = self.believe(server, primary, size, bundle, line).await.map_err(|e| {
+            let line = log::Proof::split_off(bytes);
+            believed = self.believe(&server, primary, size, bytes, line).await.map_err(|e| {
                 let context = e.context().unwrap_or_default();
                 Error::about(e.code(), format!("{}: {context}", request.place()))
             });
-            let length = bundle.len();
-            bytes.truncate(length);
         }
         ((request, answer), believed)
     }
@@ -286,29 +286,18 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         primary: &Identity,
         size: Option<u64>,
         bundle: &[u8],
-        line: Option<&[u8]>,
+        line: Option<Vec<u8>>,
     ) -> crate::Result<()> {
-        let seen = self.seen(server);
-        let key = server.key.as_ref().or(seen.as_ref().map(|seen| &seen.key));
+        let known = self.seen(server);
+        let key = server.key.as_ref().or(known.as_ref().map(|seen| &seen.key));
         let Some(line) = line else {
             let why = "the server gives no proof";
             return key.map_or(Ok(()), |_| Err(Error::about(Code::LogRefused, why)));
         };
         // A bundle that is none is refused elsewhere.
         let Some(head) = Chain::last(bundle) else { return Ok(()) };
-        let log::Proof { key: its, checkpoint, index, inclusion, consistency } =
-            log::Proof::parse(line)?;
-        if key.is_some_and(|key| *key != its) {
-            return Err(Error::about(Code::LogRefused, "the log has another key than before"));
-        }
-        checkpoint.verify(&its)?;
-        let witnesses = &self.endpoints.witnesses;
-        let cosigned = witnesses.iter().filter(|w| checkpoint.cosigned(w).is_some()).count();
-        if !witnesses.is_empty() && cosigned * 2 <= witnesses.len() {
-            let count = format!("{cosigned} of {}", witnesses.len());
-            return Err(Error::about(Code::LogUnwitnessed, count));
-        }
-        checkpoint.includes(index, &log::entry(primary, head), &inclusion)?;
+        let log::Proof { key: its, checkpoint, consistency, .. } =
+            log::Proof::verified(&line, key, &self.endpoints.witnesses, primary, head)?;
         let (mut sizes, mut proof) = ((size.unwrap_or(0), checkpoint.size()), consistency);
         // While a proof is fetched, another answer of this server may be believed.
         for _ in 0..4 {

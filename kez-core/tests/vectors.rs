@@ -131,6 +131,9 @@ fn there_are_enough_and_they_cover_the_codes() {
         Code::HandleMismatch,
         Code::GistForked,
         Code::NoChannel,
+        Code::LogRefused,
+        Code::LogInconsistent,
+        Code::LogUnwitnessed,
         Code::Usage,
     ];
     for code in Code::ALL {

@@ -2,7 +2,7 @@
 // stand for the signers that keep their keys to themselves.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { webcrypto } from 'node:crypto'
+import crypto, { webcrypto } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { runInNewContext } from 'node:vm'
@@ -291,6 +291,68 @@ test('the clock and the memory are the caller\'s', async () => {
   assert.equal(memory.get(owner.identity), chain.export())
   const graph = await kez.identity(owner.identity, options)
   assert.equal(graph.head.id, chain.head.id, 'remembered')
+})
+
+/** A sigchain server's log of one entry, made with Node's own cryptography (C2SP's formats). */
+function logOf(entry, seed = 1) {
+  const pkcs8 = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.alloc(32, seed)])
+  const key = crypto.createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' })
+  const raw = crypto.createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32)
+  const sha256 = (...parts) => crypto.createHash('sha256').update(Buffer.concat(parts)).digest()
+  const name = 'sig.example/log'
+  const typed = Buffer.concat([Buffer.from([1]), raw])
+  const id = sha256(Buffer.from(`${name}\n`), typed).subarray(0, 4)
+  const root = sha256(Buffer.from([0]), Buffer.from(entry))
+  const text = `${name}\n1\n${root.toString('base64')}\n`
+  const signature = crypto.sign(null, Buffer.from(text), key)
+  const note = `${text}\n\u2014 ${name} ${Buffer.concat([id, signature]).toString('base64')}\n`
+  const vkey = `${name}+${id.toString('hex')}+${typed.toString('base64')}`
+  const line = { checkpoint: note, consistency: [], inclusion: [], index: 0, key: vkey }
+  return { vkey, line: `${JSON.stringify(line)}\n` }
+}
+
+test('a sigchain server proves by its log what it says', async () => {
+  const owner = kez.SecretKey.generate('ed25519')
+  const claim = await kez.Claim.create({ subject: 'dns:example.com', signer: owner })
+  const chain = kez.Chain.start(owner.identity)
+  await chain.append({ type: 'add', subject: claim.subject, claim: claim.id }, { signers: [owner] })
+  const entry = (id) => JSON.stringify({ chain: owner.identity, id, seq: 1 })
+  const good = logOf(entry(chain.head.id))
+  let proof = good.line
+  const asked = []
+  const fetch = async ({ url }) => {
+    asked.push(url)
+    return url.startsWith('https://sig.example/v1/sigchains/')
+      ? new Response(chain.export() + proof)
+      : new Response('', { status: 404 })
+  }
+  const sigServers = ['https://sig.example']
+  const memory = new Map()
+  const look = async (more) => {
+    const graph = await kez.identity(owner.identity, { fetch, sigServers, memory, relays: [], ...more })
+    return [graph.chain, graph.reason]
+  }
+  assert.deepEqual(await look(), ['known', null])
+  assert.match(memory.get('log:https://sig.example'), /^sig\.example\/log\+/)
+  assert.deepEqual(await look(), ['known', null])
+  assert.deepEqual(asked.filter((url) => url.includes('?log=')).map((url) => url.split('=')[1]), ['0', '1'])
+  // Another log under the same key; another key; no proof; a proof of something else.
+  const other = logOf(entry('0'.repeat(64)))
+  proof = other.line
+  assert.deepEqual(await look(), ['known', 'log_refused'])
+  proof = logOf(entry(chain.head.id), 2).line
+  assert.deepEqual(await look(), ['known', 'log_refused'])
+  proof = ''
+  assert.deepEqual(await look(), ['known', 'log_refused'])
+  proof = good.line
+  memory.set('log:https://sig.example', `${good.vkey}\n\n${JSON.parse(other.line).checkpoint}`)
+  assert.deepEqual(await look(), ['known', 'log_inconsistent'])
+  memory.clear()
+  assert.deepEqual(await look({ witnesses: [good.vkey.replace('+AQ', '+BA')] }).catch((e) => e.code), 'log_refused')
+  assert.deepEqual(await look({ sigServers: [`https://sig.example#${good.vkey}`] }), ['known', null])
+  memory.clear()
+  assert.deepEqual(await look({ sigServers: [`https://sig.example#${logOf('', 3).vkey}`] }), ['known', 'log_refused'])
+  await assert.rejects(look({ sigServers: ['https://sig.example#key'] }), { code: 'log_refused' })
 })
 
 after(async () => {

@@ -298,9 +298,12 @@ async fn main() {
         let path =
             move |n: usize| format!("/v1/sigchains/{}", owner(n * 7919 % all).public().identity());
         let paths: Arc<Vec<String>> = Arc::new((0..PROBES).map(path).collect());
-        for (what, more) in
-            [("read a chain", ""), ("… with proof", "?log=0"), ("read a head", "/head")]
-        {
+        for (what, more) in [
+            ("read a chain, for the first time or again", ""),
+            ("read a chain, again", ""),
+            ("… with proof", "?log=0"),
+            ("read a head", "/head"),
+        ] {
             let paths = paths.clone();
             let read =
                 drive(address, FULL, PROBES, 200, move |n| get(&format!("{}{more}", paths[n])));

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many events of replayed chains are kept in memory.
-const CACHED_EVENTS: usize = 50_000;
+const CACHED_EVENTS: usize = 20_000;
 
 /// Replayed chains, the latest used, so that an append to one of them needs no replay. A chain is
 /// taken out while it is worked on.
