@@ -112,6 +112,15 @@ impl NoteKey {
         if id == hex::encode(&parsed.id) { Ok(parsed) } else { Err(refused("a key's id")) }
     }
 
+    /// Reads the key of a witness.
+    ///
+    /// # Errors
+    /// As [`NoteKey::parse`], and for the key of a log.
+    pub fn parse_witness(vkey: &str) -> Result<Self> {
+        let key = Self::parse(vkey)?;
+        if key.signer == Signer::Witness { Ok(key) } else { Err(refused("no witness's key")) }
+    }
+
     /// The name; a log's is the origin of its checkpoints.
     #[must_use]
     pub fn name(&self) -> &str {

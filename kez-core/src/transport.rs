@@ -236,8 +236,10 @@ impl Endpoints {
         }
         self.sig_servers =
             sig_servers.iter().map(|text| SigServer::parse(text)).collect::<crate::Result<_>>()?;
-        self.witnesses =
-            witnesses.iter().map(|vkey| NoteKey::parse(vkey)).collect::<crate::Result<_>>()?;
+        self.witnesses = witnesses
+            .iter()
+            .map(|vkey| NoteKey::parse_witness(vkey))
+            .collect::<crate::Result<_>>()?;
         Ok(self)
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     store::{Refusal, Store},
 };
 use futures_util::future::join_all;
-use kez_core::log::{Checkpoint, NoteKey, SigServer};
+use kez_core::log::{Checkpoint, NoteKey};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use std::{fmt::Write as _, time::Duration};
 
@@ -33,9 +33,10 @@ impl Witness {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let place = SigServer::parse(text).map_err(|e| format!("{text}: {e}"))?;
-        let key = place.key.ok_or_else(|| format!("{text}: a witness is URL#KEY"))?;
-        Ok(Self { url: place.url, key, seen: 0 })
+        let (url, key) =
+            text.split_once('#').ok_or_else(|| format!("{text}: a witness is URL#KEY"))?;
+        let key = NoteKey::parse_witness(key).map_err(|e| format!("{text}: {e}"))?;
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), key, seen: 0 })
     }
 
     /// Asks for a cosignature; gives its line.
