@@ -27,14 +27,26 @@ impl Cache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn take(&self, name: &Identity) -> Option<Chain> {
+    /// Takes the stored chain out, or replays it. What is stored was verified when it came.
+    pub(super) fn load(&self, db: &Connection, name: &Identity) -> Result<Option<Chain>, Refusal> {
+        let state = db.unchecked_transaction()?;
+        let Some((id, head)) = find(&state, name)? else { return Ok(None) };
+        // What is kept may be older than what is stored, or be a branch that lost.
+        if let Some(chain) = self.take(name).filter(|chain| chain.head() == Some(head)) {
+            return Ok(Some(chain));
+        }
+        let chain = Chain::replay_trusted(lines(&state, id)?.as_bytes(), name);
+        Ok(Some(chain.map_err(|e| Refusal::Storage(format!("{name} as stored: {e}")))?))
+    }
+
+    fn take(&self, name: &Identity) -> Option<Chain> {
         let mut cache = self.lock();
         let chain = cache.0.pop(name)?;
         cache.1 -= chain.lines().len();
         Some(chain)
     }
 
-    /// Keeps a chain. One that is not the stored one any more costs a second round later.
+    /// Keeps a chain.
     pub(super) fn keep(&self, chain: Chain) {
         let mut cache = self.lock();
         cache.1 += chain.lines().len();
@@ -46,15 +58,6 @@ impl Cache {
             cache.1 -= chain.lines().len();
         }
     }
-}
-
-/// The stored chain. What is here was verified when it came.
-pub(super) fn load(db: &Connection, name: &Identity) -> Result<Option<Chain>, Refusal> {
-    let state = db.unchecked_transaction()?;
-    let Some((id, _)) = find(&state, name)? else { return Ok(None) };
-    let bundle = lines(&state, id)?;
-    let chain = Chain::replay_trusted(bundle.as_bytes(), name);
-    Ok(Some(chain.map_err(|e| Refusal::Storage(format!("{name} as stored: {e}")))?))
 }
 
 /// One posted line, read but not yet verified against its chain.

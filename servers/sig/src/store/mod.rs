@@ -10,7 +10,7 @@ mod writer;
 
 use crate::log::{self, LogKey};
 use answers::{Answers, Stored};
-use append::{Cache, Prepared, load, prepare};
+use append::{Cache, Prepared, prepare};
 use axum::body::Bytes;
 use kez_core::{
     Code, Error, Head, Identity, ObjectId, Timestamp,
@@ -219,27 +219,17 @@ impl Store {
     ) -> Result<Appended, Refusal> {
         // The signatures are verified here, by as many as there are cores; the writer only looks
         // whether the chain is still what they were verified against.
-        for round in 0..MAX_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let (cache, name, body) = (self.cache.clone(), name.clone(), body.clone());
             let prepared = self.read(move |db| {
-                let cached = if round == 0 { cache.take(&name) } else { None };
-                let stored = match cached {
-                    Some(chain) => Some(chain),
-                    None => load(db, &name)?,
-                };
-                Ok(prepare(&name, &body, stored, now))
+                let stored = cache.load(db, &name)?;
+                let (unchanged, prepared) = prepare(&name, &body, stored, now);
+                unchanged.into_iter().for_each(|chain| cache.keep(chain));
+                prepared
             });
-            let (kept, prepared) = prepared.await?;
-            let change = match prepared {
-                Ok(Prepared::Change(change)) => change,
-                Ok(Prepared::Known(head)) => {
-                    kept.into_iter().for_each(|chain| self.cache.keep(chain));
-                    return Ok(Appended { head, new: false });
-                }
-                Err(refusal) => {
-                    kept.into_iter().for_each(|chain| self.cache.keep(chain));
-                    return Err(refusal);
-                }
+            let change = match prepared.await? {
+                Prepared::Change(change) => change,
+                Prepared::Known(head) => return Ok(Appended { head, new: false }),
             };
             let (reply, answer) = oneshot::channel();
             self.jobs.try_send(Job { change, reply }).map_err(|_| Refusal::Busy)?;
@@ -251,7 +241,6 @@ impl Store {
                     return Ok(Appended { head, new: true });
                 }
                 Ok(Ok(Done::Forked(head))) => {
-                    kept.into_iter().for_each(|chain| self.cache.keep(chain));
                     return Err(Refusal::Conflict { head, fork: true });
                 }
                 Ok(Err(failure)) => return Err(failure),
