@@ -3,7 +3,8 @@
 //! signed-note, tlog-checkpoint and tlog-cosignature; the trees are those of RFC 6962.
 
 use crate::{
-    Code, Error, Head, Identity, Key, Result, Scheme, SecretKey, Suite, Timestamp, hex,
+    Chain, Code, Error, Head, Identity, Key, Memory, Result, Scheme, SecretKey, Suite, Timestamp,
+    hex,
     json::{Members, Value},
 };
 use alloc::{
@@ -65,34 +66,31 @@ pub enum Signer {
 ///
 /// ```
 /// use kez_core::{Scheme, SecretKey, log::{NoteKey, Signer}};
-/// let key = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?.public().clone();
-/// let key = NoteKey::new("sig.example/log", Signer::Log, key)?;
+/// let secret = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?;
+/// let key = NoteKey::new("sig.example/log", Signer::Log, secret.public())?;
 /// assert_eq!(NoteKey::parse(&key.to_string())?, key);
 /// # Ok::<(), kez_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoteKey {
-    name: String,
+    text: String,
+    name: usize,
     id: [u8; 4],
     signer: Signer,
     key: Key,
 }
 
 impl NoteKey {
-    /// A key with its name: not empty, without white space and `+`.
+    /// A key with its name: of printable ASCII without `+`.
     ///
     /// # Errors
     /// `log_refused` for another name or a key that is not an Ed25519 one.
-    pub fn new(name: &str, signer: Signer, key: Key) -> Result<Self> {
-        let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
-        if name.is_empty() || name.contains(bad) || key.identity().scheme() != Scheme::Ed25519 {
-            return Err(refused("the log's name or key"));
-        }
-        let id = Sha256::new_with_prefix(name.as_bytes())
-            .chain_update([b'\n', algorithm(signer)])
-            .chain_update(key.to_bytes());
-        let [a, b, c, d, ..]: Hash = id.finalize().into();
-        Ok(Self { name: name.to_owned(), id: [a, b, c, d], signer, key })
+    pub fn new(name: &str, signer: Signer, key: &Key) -> Result<Self> {
+        let mut typed = Vec::from([algorithm(signer)]);
+        typed.extend(key.to_bytes());
+        let id = hex::encode(&key_id(name, &typed));
+        let made = Self::parse(&format!("{name}+{id}+{}", STANDARD.encode(typed)))?;
+        if made.key == *key { Ok(made) } else { Err(refused("an Ed25519 key is wanted")) }
     }
 
     /// Reads the text form.
@@ -102,14 +100,21 @@ impl NoteKey {
     pub fn parse(vkey: &str) -> Result<Self> {
         let (name, rest) = vkey.split_once('+').ok_or_else(|| refused("a key"))?;
         let (id, key) = rest.split_once('+').ok_or_else(|| refused("a key"))?;
-        let [kind, key @ ..]: [u8; 33] = unbase64(key)?;
+        let typed: [u8; 33] = unbase64(key)?;
+        let [kind, key @ ..] = typed;
         let signer = match kind {
             1 => Signer::Log,
             4 => Signer::Witness,
             _ => return Err(refused("a key of another algorithm")),
         };
-        let parsed = Self::new(name, signer, Key::from_bytes(Scheme::Ed25519, &key)?)?;
-        if id == hex::encode(&parsed.id) { Ok(parsed) } else { Err(refused("a key's id")) }
+        // White space outside of ASCII is beyond what names are made of.
+        let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+        let wanted = key_id(name, &typed);
+        if name.is_empty() || !plain || hex::decode(id) != Some(wanted) {
+            return Err(refused("a key's name or id"));
+        }
+        let key = Key::from_bytes(Scheme::Ed25519, &key)?;
+        Ok(Self { text: vkey.to_owned(), name: name.len(), id: wanted, signer, key })
     }
 
     /// Reads the key of a witness.
@@ -124,8 +129,15 @@ impl NoteKey {
     /// The name; a log's is the origin of its checkpoints.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.text[..self.name]
     }
+}
+
+/// What a signature names its key by: the hash of name and key.
+fn key_id(name: &str, typed: &[u8]) -> [u8; 4] {
+    let hash = Sha256::new_with_prefix(name.as_bytes()).chain_update("\n").chain_update(typed);
+    let [a, b, c, d, ..]: Hash = hash.finalize().into();
+    [a, b, c, d]
 }
 
 const fn algorithm(signer: Signer) -> u8 {
@@ -137,9 +149,7 @@ const fn algorithm(signer: Signer) -> u8 {
 
 impl fmt::Display for NoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = Vec::from([algorithm(self.signer)]);
-        bytes.extend(self.key.to_bytes());
-        write!(f, "{}+{}+{}", self.name, hex::encode(&self.id), STANDARD.encode(bytes))
+        f.write_str(&self.text)
     }
 }
 
@@ -163,14 +173,14 @@ impl Checkpoint {
     /// ```
     /// use kez_core::{Scheme, SecretKey, log::{Checkpoint, NoteKey, Signer}};
     /// let secret = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?;
-    /// let key = NoteKey::new("sig.example/log", Signer::Log, secret.public().clone())?;
+    /// let key = NoteKey::new("sig.example/log", Signer::Log, secret.public())?;
     /// let checkpoint = Checkpoint::sign(&key, &secret, 1, &[9; 32])?;
     /// Checkpoint::parse(checkpoint.note())?.verify(&key)?;
     /// assert!(checkpoint.note().starts_with("sig.example/log\n1\n"));
     /// # Ok::<(), kez_core::Error>(())
     /// ```
     pub fn sign(key: &NoteKey, secret: &SecretKey, size: u64, root: &Hash) -> Result<Self> {
-        let text = format!("{}\n{size}\n{}\n", key.name, STANDARD.encode(root));
+        let text = format!("{}\n{size}\n{}\n", key.name(), STANDARD.encode(root));
         let (_, signature) = secret.sign(text.as_bytes(), &[0; 32])?;
         let line = signature_line(key, &signature);
         Self::parse(&format!("{text}\n{line}"))
@@ -182,7 +192,8 @@ impl Checkpoint {
     /// `log_refused`.
     pub fn parse(note: &str) -> Result<Self> {
         let bad = || refused("a checkpoint");
-        let text = note.rfind("\n\n").ok_or_else(bad)? + 1;
+        let ends = note.as_bytes().windows(2).rposition(|pair| pair == b"\n\n");
+        let text = ends.ok_or_else(bad)? + 1;
         let mut lines = note[..text].lines();
         let mut line = || lines.next().filter(|line| !line.is_empty()).ok_or_else(bad);
         line()?;
@@ -235,7 +246,7 @@ impl Checkpoint {
     pub fn verify(&self, key: &NoteKey) -> Result<()> {
         let text = &self.note[..self.text];
         let signed = key.signer == Signer::Log
-            && text.lines().next() == Some(&key.name)
+            && text.lines().next() == Some(key.name())
             && self.of(key).any(|signature| {
                 <&[u8; 64]>::try_from(signature)
                     .is_ok_and(|s| key.key.verify(Suite::Ed25519, text.as_bytes(), s).is_ok())
@@ -270,7 +281,7 @@ impl Checkpoint {
 
     fn of<'a>(&'a self, key: &'a NoteKey) -> impl Iterator<Item = &'a [u8]> {
         let own = |(name, bytes): &'a (String, Vec<u8>)| {
-            bytes.strip_prefix(&key.id).filter(|_| *name == key.name)
+            bytes.strip_prefix(&key.id).filter(|_| name == key.name())
         };
         self.signatures.iter().filter_map(own)
     }
@@ -305,7 +316,7 @@ impl Checkpoint {
 
 fn signature_line(key: &NoteKey, signature: &[u8]) -> String {
     let bytes = [&key.id, signature].concat();
-    format!("\u{2014} {} {}\n", key.name, STANDARD.encode(bytes))
+    format!("\u{2014} {} {}\n", key.name(), STANDARD.encode(bytes))
 }
 
 fn cosigned_text(time: u64, text: &str) -> String {
@@ -465,6 +476,83 @@ impl SigServer {
         };
         Ok(Self { url: url.trim_end_matches('/').to_owned(), key })
     }
+
+    /// Under what name its log is remembered.
+    fn memory_name(&self) -> String {
+        format!("log:{}", self.url)
+    }
+
+    /// What is remembered of its log.
+    pub(crate) fn seen(&self, memory: &dyn Memory) -> Option<Seen> {
+        Seen::parse(&memory.recall(&self.memory_name())?)
+    }
+}
+
+/// A proof that a log grew from one size to another.
+pub(crate) struct Growth {
+    pub(crate) old: u64,
+    pub(crate) new: u64,
+    pub(crate) proof: Vec<Hash>,
+}
+
+/// A server's answer, to be believed or not.
+pub(crate) struct Answered<'a> {
+    pub(crate) server: &'a SigServer,
+    pub(crate) witnesses: &'a [NoteKey],
+    pub(crate) chain: &'a Identity,
+    pub(crate) bundle: &'a [u8],
+    /// The proof line.
+    pub(crate) line: Option<&'a [u8]>,
+    /// How much of the log had been seen when this was asked for. A kept answer was asked for when
+    /// something else had been seen.
+    pub(crate) size: Option<u64>,
+}
+
+impl Answered<'_> {
+    /// Whether the server's log proves the bundle's head and is the log that was seen before, which
+    /// is then remembered. Where that takes a proof that is not at hand, the sizes that it is
+    /// wanted for.
+    pub(crate) fn believe(
+        &self,
+        memory: &dyn Memory,
+        growth: Option<Growth>,
+    ) -> Result<Option<(u64, u64)>> {
+        let seen = self.server.seen(memory);
+        let key = self.server.key.as_ref().or(seen.as_ref().map(|seen| &seen.key));
+        let Some(line) = self.line else {
+            let why = "the server gives no proof";
+            return key.map_or(Ok(None), |_| Err(refused(why)));
+        };
+        // A bundle that is none is refused elsewhere.
+        let Some(head) = Chain::last(self.bundle) else { return Ok(None) };
+        let proof = Proof::verified(line, key, self.witnesses, self.chain, head)?;
+        let checkpoint = proof.checkpoint;
+        let growth = growth.unwrap_or(Growth {
+            old: self.size.unwrap_or_default(),
+            new: checkpoint.size,
+            proof: proof.consistency,
+        });
+        if let Some(seen) = &seen {
+            if self.size.is_none() && seen.knows(&checkpoint) {
+                return Ok(None);
+            }
+            let (old, new) = if seen.checkpoint.size <= checkpoint.size {
+                (&seen.checkpoint, &checkpoint)
+            } else {
+                (&checkpoint, &seen.checkpoint)
+            };
+            if old.size == new.size {
+                new.extends(old, &[])?;
+            } else if (old.size, new.size) == (growth.old, growth.new) {
+                new.extends(old, &growth.proof)?;
+            } else {
+                return Ok(Some((old.size, new.size)));
+            }
+        }
+        let seen = Seen::with(seen, proof.key, checkpoint);
+        memory.remember(&self.server.memory_name(), &seen.to_text());
+        Ok(None)
+    }
 }
 
 /// How many checkpoints are remembered beside the largest.
@@ -476,20 +564,28 @@ const MAX_BELIEVED: usize = 64;
 pub(crate) struct Seen {
     pub(crate) key: NoteKey,
     pub(crate) checkpoint: Checkpoint,
-    /// Sizes and roots, in the checkpoint's own form: `size root`.
+    /// Sizes and roots.
     believed: Vec<String>,
 }
 
 impl Seen {
     /// In a line each: the key, what is believed, and after an empty line the note.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let (head, note) = core::str::from_utf8(bytes).ok()?.split_once("\n\n")?;
-        let mut lines = head.lines();
-        Some(Self {
-            key: NoteKey::parse(lines.next()?).ok()?,
-            believed: lines.map(ToOwned::to_owned).collect(),
-            checkpoint: Checkpoint::parse(note).ok()?,
-        })
+        let mut rest = core::str::from_utf8(bytes).ok()?;
+        let mut line = || {
+            let (line, after) = rest.split_once('\n')?;
+            rest = after;
+            Some(line)
+        };
+        let key = NoteKey::parse(line()?).ok()?;
+        let mut believed = Vec::new();
+        loop {
+            match line()? {
+                "" => break,
+                known => believed.push(known.to_owned()),
+            }
+        }
+        Some(Self { key, believed, checkpoint: Checkpoint::parse(rest).ok()? })
     }
 
     pub(crate) fn to_text(&self) -> String {
@@ -524,5 +620,5 @@ impl Seen {
 }
 
 fn brief(checkpoint: &Checkpoint) -> String {
-    format!("{} {}", checkpoint.size, STANDARD.encode(checkpoint.root))
+    format!("{} {}", checkpoint.size, hex::encode(&checkpoint.root))
 }

@@ -35,8 +35,8 @@ fn bundle(url: String) -> Request {
 pub(crate) enum Asked {
     /// One that serves what it has.
     Source(Request),
-    /// A sigchain server, whose log is to prove it.
-    Server(Box<SigServer>),
+    /// A sigchain server that is asked for that chain, which its log is to prove.
+    Server(Box<(SigServer, Identity)>),
 }
 
 /// The sources that may have a primary's chain: named ones first, then the claim's, the servers, the
@@ -49,18 +49,14 @@ pub(crate) fn requests(
     endpoints: &Endpoints,
 ) -> Vec<Asked> {
     let relay = |url: &String| Asked::Source(relay(primary, url));
-    let mut all: Vec<Asked> =
-        endpoints.sig_servers.iter().cloned().map(Box::new).map(Asked::Server).collect();
+    let server = |server: SigServer| Asked::Server(Box::new((server, primary.clone())));
+    let mut all: Vec<Asked> = endpoints.sig_servers.iter().cloned().map(server).collect();
     for url in named.iter().chain(claim.iter().flat_map(|c| &c.claim().sources)) {
         let is_relay = url.starts_with("ws:") || url.starts_with("wss:");
-        let server = url.strip_suffix(&path(primary));
-        let named = |url: &str| endpoints.sig_servers.iter().any(|server| server.url == url);
-        match server {
-            Some(base) if named(base) => {}
-            Some(base) => {
-                let server = SigServer { url: base.into(), key: None };
-                all.push(Asked::Server(Box::new(server)));
-            }
+        let known = |url: &str| endpoints.sig_servers.iter().any(|server| server.url == url);
+        match url.strip_suffix(&path(primary)) {
+            Some(base) if known(base) => {}
+            Some(base) => all.push(server(SigServer { url: base.into(), key: None })),
             None if is_relay => all.push(relay(url)),
             None => all.push(Asked::Source(bundle(url.clone()))),
         }

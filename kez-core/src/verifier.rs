@@ -5,8 +5,7 @@ use crate::{
     Chain, Code, Endpoints, Error, History, Identity, Proof, Report, Status, Timestamp,
     chain::{Device, Era},
     channel::{self, Fetched, Finding, Miss, Step},
-    judge,
-    log::{self, SigServer},
+    judge, log,
     map::Map,
     proof,
     source::{self, Asked, Gathered},
@@ -166,11 +165,6 @@ impl Graph {
     }
 }
 
-/// Under what name a server's log is remembered.
-fn memory_name(server: &SigServer) -> String {
-    format!("log:{}", server.url)
-}
-
 impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     async fn fetch(&self, request: Request) -> Fetched {
         (self.progress)(Progress::Asking(&request));
@@ -179,8 +173,8 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         (request, answer)
     }
 
-    async fn fetch_all(&self, requests: Vec<Request>) -> Vec<Fetched> {
-        join_all(requests.into_iter().map(|r| self.fetch(r))).await
+    async fn ask_all(&self, asked: Vec<Asked>) -> Vec<(Fetched, crate::Result<()>)> {
+        join_all(asked.into_iter().map(|asked| self.ask(asked))).await
     }
 
     /// What a subject shows, by its platform's word.
@@ -199,7 +193,10 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         // No channel needs as many steps; a platform that pages for ever is stopped.
         for _ in 0..16 {
             match lookup.step(answers) {
-                Step::Ask(requests) => answers = self.fetch_all(requests).await,
+                Step::Ask(requests) => {
+                    let asked = requests.into_iter().map(Asked::Source).collect();
+                    answers = self.ask_all(asked).await.into_iter().map(|(f, _)| f).collect();
+                }
                 Step::Done(result) => return result,
             }
         }
@@ -237,8 +234,8 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         }
         // The relays that answers name are asked in a second round.
         for _ in 0..2 {
-            let asks = asked.into_iter().map(|asked| self.ask(asked, primary));
-            let (answers, believed): (Vec<_>, Vec<_>) = join_all(asks).await.into_iter().unzip();
+            let (answers, believed): (Vec<_>, Vec<_>) =
+                self.ask_all(asked).await.into_iter().unzip();
             let further = channel::further_relays(primary, &self.endpoints, &answers);
             let further = further.iter().map(|url| source::relay(primary, url));
             asked = further.map(Asked::Source).collect();
@@ -253,13 +250,13 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         if self.now < self.clock { history.as_of(self.now) } else { history }
     }
 
-    /// What a source of a chain says, without proof line, and whether a server's log proves it.
-    async fn ask(&self, asked: Asked, primary: &Identity) -> (Fetched, crate::Result<()>) {
+    /// What a source says, and whether the log of a server, whose proof line is taken off, proves it.
+    async fn ask(&self, asked: Asked) -> (Fetched, crate::Result<()>) {
         let (request, server, size) = match asked {
             Asked::Source(request) => (request, None, 0),
             Asked::Server(server) => {
-                let size = self.seen(&server).map_or(0, |seen| seen.checkpoint.size());
-                (source::from_server(&server, primary, size), Some(server), size)
+                let size = server.0.seen(self.memory).map_or(0, |seen| seen.checkpoint.size());
+                (source::from_server(&server.0, &server.1, size), Some(server), size)
             }
         };
         let (request, mut answer) = self.fetch(request).await;
@@ -267,10 +264,16 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         if let Some(server) = server
             && let Ok(Answer { body: Body::Http { status: 200, bytes, .. }, via, .. }) = &mut answer
         {
-            // A kept answer was asked for when something else had been seen.
-            let size = (*via != Via::Cache).then_some(size);
             let line = log::Proof::split_off(bytes);
-            believed = self.believe(&server, primary, size, bytes, line).await.map_err(|e| {
+            let answered = log::Answered {
+                server: &server.0,
+                witnesses: &self.endpoints.witnesses,
+                chain: &server.1,
+                bundle: bytes,
+                line: line.as_deref(),
+                size: (*via != Via::Cache).then_some(size),
+            };
+            believed = self.believe(&answered).await.map_err(|e| {
                 let context = e.context().unwrap_or_default();
                 Error::about(e.code(), format!("{}: {context}", request.place()))
             });
@@ -278,76 +281,27 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         ((request, answer), believed)
     }
 
-    /// Whether a server's log proves the head of a bundle and is the log that was seen before.
-    /// `size` is what the consistency proof of the answer starts from; a kept answer has none.
-    async fn believe(
-        &self,
-        server: &SigServer,
-        primary: &Identity,
-        size: Option<u64>,
-        bundle: &[u8],
-        line: Option<Vec<u8>>,
-    ) -> crate::Result<()> {
-        let known = self.seen(server);
-        let key = server.key.as_ref().or(known.as_ref().map(|seen| &seen.key));
-        let Some(line) = line else {
-            let why = "the server gives no proof";
-            return key.map_or(Ok(()), |_| Err(Error::about(Code::LogRefused, why)));
-        };
-        // A bundle that is none is refused elsewhere.
-        let Some(head) = Chain::last(bundle) else { return Ok(()) };
-        let log::Proof { key: its, checkpoint, consistency, .. } =
-            log::Proof::verified(&line, key, &self.endpoints.witnesses, primary, head)?;
-        let (mut sizes, mut proof) = ((size.unwrap_or(0), checkpoint.size()), consistency);
+    /// Whether an answer is to be believed; fetches the proof that may be wanting.
+    async fn believe(&self, answered: &log::Answered<'_>) -> crate::Result<()> {
+        let mut growth = None;
         // While a proof is fetched, another answer of this server may be believed.
         for _ in 0..4 {
-            let seen = self.seen(server);
-            if let Some(seen) = &seen {
-                if size.is_none() && seen.knows(&checkpoint) {
-                    return Ok(());
+            let Some((old, new)) = answered.believe(self.memory, growth)? else { return Ok(()) };
+            let url = &answered.server.url;
+            let url = format!("{url}/v1/log/consistency?from={old}&to={new}");
+            let proof = match self.fetch(Request::get(url, "application/json")).await.1 {
+                Ok(Answer { body: Body::Http { status: 200, bytes, .. }, .. }) => {
+                    log::parse_consistency(&bytes)?
                 }
-                let (old, new) = if seen.checkpoint.size() <= checkpoint.size() {
-                    (&seen.checkpoint, &checkpoint)
-                } else {
-                    (&checkpoint, &seen.checkpoint)
-                };
-                let wanted = (old.size(), new.size());
-                if wanted.0 == wanted.1 {
-                    proof.clear();
-                } else if wanted != sizes {
-                    (sizes, proof) = (wanted, self.consistency(server, wanted).await?);
-                    continue;
+                Ok(_) => {
+                    let why = format!("no proof from {old} to {new}");
+                    return Err(Error::about(Code::LogInconsistent, why));
                 }
-                new.extends(old, &proof)?;
-            }
-            let seen = log::Seen::with(seen, its, checkpoint);
-            self.memory.remember(&memory_name(server), &seen.to_text());
-            return Ok(());
+                Err(failure) => return Err(Error::about(Code::LogRefused, failure.code)),
+            };
+            growth = Some(log::Growth { old, new, proof });
         }
         Err(Error::about(Code::LogRefused, "the log does not come to rest"))
-    }
-
-    fn seen(&self, server: &SigServer) -> Option<log::Seen> {
-        log::Seen::parse(&self.memory.recall(&memory_name(server))?)
-    }
-
-    /// Asks a server to prove that its log grew from one size to another.
-    async fn consistency(
-        &self,
-        server: &SigServer,
-        (old, new): (u64, u64),
-    ) -> crate::Result<Vec<log::Hash>> {
-        let url = format!("{}/v1/log/consistency?from={old}&to={new}", server.url);
-        let (_, answer) = self.fetch(Request::get(url, "application/json")).await;
-        match answer {
-            Ok(Answer { body: Body::Http { status: 200, bytes, .. }, .. }) => {
-                log::parse_consistency(&bytes)
-            }
-            Ok(_) => {
-                Err(Error::about(Code::LogInconsistent, format!("no proof from {old} to {new}")))
-            }
-            Err(failure) => Err(Error::about(Code::LogRefused, failure.code)),
-        }
     }
 
     /// Verifies what a subject shows: one report for every proof found there, the best first.

@@ -332,8 +332,8 @@ fn a_server_that_answers_with_another_chain_or_log() {
 /// A witness's cosignature (C2SP's tlog-cosignature), by other code than ours.
 fn cosignature(seed: u8, name: &str, note: &str) -> (String, String) {
     let key = SigningKey::from_bytes(&[seed; 32]);
-    let public = SecretKey::from_bytes(Scheme::Ed25519, [seed; 32]).unwrap().public().clone();
-    let vkey = NoteKey::new(name, log::Signer::Witness, public).unwrap().to_string();
+    let secret = SecretKey::from_bytes(Scheme::Ed25519, [seed; 32]).unwrap();
+    let vkey = NoteKey::new(name, log::Signer::Witness, secret.public()).unwrap().to_string();
     let text = &note[..=note.find("\n\n").unwrap()];
     let time = 1_795_262_400_u64;
     let signature = key.sign(format!("cosignature/v1\ntime {time}\n{text}").as_bytes());

@@ -85,14 +85,14 @@ impl LogKey {
         let secret = SecretKey::from_bytes(Scheme::Ed25519, seed)?;
         let own = format!("kez-sig/{}", kez_core::hex::encode(&secret.public().to_bytes()[..8]));
         let name = name.unwrap_or(&own);
-        NoteKey::new(name, Signer::Log, secret.public().clone())?;
+        NoteKey::new(name, Signer::Log, secret.public())?;
         Ok(format!("{name}+{}\n", kez_core::hex::encode(&seed)))
     }
 
     fn parse(text: &str) -> Option<Self> {
         let (name, seed) = text.split_once('+')?;
         let secret = SecretKey::from_text(Scheme::Ed25519, seed).ok()?;
-        let public = NoteKey::new(name, Signer::Log, secret.public().clone()).ok()?;
+        let public = NoteKey::new(name, Signer::Log, secret.public()).ok()?;
         Some(Self { public, secret })
     }
 
