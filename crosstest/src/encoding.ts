@@ -116,7 +116,7 @@ export function find(text: string): Found[] {
   const json = (form: 'json' | 'markdown', body: string) =>
     add(form, body, () => fromJson(utf8ToBytes(body)))
   const tokens = (body: string) => {
-    const pattern = /(?<![\p{L}\p{N}_:-])(?:kez:z1:[A-Za-z0-9_-]*|kez:nostr:npub1[A-Za-z0-9]*|kez:ed25519:[A-Za-z0-9]*)/gu
+    const pattern = /(?<![A-Za-z0-9_:-])(?:kez:z1:[A-Za-z0-9_-]*|kez:nostr:npub1[A-Za-z0-9]*|kez:ed25519:[A-Za-z0-9]*)/gu
     for (const [token] of body.matchAll(pattern)) {
       if (token.startsWith('kez:z1:')) add('compact', token, () => fromCompact(token))
       else add('pointer', token, () => fromPointer(token))

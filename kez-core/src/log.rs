@@ -105,13 +105,13 @@ impl NoteKey {
         let signer = match kind {
             1 => Signer::Log,
             4 => Signer::Witness,
-            _ => return Err(refused("a key of another algorithm")),
+            _ => return Err(refused("a key")),
         };
         // White space outside of ASCII is beyond what names are made of.
         let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
         let wanted = key_id(name, &typed);
         if name.is_empty() || !plain || hex::decode(id) != Some(wanted) {
-            return Err(refused("a key's name or id"));
+            return Err(refused("a key"));
         }
         let key = Key::from_bytes(Scheme::Ed25519, &key)?;
         Ok(Self { text: vkey.to_owned(), name: name.len(), id: wanted, signer, key })
@@ -123,7 +123,7 @@ impl NoteKey {
     /// As [`NoteKey::parse`], and for the key of a log.
     pub fn parse_witness(vkey: &str) -> Result<Self> {
         let key = Self::parse(vkey)?;
-        if key.signer == Signer::Witness { Ok(key) } else { Err(refused("no witness's key")) }
+        if key.signer == Signer::Witness { Ok(key) } else { Err(refused("a key")) }
     }
 
     /// The name; a log's is the origin of its checkpoints.
@@ -251,7 +251,7 @@ impl Checkpoint {
                 <&[u8; 64]>::try_from(signature)
                     .is_ok_and(|s| key.key.verify(Suite::Ed25519, text.as_bytes(), s).is_ok())
             });
-        if signed { Ok(()) } else { Err(refused("the checkpoint's signature")) }
+        if signed { Ok(()) } else { Err(refused("signature")) }
     }
 
     /// When that witness cosigned it, if it did.
@@ -295,8 +295,7 @@ impl Checkpoint {
         // The library counts the empty tree as no tree; everything extends it.
         let holds =
             older.size == 0 || self.tree().verify_consistency(&older.tree(), &proof).is_ok();
-        let sizes = format_args!("{} and {} entries", older.size, self.size).to_string();
-        if holds { Ok(()) } else { Err(Error::about(Code::LogInconsistent, sizes)) }
+        if holds { Ok(()) } else { Err(Error::about(Code::LogInconsistent, self.size)) }
     }
 
     /// Verifies that the log has an entry.
@@ -306,7 +305,7 @@ impl Checkpoint {
     pub fn includes(&self, index: u64, entry: &str, proof: &[Hash]) -> Result<()> {
         let proof = InclusionProof::<Sha256>::from_digests(proof.iter().map(Into::into));
         let result = self.tree().verify_inclusion(&entry.as_bytes(), index, &proof);
-        result.map_err(|_| refused("the log does not contain this head"))
+        result.map_err(|_| refused("inclusion"))
     }
 
     fn tree(&self) -> RootHash<Sha256> {
@@ -370,13 +369,12 @@ impl Proof {
     ) -> Result<Self> {
         let proof = Self::parse(line)?;
         if key.is_some_and(|key| *key != proof.key) {
-            return Err(refused("the log has another key than before"));
+            return Err(refused("another key"));
         }
         proof.checkpoint.verify(&proof.key)?;
         let cosigned = witnesses.iter().filter(|w| proof.checkpoint.cosigned(w).is_some()).count();
         if !witnesses.is_empty() && cosigned * 2 <= witnesses.len() {
-            let count = format_args!("{cosigned} of {}", witnesses.len()).to_string();
-            return Err(Error::about(Code::LogUnwitnessed, count));
+            return Err(Error::about(Code::LogUnwitnessed, cosigned));
         }
         proof.checkpoint.includes(proof.index, &entry(chain, head), &proof.inclusion)?;
         Ok(proof)
@@ -393,7 +391,7 @@ impl Proof {
         let proof = Self {
             key: NoteKey::parse(m.text("key")?)?,
             checkpoint: Checkpoint::parse(m.text("checkpoint")?)?,
-            index: index.ok_or_else(|| refused("an index"))?,
+            index: index.ok_or_else(|| refused("index"))?,
             inclusion: hashes(m.array("inclusion")?)?,
             consistency: hashes(m.array("consistency")?)?,
         };
@@ -423,7 +421,7 @@ impl Proof {
 /// # Errors
 /// `log_refused`, and the codes of JSON.
 pub fn parse_consistency(json: &[u8]) -> Result<Vec<Hash>> {
-    hashes(Value::parse(json)?.as_array().ok_or_else(|| refused("a consistency proof"))?)
+    hashes(Value::parse(json)?.as_array().ok_or_else(|| refused("consistency"))?)
 }
 
 /// A consistency proof by itself.
@@ -433,8 +431,11 @@ pub fn consistency_json(proof: &[Hash]) -> String {
 }
 
 fn hashes(values: &[Value]) -> Result<Vec<Hash>> {
-    let hash = |value: &Value| unbase64(value.as_str().unwrap_or_default());
-    values.iter().map(hash).collect()
+    let mut hashes = Vec::new();
+    for value in values {
+        hashes.push(unbase64(value.as_str().unwrap_or_default())?);
+    }
+    Ok(hashes)
 }
 
 /// Hashes as C2SP's texts have them.
@@ -520,7 +521,7 @@ impl Answered<'_> {
         let seen = self.server.seen(memory);
         let key = self.server.key.as_ref().or(seen.as_ref().map(|seen| &seen.key));
         let Some(line) = self.line else {
-            let why = "the server gives no proof";
+            let why = "no proof";
             return key.map_or(Ok(None), |_| Err(refused(why)));
         };
         // A bundle that is none is refused elsewhere.

@@ -322,7 +322,7 @@ fn fence_line(line: &str) -> Option<(char, usize, &str)> {
 /// Finds `kez:z1:…` and `kez:<key>` where no word runs into them; a token ends at the first
 /// character that cannot be part of it, and nothing is ever repaired.
 fn tokens(text: &str, add: &mut impl FnMut(Encoding, Result<Proof>)) {
-    let in_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ':');
+    let in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
     for (at, _) in text.match_indices("kez:") {
         if text[..at].chars().next_back().is_some_and(in_word) {
             continue;

@@ -234,12 +234,14 @@ impl Endpoints {
         if let Some(relays) = relays {
             self.relays = relays.to_vec();
         }
-        self.sig_servers =
-            sig_servers.iter().map(|text| SigServer::parse(text)).collect::<crate::Result<_>>()?;
-        self.witnesses = witnesses
-            .iter()
-            .map(|vkey| NoteKey::parse_witness(vkey))
-            .collect::<crate::Result<_>>()?;
+        self.sig_servers.clear();
+        for text in sig_servers {
+            self.sig_servers.push(SigServer::parse(text)?);
+        }
+        self.witnesses.clear();
+        for vkey in witnesses {
+            self.witnesses.push(NoteKey::parse_witness(vkey)?);
+        }
         Ok(self)
     }
 }

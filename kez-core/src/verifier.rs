@@ -293,15 +293,12 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
                 Ok(Answer { body: Body::Http { status: 200, bytes, .. }, .. }) => {
                     log::parse_consistency(&bytes)?
                 }
-                Ok(_) => {
-                    let why = format!("no proof from {old} to {new}");
-                    return Err(Error::about(Code::LogInconsistent, why));
-                }
+                Ok(_) => return Err(Error::about(Code::LogInconsistent, new)),
                 Err(failure) => return Err(Error::about(Code::LogRefused, failure.code)),
             };
             growth = Some(log::Growth { old, new, proof });
         }
-        Err(Error::about(Code::LogRefused, "the log does not come to rest"))
+        Err(Error::about(Code::LogRefused, "no end"))
     }
 
     /// Verifies what a subject shows: one report for every proof found there, the best first.

@@ -51,7 +51,7 @@ pub fn wasm(debug: bool, arguments: impl FnOnce(&mut Command)) -> Result<PathBuf
     // WebAssembly has no wide multiplication, which k256's 64-bit arithmetic lives on: with 32-bit
     // limbs it is 2.6 times as fast.
     let mut flags = String::from("--cfg cpubits=\"32\" --cfg sha2_backend_soft=\"compact\"");
-    flags += " -Zunstable-options -Cpanic=immediate-abort -Zinline-mir=no";
+    flags += " -Zunstable-options -Cpanic=immediate-abort -Zinline-mir=no -Zlocation-detail=none";
     if !debug {
         flags += " -Zfmt-debug=none";
     }

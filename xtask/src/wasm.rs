@@ -90,7 +90,11 @@ fn bind(module: &Path, out: &Path, names: bool) -> Result<PathBuf> {
         .remove_producers_section(true)
         .generate(out)?;
     let mut opt = Command::new(node());
-    opt.arg(root().join("npm/node_modules/binaryen/bin/wasm-opt")).arg("-Oz");
+    opt.arg(root().join("npm/node_modules/binaryen/bin/wasm-opt"));
+    // The first round leaves what only a look at the whole module finds.
+    opt.args(["-Oz", "--gufa-optimizing", "-Oz", "--converge"]);
+    // The stack comes first in memory, and nothing lies in its last kilobyte.
+    opt.arg("--low-memory-unused");
     opt.args(FEATURES.map(|feature| format!("--enable-{feature}")));
     opt.args(names.then_some("-g"));
     quietly(opt.arg(&bound).arg("-o").arg(&bound))?;
