@@ -609,10 +609,12 @@ impl Seen {
         let Some(mut seen) = before else {
             return Self { key, checkpoint, believed: alloc::vec![line] };
         };
-        if seen.believed.len() >= MAX_BELIEVED {
-            seen.believed.remove(0);
+        if !seen.believed.contains(&line) {
+            if seen.believed.len() >= MAX_BELIEVED {
+                seen.believed.remove(0);
+            }
+            seen.believed.push(line);
         }
-        seen.believed.push(line);
         if seen.checkpoint.size < checkpoint.size {
             seen.checkpoint = checkpoint;
         }

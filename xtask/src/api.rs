@@ -9,12 +9,12 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 /// A process that ends with this.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -30,7 +30,8 @@ impl Drop for Running {
 /// Where it is not.
 pub fn run() -> Result<()> {
     let schemathesis = setup::schemathesis()?;
-    let (mut server, url) = start()?;
+    let (mut server, url) = serve(&root().join("target/api/sig"))?;
+    publish(&url)?;
     let mut tests = Command::new(schemathesis);
     tests.args(["run", &format!("{url}/openapi.json"), "--max-examples", "50", "--seed", "1"]);
     // A grammar of keys says more than a schema can, so what fits the schema may be refused.
@@ -48,15 +49,17 @@ pub fn run() -> Result<()> {
     }
 }
 
-/// Builds and starts the server, with the chain that the document's examples name.
-fn start() -> Result<(Running, String)> {
+/// Builds the sigchain server and starts it with an empty folder. Gives its URL.
+///
+/// # Errors
+/// What the compiler or the server says.
+pub fn serve(data: &Path) -> Result<(Running, String)> {
     let mut cargo = Command::new(env!("CARGO"));
     quietly(cargo.current_dir(root()).args(["build", "-p", "kez-sig-server"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
-    let data = root().join("target/api/sig");
-    let _ = fs::remove_dir_all(&data);
+    let _ = fs::remove_dir_all(data);
     let mut command = Command::new(target.join("debug/kez-sig-server"));
-    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(&data);
+    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
     command.args(["--address-rate", "1000000", "--chain-rate", "1000000"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let out = child.stdout.take().ok_or("no output")?;
@@ -64,11 +67,10 @@ fn start() -> Result<(Running, String)> {
     let mut line = String::new();
     BufReader::new(out).read_line(&mut line)?;
     let url = line.trim().strip_prefix("listening on ").ok_or("no address")?.to_owned();
-    publish(&url)?;
     Ok((running, url))
 }
 
-/// The chain of the first key of RFC 8032, section 7.1, whose secret is printed there.
+/// Publishes the chain that the document's examples name, of the first key of RFC 8032, section 7.1, whose secret is printed there.
 fn publish(url: &str) -> Result<()> {
     let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
     let key = SecretKey::from_text(Scheme::Ed25519, seed)?;

@@ -2,7 +2,7 @@
 //! with claims on them, verified by the real `kez`; one claim revoked, and verified again.
 
 use crate::{
-    Result,
+    Result, api,
     setup::{self, quietly, root},
     testnet::{SOCIAL, Testnet},
 };
@@ -70,17 +70,20 @@ pub fn run() -> Result<()> {
     let (kez, relay) = build()?;
     let dir = root().join("target/run");
     eprintln!(
-        "xtask: starting a name server, a relay, a PDS, a fediverse server and a gist emulator"
+        "xtask: starting a name server, a relay, a PDS, a fediverse server, a sigchain server and a gist emulator"
     );
     let net = Testnet::start(&dir.join("net"), &relay)?;
     let demo = Demo { kez, home: dir.join("home") };
     let _ = fs::remove_dir_all(&demo.home);
     fs::create_dir_all(&demo.home)?;
-    fs::write(demo.home.join("config.toml"), net.config())?;
-    identity(&demo, &net, &dir)
+    let (_server, server) = api::serve(&dir.join("sig"))?;
+    // Settings of tests come in tables, and a table would swallow what follows it.
+    let config = format!("sig_servers = [\"{server}\"]\n{}", net.config());
+    fs::write(demo.home.join("config.toml"), config)?;
+    identity(&demo, &net, &server, &dir)
 }
 
-fn identity(demo: &Demo, net: &Testnet, dir: &Path) -> Result<()> {
+fn identity(demo: &Demo, net: &Testnet, server: &str, dir: &Path) -> Result<()> {
     println!("An identity, with claims that are published on real servers:\n");
     demo.show(&["key", "new", "--name", "me", "--type", "nostr", "--no-passphrase"])?;
     net.gist(&json!({ "op": "user", "login": "jason", "id": 12_345 }))?;
@@ -100,6 +103,7 @@ fn identity(demo: &Demo, net: &Testnet, dir: &Path) -> Result<()> {
     }
     println!();
     demo.show(&["sigchain", "publish", "--relay", net.relay()])?;
+    demo.show(&["sigchain", "publish", "--server", server])?;
 
     println!("Anybody verifies it, from any end:\n");
     demo.show(&["verify", "id", "dns:example.com"])?;
@@ -109,6 +113,7 @@ fn identity(demo: &Demo, net: &Testnet, dir: &Path) -> Result<()> {
     println!("One claim is revoked, and verified again:\n");
     demo.show(&["sigchain", "revoke", "github:jason", "--reason", "retired"])?;
     demo.show(&["sigchain", "publish", "--relay", net.relay()])?;
+    demo.show(&["sigchain", "publish", "--server", server])?;
     demo.show(&["verify", "id", "github:jason"])?;
     demo.show(&["id", "@alice.test"])?;
     demo.show(&["graph", "@alice.test", "--format", "mermaid"])?;

@@ -63,7 +63,14 @@ fn compile(which: Module) -> Result<PathBuf> {
         cargo.args(["build", "--profile", "wasm-release", "-p", "kez-wasm"]);
         match which {
             Module::Library => {}
-            Module::Verify => drop(cargo.arg("--no-default-features")),
+            Module::Verify => {
+                cargo.arg("--no-default-features");
+                // A page that waits for the module checks a few claims.
+                for curve in ["k256", "curve25519-dalek"] {
+                    let small = format!("profile.wasm-release.package.{curve}.opt-level=\"s\"");
+                    cargo.args(["--config", &small]);
+                }
+            }
             Module::Cli => drop(cargo.args(["--features", "cli"])),
         }
     })?;
