@@ -1,5 +1,6 @@
 // Verification beside what JavaScript offers otherwise, in one run, the candidates interleaved: medians of
-// CPU time. `noble` is @noble/curves, @noble/hashes, canonicalize and fzstd; `fast` is the fastest that can
+// CPU time. `noble` is @noble/curves, @noble/hashes, canonicalize and fzstd; `noble/ed25519` the same with
+// that package, which has one curve only; `fast` is the fastest that can
 // be had: tiny-secp256k1 (the C library libsecp256k1 in WebAssembly) or libsodium-wrappers, and Node's own SHA-256 and zstd. The peers get the public key
 // decoded, and do less: no strict JSON, no rules of the chain but its links.
 //
@@ -9,7 +10,8 @@ import { execFileSync } from 'node:child_process'
 import { zstdDecompressSync } from 'node:zlib'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { schnorr } from '@noble/curves/secp256k1.js'
-import { sha256 } from '@noble/hashes/sha2.js'
+import * as small from '@noble/ed25519'
+import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import { hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import canonicalize from 'canonicalize'
 import { decompress } from 'fzstd'
@@ -45,6 +47,9 @@ const peers = {
     ed25519: (sig, id, key) => sodium.crypto_sign_verify_detached(sig, id, key),
   },
 }
+small.hashes.sha512 = sha512
+peers['noble/ed25519'] = { ...peers.noble, ed25519: (sig, id, key) => small.verify(sig, id, key, { zip215: false }) }
+delete peers['noble/ed25519'].nostr
 const text = new TextDecoder()
 
 /** Verifies one signed object as a peer would; gives its payload and id. */
@@ -65,7 +70,8 @@ const median = (values) => values.sort((a, b) => a - b)[values.length >> 1]
 
 const COUNT = 100
 const EVENTS = 1000
-console.log('| what | kez, µs | noble, µs | fast, µs | against noble | against fast |\n|---|---|---|---|---|---|')
+const names = ['kez', ...Object.keys(peers)]
+console.log(`| µs, and how many times kez's | ${names.join(' | ')} |\n|${'---|'.repeat(names.length + 1)}`)
 for (const kind of ['nostr', 'ed25519']) {
   const secret = new Uint8Array(32).fill(7)
   const signer = kez.SecretKey.fromBytes(kind, secret)
@@ -89,31 +95,35 @@ for (const kind of ['nostr', 'ed25519']) {
     }
   }
   const subject = (n) => `github:user${n}`
+  const able = Object.entries(peers).filter(([, peer]) => peer[kind])
+  const beside = (work) => Object.fromEntries(able.map(([name, peer]) => [name, () => work(peer)]))
   const tasks = {
     [`a claim, compact text to verdict, ${kind}`]: {
       count: COUNT,
       kez: () => claims.forEach((c, n) => {
         if (kez.judge(c, { subject: subject(n), history: 'absent' }).status !== 'valid') throw new Error('not valid')
       }),
-      ...Object.fromEntries(Object.entries(peers).map(([name, peer]) =>
-        [name, () => claims.forEach((c) => open(peer, kind, key, text.decode(peer.unpack(c))))])),
+      ...beside((peer) => claims.forEach((c) => open(peer, kind, key, text.decode(peer.unpack(c))))),
     },
     [`an event of a chain of ${EVENTS}, ${kind}`]: {
       count: EVENTS,
       kez: () => kez.Chain.replay(bundle).free(),
-      noble: () => replay(peers.noble),
-      fast: () => replay(peers.fast),
+      ...beside(replay),
     },
   }
   for (const [what, { count, ...candidates }] of Object.entries(tasks)) {
-    const times = { kez: [], noble: [], fast: [] }
+    const times = Object.fromEntries(Object.keys(candidates).map((name) => [name, []]))
     for (const work of Object.values(candidates)) work()
     for (let round = 0; round < rounds; round += 1) {
       for (const [name, work] of Object.entries(candidates)) times[name].push(measure(work) / count)
     }
-    const [a, b, c] = ['kez', 'noble', 'fast'].map((name) => median(times[name]))
-    const ratio = (peer) => `${(peer / a).toFixed(1)}x`
-    console.log(`| ${what} | ${a.toFixed(0)} | ${b.toFixed(0)} | ${c.toFixed(0)} | ${ratio(b)} | ${ratio(c)} |`)
+    const own = median(times.kez)
+    const cell = (name) => {
+      if (!times[name]) return '–'
+      const time = median(times[name])
+      return name === 'kez' ? time.toFixed(0) : `${time.toFixed(0)} (${(time / own).toFixed(1)}x)`
+    }
+    console.log(`| ${what} | ${names.map(cell).join(' | ')} |`)
   }
 }
 
@@ -143,7 +153,8 @@ const bundle = (contents) => buildSync({
   stdin: { resolveDir: import.meta.dirname, contents }, bundle: true, minify: true, format: 'esm', write: false,
 }).outputFiles[0].contents
 const bundled = bundle(`import { schnorr } from '@noble/curves/secp256k1.js'
-import { sha256 } from '@noble/hashes/sha2.js'
+import * as small from '@noble/ed25519'
+import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import canonicalize from 'canonicalize'
 export { schnorr, sha256, canonicalize }`)
 const timed = (work) => `const start = performance.now()
