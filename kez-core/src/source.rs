@@ -39,8 +39,8 @@ pub(crate) enum Asked {
     Server(Box<(SigServer, Identity)>),
 }
 
-/// The sources that may have a primary's chain: named ones first, then the claim's, the servers, the
-/// claimed domain's well-known path, and the relays of a nostr key.
+/// The sources that may have a primary's chain: the configured servers first, then named ones, the
+/// claim's, the claimed domains' well-known path, and the relays of a nostr key.
 pub(crate) fn requests(
     primary: &Identity,
     claim: Option<&SignedClaim>,
