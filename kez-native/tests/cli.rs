@@ -9,12 +9,8 @@
 
 mod common;
 
-use common::User;
+use common::{User, folder, sig_server};
 use kez_core::{Chain, Code, Identity};
-use kez_sig_server::{
-    Server,
-    store::{Options, Store},
-};
 use serde_json::json;
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc, thread};
 
@@ -295,26 +291,6 @@ fn storage_that_fails() {
     inside.run(&["key", "new", "--no-passphrase"]).fails(2, "storage_failed");
 }
 
-/// The real sigchain server, on a free port, until the process ends; and its store.
-fn sig_server(name: &str, quota: Option<u64>) -> (String, Store) {
-    let data = tmp(name);
-    let _ = fs::remove_dir_all(&data);
-    let options = Options { quota, log_name: None };
-    let (store, _) = Store::open(&data, &options).unwrap();
-    let server = Server::new(store.clone());
-    let (tell, told) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            tell.send(format!("http://{}", listener.local_addr().unwrap())).unwrap();
-            let never = std::future::pending();
-            server.serve(listener, never).await.unwrap();
-        });
-    });
-    (told.recv().unwrap(), store)
-}
-
 #[test]
 fn publishing_to_a_sigchain_server() {
     let config = "danger_allow_loopback = true\nrelays = []\n";
@@ -322,7 +298,7 @@ fn publishing_to_a_sigchain_server() {
     let primary = me.key("me", "ed25519");
     me.claim("dns:a.example", "json", &["--offline"]);
     me.ok(&["sigchain", "add", "dns:a.example"]);
-    let (base, store) = sig_server("cli-server-data", None);
+    let (base, store) = sig_server(&folder("cli-server-data"), None);
     me.ok(&["sigchain", "publish", "--server", &base]);
     me.claim("dns:b.example", "json", &["--offline"]);
     me.ok(&["sigchain", "add", "dns:b.example"]);
@@ -355,7 +331,7 @@ fn publishing_to_a_sigchain_server() {
         me.claim(&format!("dns:n{n}.example"), "json", &["--offline"]);
         me.ok(&["sigchain", "add", &format!("dns:n{n}.example")]);
     }
-    let (full, _) = sig_server("cli-server-full", Some(1));
+    let (full, _) = sig_server(&folder("cli-server-full"), Some(1));
     me.run(&["sigchain", "publish", "--server", &full]).fails(5, "publish_refused");
     me.run(&["sigchain", "publish", "--server", "http://127.0.0.1:1"]).fails(5, "publish_refused");
     // An ed25519 chain needs a nostr key to go to relays.

@@ -12,40 +12,22 @@
 mod common;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use common::User;
+use common::{User, folder, sig_server};
 use ed25519_dalek::{Signer as _, SigningKey};
 use kez_core::{
     Scheme, SecretKey,
     log::{self, NoteKey},
 };
-use kez_sig_server::{
-    Server,
-    store::{Options, Store, copy},
-};
+use kez_sig_server::store::copy;
 use serde_json::Value;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex},
     thread,
 };
-
-/// A real server on a free port, until the process ends.
-fn real(data: &Path) -> String {
-    let (store, _) = Store::open(data, &Options::default()).unwrap();
-    let (tell, told) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            tell.send(format!("http://{}", listener.local_addr().unwrap())).unwrap();
-            Server::new(store).serve(listener, std::future::pending()).await.unwrap();
-        });
-    });
-    told.recv().unwrap()
-}
 
 /// What a server answers to a path.
 fn get(base: &str, path: &str) -> (u16, Vec<u8>) {
@@ -101,12 +83,6 @@ impl Liar {
     }
 }
 
-fn folder(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&path);
-    path
-}
-
 const CONFIG: &str = "danger_allow_loopback = true\nrelays = []\ngithub = \"http://127.0.0.1:1\"\n";
 
 /// An owner with a chain of one event on a server; the chain's name, and the server's data.
@@ -158,7 +134,7 @@ fn fine(seq: u64) -> (i32, String, Option<String>, Option<u64>) {
 #[test]
 fn a_server_that_withholds() {
     let (me, primary, data) = owner("withhold");
-    let (server, liar) = (real(&data), Liar::new());
+    let (server, liar) = (sig_server(&data, None).0, Liar::new());
     grow(&me, "github:b", &server);
     let you = reader("withhold", &liar);
     liar.is(&server);
@@ -200,7 +176,7 @@ fn a_server_that_withholds() {
 #[test]
 fn a_server_that_rolls_back() {
     let (me, primary, data) = owner("rollback");
-    let (server, liar) = (real(&data), Liar::new());
+    let (server, liar) = (sig_server(&data, None).0, Liar::new());
     me.ok(&["sigchain", "publish", "--server", &server]);
     let backup = folder("evil-rollback-backup");
     copy::backup(&data, &backup).unwrap();
@@ -210,7 +186,7 @@ fn a_server_that_rolls_back() {
     grow(&me, "github:b", &server);
     assert_eq!(learns(&you, &primary), fine(2));
     // A server from an old backup: its log is smaller than the one that was seen.
-    let old = real(&backup);
+    let old = sig_server(&backup, None).0;
     liar.is(&old);
     assert_eq!(learns(&you, &primary), caught("log_inconsistent", 2));
     // The old head and its old, true proof, in a log that goes on: only memory helps.
@@ -225,11 +201,11 @@ fn a_server_that_rolls_back() {
 #[test]
 fn a_server_with_two_histories() {
     let (me, primary, data) = owner("split");
-    let (one, liar) = (real(&data), Liar::new());
+    let (one, liar) = (sig_server(&data, None).0, Liar::new());
     me.ok(&["sigchain", "publish", "--server", &one]);
     let backup = folder("evil-split-twin");
     copy::backup(&data, &backup).unwrap();
-    let two = real(&backup);
+    let two = sig_server(&backup, None).0;
     let thief = me.copy("evil-split-thief");
     let (you, new) = (reader("split", &liar), reader("split-new", &liar));
     liar.is(&one);
@@ -267,7 +243,7 @@ fn a_server_with_two_histories() {
 #[test]
 fn a_server_that_answers_with_another_chain_or_log() {
     let (me, primary, data) = owner("other");
-    let (server, liar) = (real(&data), Liar::new());
+    let (server, liar) = (sig_server(&data, None).0, Liar::new());
     me.ok(&["sigchain", "publish", "--server", &server]);
     let (other, stranger, data) = owner("other-stranger");
     other.ok(&["sigchain", "publish", "--server", &server]);
@@ -305,7 +281,7 @@ fn a_server_that_answers_with_another_chain_or_log() {
     });
     assert_eq!(learns(&you, &primary), caught("log_refused", 1));
     // The log of another server, under a key of its own.
-    let foreign = real(&data);
+    let foreign = sig_server(&data, None).0;
     me.ok(&["sigchain", "publish", "--server", &foreign]);
     liar.is(&foreign);
     assert_eq!(learns(&you, &primary), caught("log_refused", 1));
@@ -346,7 +322,7 @@ fn cosignature(seed: u8, name: &str, note: &str) -> (String, String) {
 #[test]
 fn a_server_whose_log_nobody_witnessed() {
     let (me, primary, data) = owner("witness");
-    let (server, liar) = (real(&data), Liar::new());
+    let (server, liar) = (sig_server(&data, None).0, Liar::new());
     me.ok(&["sigchain", "publish", "--server", &server]);
     // Of three witnesses so many cosign, the last of them for another log.
     let by = move |count: u8, wrong: bool, base: String| {

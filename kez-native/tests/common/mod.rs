@@ -2,12 +2,17 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+use kez_sig_server::{
+    Server,
+    store::{Options, Store},
+};
 use serde_json::Value;
 use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    thread,
 };
 
 /// The command under test: the native one, or the one that `KEZ` names with its first arguments,
@@ -63,8 +68,7 @@ impl Run {
 impl User {
     /// A user with this configuration and no key.
     pub fn new(name: &str, config: &str) -> Self {
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&home);
+        let home = folder(name);
         fs::create_dir_all(&home).unwrap();
         fs::write(home.join("config.toml"), config).unwrap();
         Self { home }
@@ -138,4 +142,28 @@ impl User {
     pub fn verify(&self, subject: &str, more: &[&str]) -> Run {
         self.run(&[&["--max-age", "0s", "verify", "id", subject], more].concat())
     }
+}
+
+/// A folder of that name which is not there yet.
+pub fn folder(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&path);
+    path
+}
+
+/// The real sigchain server, on a free port, until the process ends; and its store.
+pub fn sig_server(data: &Path, quota: Option<u64>) -> (String, Store) {
+    let options = Options { quota, log_name: None };
+    let (store, _) = Store::open(data, &options).unwrap();
+    let server = Server::new(store.clone());
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            tell.send(format!("http://{}", listener.local_addr().unwrap())).unwrap();
+            server.serve(listener, std::future::pending()).await.unwrap();
+        });
+    });
+    (told.recv().unwrap(), store)
 }
