@@ -223,7 +223,7 @@ impl Checkpoint {
 
     /// A tag that changes with the text and its signatures.
     #[must_use]
-    pub fn signed(&self) -> String {
+    pub fn tag(&self) -> String {
         format!("{}-{}", self.size, self.signatures.len())
     }
 

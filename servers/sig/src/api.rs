@@ -192,7 +192,7 @@ async fn chain(
     }
     let found = app.store.proven(&name, after, size).await?;
     let (head, lines, proof) = found.ok_or_else(Problem::absent)?;
-    let version = format!("{}.{size}.{}", head.id, proof.checkpoint.signed());
+    let version = format!("{}.{size}.{}", head.id, proof.checkpoint.tag());
     let body = [&lines[..], proof.to_line().as_bytes(), b"\n"].concat();
     Ok(versioned(&headers, &version, JSONL, body))
 }

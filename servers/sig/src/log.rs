@@ -233,12 +233,6 @@ fn parse_tile(path: &str) -> Option<Tile> {
     Tile::from_path(&format!("tile/{TILE_HEIGHT}/{level}/{rest}")).ok()
 }
 
-/// The entry of a chain's head.
-pub(crate) fn leaf(db: &Connection, chain: i64) -> Result<u64, Refusal> {
-    let mut query = db.prepare_cached("SELECT leaf FROM chains WHERE id = ?")?;
-    Ok(query.query_row([chain], |row| row.get(0))?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,16 +2,17 @@
 
 use crate::store::Refusal;
 use axum::{
+    Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use kez_core::{Code, Error, Head, Kind};
-use serde_json::json;
+use serde::Serialize;
 use utoipa::{ToResponse, ToSchema};
 
 /// A chain's head, for the description.
 #[derive(ToSchema)]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the core writes heads; this only describes them")]
 pub(crate) struct HeadBody {
     /// The last event's position, from 1.
     seq: u64,
@@ -19,21 +20,23 @@ pub(crate) struct HeadBody {
     id: String,
 }
 
-/// A problem, for the description.
-#[derive(ToResponse, ToSchema)]
+/// A problem by RFC 9457.
+#[derive(Serialize, ToResponse, ToSchema)]
 #[response(description = "A problem by RFC 9457", content_type = "application/problem+json")]
-#[allow(dead_code)]
 pub(crate) struct ProblemBody {
     /// What the code means.
-    title: String,
+    title: &'static str,
     /// The HTTP status.
     status: u16,
     /// A code of SPEC.md's appendix A.
-    code: String,
+    code: &'static str,
     /// What it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     /// In a conflict, the chain's head, or null if it has none.
-    head: Option<HeadBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<HeadBody>)]
+    head: Option<Option<Head>>,
 }
 
 /// What a client is told instead of an answer.
@@ -103,19 +106,15 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({
-            "title": self.code.summary(),
-            "status": self.status.as_u16(),
-            "code": self.code.as_str(),
-        });
-        if let Some(head) = self.head {
-            body["head"] = json!(head);
-        }
-        if let Some(detail) = self.detail {
-            body["detail"] = json!(detail);
-        }
+        let body = ProblemBody {
+            title: self.code.summary(),
+            status: self.status.as_u16(),
+            code: self.code.as_str(),
+            detail: self.detail,
+            head: self.head,
+        };
+        let mut response = (self.status, Json(body)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
-        let mut response = (self.status, body.to_string()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

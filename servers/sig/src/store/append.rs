@@ -30,12 +30,12 @@ impl Cache {
     /// Takes the stored chain out, or replays it. What is stored was verified when it came.
     pub(super) fn load(&self, db: &Connection, name: &Identity) -> Result<Option<Chain>, Refusal> {
         let state = db.unchecked_transaction()?;
-        let Some((id, head)) = find(&state, name)? else { return Ok(None) };
+        let Some(row) = find(&state, name)? else { return Ok(None) };
         // What is kept may be older than what is stored, or be a branch that lost.
-        if let Some(chain) = self.take(name).filter(|chain| chain.head() == Some(head)) {
+        if let Some(chain) = self.take(name).filter(|chain| chain.head() == Some(row.head)) {
             return Ok(Some(chain));
         }
-        let chain = Chain::replay_trusted(lines(&state, id)?.as_bytes(), name);
+        let chain = Chain::replay_trusted(lines(&state, row.id)?.as_bytes(), name);
         Ok(Some(chain.map_err(|e| Refusal::Storage(format!("{name} as stored: {e}")))?))
     }
 

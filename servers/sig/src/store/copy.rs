@@ -1,9 +1,9 @@
 //! Copies of the data: a backup of all of it while the server runs, and the chains by themselves.
 
-use super::{FILE, Refusal, Store, VERSION, lines};
+use super::{FILE, Refusal, Store, VERSION, lines, open_reader};
 use crate::log::{self, KEY_FILE, LogKey};
 use kez_core::{Chain, Identity, Timestamp};
-use rusqlite::{Connection, OpenFlags, backup::Backup};
+use rusqlite::{Connection, backup::Backup};
 use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
@@ -15,22 +15,12 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> Refusal {
     move |e| Refusal::Storage(format!("{}: {e}", path.display()))
 }
 
-/// An existing file, for reading.
-fn reader(dir: &Path) -> Result<Connection, Refusal> {
-    let path = dir.join(FILE);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let named = |e: rusqlite::Error| Refusal::Storage(format!("{}: {e}", path.display()));
-    let connection = Connection::open_with_flags(&path, flags).map_err(named)?;
-    connection.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON")?;
-    Ok(connection)
-}
-
 /// Copies the data of a server, which may be running, to a new folder, the log's key included.
 ///
 /// # Errors
 /// What the file system or SQLite says. What was begun is then removed.
 pub fn backup(data: &Path, to: &Path) -> Result<(), Refusal> {
-    let source = reader(data)?;
+    let source = open_reader(&data.join(FILE))?;
     fs::create_dir(to).map_err(failed(to))?;
     #[cfg(unix)]
     {
@@ -64,7 +54,7 @@ fn fill(source: &Connection, data: &Path, to: &Path) -> Result<(), Refusal> {
 /// # Errors
 /// What does not hold; a data folder that is there already.
 pub fn restore(from: &Path, data: &Path) -> Result<(), Refusal> {
-    let source = reader(from)?;
+    let source = open_reader(&from.join(FILE))?;
     verify(&source)?;
     let key = from.join(KEY_FILE);
     fs::metadata(&key).map_err(failed(&key))?;
@@ -111,7 +101,7 @@ fn each(
 /// # Errors
 /// What the file system or SQLite says.
 pub fn export(data: &Path, out: &mut impl Write) -> Result<(), Refusal> {
-    let db = reader(data)?;
+    let db = open_reader(&data.join(FILE))?;
     let state = db.unchecked_transaction()?;
     let written = |e: io::Error| Refusal::Storage(format!("the export: {e}"));
     each(&state, |_, bundle| out.write_all(bundle.as_bytes()).map_err(written))?;

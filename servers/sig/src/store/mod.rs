@@ -1,7 +1,7 @@
 //! Chains in one SQLite file. Requests are verified side by side; one thread writes, and commits
-//! many of them at once, so that the disk is waited for once a batch and not once a request. What was acknowledged was
-//! committed with `synchronous=FULL` before. Each new head is an entry of the log as well, in the
-//! same transaction, and a checkpoint is signed after the commit.
+//! many of them at once, so that the disk is waited for once a batch and not once a request. What
+//! was acknowledged was committed with `synchronous=FULL` before. Each new head is an entry of the
+//! log as well, in the same transaction, and a checkpoint is signed after the commit.
 
 mod answers;
 mod append;
@@ -16,7 +16,7 @@ use kez_core::{
     Code, Error, Head, Identity, ObjectId, Timestamp,
     log::{Checkpoint, Proof},
 };
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -356,9 +356,8 @@ impl Store {
         let ticket = self.answers.ticket(name);
         let found = self.read(move |db| {
             let tx = db.unchecked_transaction()?;
-            let Some((id, head)) = find(&tx, &own)? else { return Ok(None) };
-            let leaf = log::leaf(&tx, id)?;
-            Ok(Some(Arc::new(Stored::new(head, leaf, lines(&tx, id)?.into()))))
+            let Some(row) = find(&tx, &own)? else { return Ok(None) };
+            Ok(Some(Arc::new(Stored::new(row.head, row.leaf, lines(&tx, row.id)?.into()))))
         });
         let found = found.await?;
         if let Some(stored) = &found {
@@ -461,9 +460,7 @@ impl Readers {
         if let Some(connection) = idle {
             return Ok(connection);
         }
-        let connection = Connection::open(&self.path)?;
-        connection.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON")?;
-        Ok(connection)
+        open_reader(&self.path)
     }
 
     fn give(&self, connection: Connection) {
@@ -471,14 +468,32 @@ impl Readers {
     }
 }
 
-fn find(db: &Connection, name: &Identity) -> Result<Option<(i64, Head)>, Refusal> {
-    let mut query = db.prepare_cached("SELECT id, seq, head FROM chains WHERE name = ?")?;
+/// A connection to the file, which has to be there, for reading.
+fn open_reader(path: &Path) -> Result<Connection, Refusal> {
+    // Readers of a write-ahead log write to its index.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let named = |e: rusqlite::Error| Refusal::Storage(format!("{}: {e}", path.display()));
+    let connection = Connection::open_with_flags(path, flags).map_err(named)?;
+    connection.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON")?;
+    Ok(connection)
+}
+
+/// A chain's row.
+struct Row {
+    id: i64,
+    head: Head,
+    /// The head's entry in the log.
+    leaf: u64,
+}
+
+fn find(db: &Connection, name: &Identity) -> Result<Option<Row>, Refusal> {
+    let mut query = db.prepare_cached("SELECT id, seq, head, leaf FROM chains WHERE name = ?")?;
     let row = query.query_row([name.as_str()], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?, row.get::<_, String>(2)?))
+        Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?))
     });
-    let Some((id, seq, head)) = row.optional()? else { return Ok(None) };
+    let Some((id, seq, head, leaf)) = row.optional()? else { return Ok(None) };
     let head = ObjectId::parse(&head).map_err(|e| Refusal::Storage(format!("a head: {e}")))?;
-    Ok(Some((id, Head { seq, id: head })))
+    Ok(Some(Row { id, head: Head { seq, id: head }, leaf }))
 }
 
 /// The key identity of that text.

@@ -111,7 +111,7 @@ impl Writer {
     /// Makes one change, if the chain is still the one that it was made for.
     fn make(&mut self, change: Change) -> Result<Done, Refusal> {
         let stored = find(&self.connection, &change.name)?;
-        if stored.map(|(_, head)| head) != change.base {
+        if stored.map(|row| row.head) != change.base {
             return Ok(Done::Moved);
         }
         if let Some(fork) = &change.fork {
