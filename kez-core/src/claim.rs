@@ -34,7 +34,7 @@ impl Head {
         Ok(Self { seq, id })
     }
 
-    fn to_value(self) -> Value {
+    pub(crate) fn to_value(self) -> Value {
         #[expect(clippy::cast_possible_wrap, reason = "a seq is at most 10,000")]
         let seq = self.seq as i64;
         Value::object([("seq", Value::Int(seq)), ("id", Value::String(self.id.to_string()))])

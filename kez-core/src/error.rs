@@ -46,7 +46,7 @@ impl Kind {
 }
 
 macro_rules! codes {
-    ($($variant:ident $code:literal $kind:ident $status:ident $summary:literal $remedy:literal)*) => {
+    ($($(#[$when:meta])* $variant:ident $code:literal $kind:ident $status:ident $summary:literal $remedy:literal)*) => {
         /// A stable reason code. Codes are never renamed or reused; new ones may be added.
         ///
         /// ```
@@ -57,33 +57,33 @@ macro_rules! codes {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[cfg_attr(feature = "types", derive(ts_rs::TS), ts(rename_all = "snake_case"))]
         #[non_exhaustive]
-        pub enum Code { $(#[doc = $summary] $variant,)* }
+        pub enum Code { $($(#[$when])* #[doc = $summary] $variant,)* }
 
         impl Code {
             /// Every code, in the order of SPEC.md's table.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            pub const ALL: &'static [Self] = &[$($(#[$when])* Self::$variant,)*];
 
             /// The stable name, as it stands in JSON and in SPEC.md.
             #[must_use]
-            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $code,)* } }
+            pub const fn as_str(self) -> &'static str { match self { $($(#[$when])* Self::$variant => $code,)* } }
 
             /// The group that the code belongs to.
             #[must_use]
-            pub const fn kind(self) -> Kind { match self { $(Self::$variant => Kind::$kind,)* } }
+            pub const fn kind(self) -> Kind { match self { $($(#[$when])* Self::$variant => Kind::$kind,)* } }
 
             /// The verdict that a verification ends with when this is the reason.
             #[must_use]
             pub const fn status(self) -> crate::Status {
-                match self { $(Self::$variant => crate::Status::$status,)* }
+                match self { $($(#[$when])* Self::$variant => crate::Status::$status,)* }
             }
 
             /// One sentence: what happened.
             #[must_use]
-            pub const fn summary(self) -> &'static str { match self { $(Self::$variant => $summary,)* } }
+            pub const fn summary(self) -> &'static str { match self { $($(#[$when])* Self::$variant => $summary,)* } }
 
             /// One sentence: what to do about it.
             #[must_use]
-            pub const fn remedy(self) -> &'static str { match self { $(Self::$variant => $remedy,)* } }
+            pub const fn remedy(self) -> &'static str { match self { $($(#[$when])* Self::$variant => $remedy,)* } }
         }
     };
 }
@@ -185,6 +185,51 @@ codes! {
     ConfigRefused "config_refused" Storage Invalid "The configuration file is not right." "Correct the named setting."
     PublishRefused "publish_refused" Network Unreachable "The chain was not accepted where it should be published." "See the server's answer, and try again."
     HeadConflict "head_conflict" Network Fork "The place of publication has newer or other events than the local chain." "Run `kez sigchain import` from that place first."
+
+    #[cfg(feature = "handle")]
+    HandleRefused "handle_refused" Input Invalid "The handle does not follow the grammar, or is reserved." "Use 1 to 32 lower-case letters, digits, - and _, with a letter or digit at both ends."
+    #[cfg(feature = "handle")]
+    HandleTaken "handle_taken" Input Invalid "The handle belongs to somebody else, or did once: handles are never given again." "Choose another handle."
+    #[cfg(feature = "handle")]
+    HandleUnknown "handle_unknown" Proof Invalid "The chat server knows no such handle." "Check the spelling, and ask the person which server they use."
+    #[cfg(feature = "handle")]
+    HandleUnproven "handle_unproven" Proof Invalid "The chat server's record of a handle is not signed by the key that stands for its identity, or is of another handle or server." "Do not write to this handle: the server may put itself in between."
+    #[cfg(feature = "handle")]
+    ContactChanged "contact_changed" Proof Invalid "The handle names another identity than it did before." "Compare safety numbers with the person before you write."
+    #[cfg(feature = "handle")]
+    DevicesChanged "devices_changed" Proof Invalid "The devices of a person whom you verified have changed." "Compare safety numbers again, then confirm with `kez chat verify`."
+    #[cfg(feature = "handle")]
+    AuthMissing "auth_missing" Input Invalid "The request is not signed." "Sign it with the key of a device, as SPEC.md says."
+    #[cfg(feature = "handle")]
+    AuthRefused "auth_refused" Crypto Invalid "The request's signature is wrong, was used before, is too old, or is of a device that may not do this." "Set the clock; if that does not help, see whether the device was revoked."
+    #[cfg(feature = "handle")]
+    CertificateRefused "certificate_refused" Crypto Invalid "The events that should vouch for a device do not." "Do not trust the device; its owner should add it again."
+    #[cfg(feature = "handle")]
+    DeviceRevoked "device_revoked" Proof Revoked "The device was revoked on its owner's sigchain, or its time is over." "Add a new device with a fresh key."
+    #[cfg(feature = "handle")]
+    BundleRefused "bundle_refused" Crypto Invalid "A device's bundle is not signed by the device, is out of date, or is of another device." "The device should publish a new one."
+    #[cfg(feature = "handle")]
+    KeyPackageRefused "key_package_refused" Crypto Invalid "A key package is malformed, out of date, or not of the device that it should be of." "Ask the server for another; if that does not help, the person should come online once."
+    #[cfg(feature = "handle")]
+    KeyPackagesSpent "key_packages_spent" Network Unreachable "The person has no device that can be reached now." "Ask the person to come online once."
+    #[cfg(feature = "handle")]
+    WelcomeRefused "welcome_refused" Crypto Invalid "An invitation to a conversation cannot be opened, or does not keep the rules." "Ask the person to invite you again."
+    #[cfg(feature = "handle")]
+    CommitRefused "commit_refused" Crypto Invalid "A change of a conversation is forged, or one that its author may not make." "Nothing is to be done: it has no effect."
+    #[cfg(feature = "handle")]
+    CommitConflict "commit_conflict" Network Unreachable "Others changed the conversation at the same time." "Try again; this happens by itself."
+    #[cfg(feature = "handle")]
+    MessageRefused "message_refused" Crypto Invalid "A message cannot be decrypted: it was altered, repeated, or belongs to another conversation." "Ask the person to send it again."
+    #[cfg(feature = "handle")]
+    MessageMissing "message_missing" Network Unreachable "Messages of a conversation are missing: the server withholds or has lost them." "Ask the person to send them again, and tell the operator."
+    #[cfg(feature = "handle")]
+    ConversationUnknown "conversation_unknown" Input Invalid "There is no such conversation, or you are not in it." "List them with `kez chat list`."
+    #[cfg(feature = "handle")]
+    SealedRefused "sealed_refused" Crypto Invalid "A sealed envelope cannot be opened with this device's keys." "Ask the person to send it again."
+    #[cfg(feature = "handle")]
+    StateRefused "state_refused" Storage Invalid "The stored state of chat is damaged, of another version, or of another device." "Remove the device and add a new one; conversations go on there."
+    #[cfg(feature = "handle")]
+    QuotaExceeded "quota_exceeded" Network Unreachable "A limit of the server is reached." "Remove what is not needed any more, or try again later."
 }
 
 impl Code {

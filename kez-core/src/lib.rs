@@ -10,6 +10,8 @@ extern crate std;
 mod batch;
 pub mod chain;
 pub mod channel;
+#[cfg(feature = "handle")]
+pub mod chat;
 pub mod claim;
 pub mod dns;
 mod envelope;
