@@ -2,14 +2,13 @@
 
 use crate::{
     limit::Limiter,
-    metrics::{self, Metrics, Open},
-    problem::{HeadBody, Problem, ProblemBody},
-    store::{Store, chain_name},
+    metrics::Metrics,
+    store::{Refusal, Store, chain_name},
 };
 use axum::{
     Router,
-    body::{Body, Bytes},
-    extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Path, Query, Request, State},
+    body::Body,
+    extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State},
     http::{HeaderMap, HeaderName, Method, StatusCode, header},
     middleware,
     response::{
@@ -20,9 +19,14 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use kez_core::{
-    Code, Error, Identity,
+    Code, Identity,
     chain::MAX_BUNDLE,
     log::{MAX_SIZE, consistency_json},
+};
+use kez_server::{
+    body,
+    metrics::{self, Open},
+    problem::{Problem, ProblemBody},
 };
 use serde::Serialize;
 use serde_json::json;
@@ -35,13 +39,39 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 const JSONL: &str = "application/jsonl";
 const JSON: &str = "application/json";
-/// For how long the body of a request may take.
-const BODY: Duration = Duration::from_secs(30);
 /// For how long a stream goes on.
 const STREAM: Duration = Duration::from_hours(1);
 /// A primary, for the description.
 const fn a_primary() -> &'static str {
     "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+}
+
+/// A chain's head.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the core writes heads; this only describes them")]
+struct HeadBody {
+    /// The last event's position, from 1.
+    seq: u64,
+    /// Its id, 64 hex digits.
+    id: String,
+}
+
+/// There is no such chain here.
+fn absent() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, Code::ChainEmpty, "this server has no such chain")
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid(error) => error.into(),
+            Refusal::Conflict { head, fork } => {
+                let code = if fork { Code::Forked } else { Code::HeadConflict };
+                Self::of(StatusCode::CONFLICT, code).with("head", json!(head))
+            }
+            Refusal::Failed(failure) => failure.into(),
+        }
+    }
 }
 
 /// Somebody who claims a subject.
@@ -121,14 +151,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/openapi.json", routing::get(document))
         .layer(DefaultBodyLimit::max(MAX_BUNDLE))
         .layer(cors)
-        .fallback(async || {
-            Problem::new(StatusCode::NOT_FOUND, Code::Usage, "there is no such path")
-        })
-        .method_not_allowed_fallback(async || {
-            let status = StatusCode::METHOD_NOT_ALLOWED;
-            Problem::new(status, Code::Usage, "the path does not know this method")
-        })
-        .layer(middleware::from_fn_with_state(app.metrics.clone(), metrics::count))
+        .fallback(async || Problem::no_path())
+        .method_not_allowed_fallback(async || Problem::no_method())
+        .layer(middleware::from_fn_with_state(app.metrics.http.clone(), metrics::count))
         .with_state(app)
 }
 
@@ -187,11 +212,11 @@ async fn chain(
 ) -> Result<Response, Problem> {
     let (after, size) = (number(&query, "after")?, number(&query, "log")?);
     if !query.contains_key("log") {
-        let (head, lines) = app.store.lines(&name, after).await?.ok_or_else(Problem::absent)?;
+        let (head, lines) = app.store.lines(&name, after).await?.ok_or_else(absent)?;
         return Ok(versioned(&headers, &head.id.to_string(), JSONL, lines));
     }
     let found = app.store.proven(&name, after, size).await?;
-    let (head, lines, proof) = found.ok_or_else(Problem::absent)?;
+    let (head, lines, proof) = found.ok_or_else(absent)?;
     let version = format!("{}.{size}.{}", head.id, proof.checkpoint.tag());
     let body = [&lines[..], proof.to_line().as_bytes(), b"\n"].concat();
     Ok(versioned(&headers, &version, JSONL, body))
@@ -210,7 +235,7 @@ async fn head(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let head = app.store.head(&name).await?.ok_or_else(Problem::absent)?;
+    let head = app.store.head(&name).await?.ok_or_else(absent)?;
     Ok(versioned(&headers, &head.id.to_string(), JSON, json!(head).to_string()))
 }
 
@@ -321,24 +346,9 @@ async fn append(
     request: Request,
 ) -> Result<Response, Problem> {
     let name = chain_name(&name)?;
-    app.limiter.check(peer.ip(), name.as_str()).map_err(|seconds| {
-        let why = "too many appends in a short time";
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimited, why).retry_after(seconds)
-    })?;
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    if kind.and_then(|kind| kind.split(';').next()).map(str::trim) != Some(JSONL) {
-        let why = format!("the body is {JSONL}");
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Usage, why));
-    }
-    let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, Code::Timeout, "the body is slow");
-    let body = timeout(BODY, Bytes::from_request(request, &())).await.map_err(slow)?;
-    let body = body.map_err(|refused| match refused.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Error::about(Code::TooLarge, "a chain has at most 32 MiB").into()
-        }
-        status => Problem::new(status, Code::Usage, refused.body_text()),
-    })?;
-    let done = app.store.append(name.clone(), body, crate::now()).await?;
+    app.limiter.check(peer.ip(), name.as_str()).map_err(Problem::too_often)?;
+    let body = body::read(request, JSONL, "a chain has at most 32 MiB").await?;
+    let done = app.store.append(name.clone(), body, kez_server::now()).await?;
     let status = if done.new { StatusCode::CREATED } else { StatusCode::OK };
     let location: (HeaderName, String) = (header::LOCATION, format!("/v1/sigchains/{name}"));
     let common = [location, (header::ETAG, format!("\"{}\"", done.head.id))];
@@ -380,7 +390,7 @@ async fn stream(
         drop(timeout(STREAM, ended).await);
     };
     let heads = stream::iter(first).chain(later).take_until(Box::pin(end));
-    let open = Open::new(&app.metrics.streams);
+    let open = Open::new(&app.metrics.http.streams);
     let events = heads.map(move |head| {
         let _ = &open;
         let data = json!(head).to_string();

@@ -1,6 +1,7 @@
 //! What the operator sets: by option, by environment, or in a file, in this order.
 
 use clap::{Args, Parser, Subcommand};
+use kez_server::process;
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -84,10 +85,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// These, and what the file says where they say nothing.
     pub(crate) fn with_file(self, path: Option<&Path>) -> Result<Self, String> {
-        let Some(path) = path else { return Ok(self) };
-        let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
-        let file: Self = toml::from_str(&text).map_err(|e| failed(&e))?;
+        let file: Self = process::read_settings(path)?;
         let some = |own: Vec<String>, other| if own.is_empty() { other } else { own };
         Ok(Self {
             listen: self.listen.or(file.listen),

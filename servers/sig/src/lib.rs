@@ -7,11 +7,9 @@
 //! "Transparency log").
 
 mod api;
-mod connection;
 mod limit;
 pub mod log;
 pub mod metrics;
-mod problem;
 pub mod store;
 mod witness;
 
@@ -19,9 +17,9 @@ pub use api::openapi;
 pub use limit::Limits;
 pub use witness::Witness;
 
-use kez_core::Timestamp;
+use kez_server::connection::{self, Bounds};
 use metrics::Metrics;
-use std::{future::Future, io, sync::Arc, time::SystemTime};
+use std::{future::Future, io, sync::Arc};
 use store::Store;
 use tokio::net::TcpListener;
 
@@ -65,8 +63,9 @@ impl Server {
             // Streams would keep the server open for ever.
             let _ = ending.send(true);
         };
-        let most = self.limits.connections.get();
-        let serving = connection::serve(listener, router, most, self.metrics.clone(), shutdown);
+        let bounds = Bounds { most: self.limits.connections.get(), ..Bounds::default() };
+        let open = self.metrics.http.connections.clone();
+        let serving = connection::serve(listener, router, bounds, &open, shutdown);
         if self.witnesses.is_empty() {
             return serving.await;
         }
@@ -77,23 +76,4 @@ impl Server {
             }
         }
     }
-
-    /// Serves the metrics by themselves, since they are the operator's.
-    ///
-    /// # Errors
-    /// What the listener says.
-    pub async fn serve_metrics(
-        self,
-        listener: TcpListener,
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> io::Result<()> {
-        let router = metrics::router(self.metrics, self.store);
-        connection::serve(listener, router, 64, Metrics::default(), shutdown).await
-    }
-}
-
-/// The machine's clock; the only place where it is read.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Timestamp::since_epoch(since.unwrap_or_default())
 }

@@ -1,14 +1,9 @@
-//! How often one address may append, and one chain be appended to: without accounts, this is what
-//! keeps one of them from using up what all share.
+//! How often one address may append, and one chain be appended to: there are no accounts.
 
-use governor::{
-    Quota, RateLimiter, clock::Clock as _, clock::DefaultClock, state::keyed::DashMapStateStore,
-};
+use kez_server::limit::{PerMinute, network};
 use std::{
-    hash::Hash,
     net::IpAddr,
     num::{NonZeroU32, NonZeroUsize},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// What is allowed. A burst of as much at once passes.
@@ -30,21 +25,15 @@ impl Default for Limits {
     }
 }
 
-type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock>;
-
 pub(crate) struct Limiter {
-    addresses: Keyed<IpAddr>,
-    chains: Keyed<String>,
-    asked: AtomicU32,
+    addresses: PerMinute<IpAddr>,
+    chains: PerMinute<String>,
 }
 
 impl Limiter {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            addresses: RateLimiter::keyed(Quota::per_minute(limits.per_address)),
-            chains: RateLimiter::keyed(Quota::per_minute(limits.per_chain)),
-            asked: AtomicU32::new(0),
-        }
+        let chains = PerMinute::new(limits.per_chain);
+        Self { addresses: PerMinute::new(limits.per_address), chains }
     }
 
     /// Counts one append.
@@ -52,25 +41,7 @@ impl Limiter {
     /// # Errors
     /// The seconds to wait.
     pub(crate) fn check(&self, address: IpAddr, chain: &str) -> Result<(), u64> {
-        if self.asked.fetch_add(1, Ordering::Relaxed) % 1024 == 1023 {
-            self.addresses.retain_recent();
-            self.chains.retain_recent();
-        }
-        ask(&self.addresses, &network(address))?;
-        ask(&self.chains, &chain.to_owned())
-    }
-}
-
-fn ask<K: Clone + Eq + Hash>(limiter: &Keyed<K>, key: &K) -> Result<(), u64> {
-    limiter
-        .check_key(key)
-        .map_err(|until| until.wait_time_from(DefaultClock::default().now()).as_secs() + 1)
-}
-
-/// Whoever has one IPv6 address has all of its /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & !u128::from(u64::MAX)).into()),
-        v4 => v4,
+        self.addresses.check(&network(address))?;
+        self.chains.check(&chain.to_owned())
     }
 }

@@ -7,6 +7,7 @@ use kez_core::{
     Code, Error, Head, Identity, ObjectId, Scheme, SecretKey,
     log::{self as core_log, Checkpoint, MAX_SIZE, NoteKey, Signer},
 };
+use kez_server::sqlite::Failure;
 use rusqlite::{Connection, params};
 use std::{
     fs,
@@ -47,7 +48,7 @@ impl LogKey {
     /// What the file system says; a damaged file; a key that has another name than `name`.
     pub fn open(dir: &Path, name: Option<&str>) -> Result<Self, Refusal> {
         let path = dir.join(KEY_FILE);
-        let failed = |e: io::Error| Refusal::Storage(format!("{}: {e}", path.display()));
+        let failed = |e: io::Error| Refusal::storage(format!("{}: {e}", path.display()));
         let text = match fs::File::open(&path) {
             Ok(file) => {
                 let mut text = String::new();
@@ -67,10 +68,10 @@ impl LogKey {
             Err(e) => return Err(failed(e)),
         };
         let key = Self::parse(text.trim()).ok_or_else(|| {
-            Refusal::Storage(format!("{}: the log's key is damaged", path.display()))
+            Refusal::storage(format!("{}: the log's key is damaged", path.display()))
         })?;
         match name {
-            Some(name) if name != key.public.name() => Err(Refusal::Storage(format!(
+            Some(name) if name != key.public.name() => Err(Refusal::storage(format!(
                 "the log is called {}, and a log keeps its name",
                 key.public.name()
             ))),
@@ -81,7 +82,7 @@ impl LogKey {
     /// The name and the seed in one line: `name+seed`.
     fn make(name: Option<&str>) -> Result<String, Refusal> {
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|e| Refusal::Storage(format!("no randomness: {e}")))?;
+        getrandom::fill(&mut seed).map_err(|e| Refusal::storage(format!("no randomness: {e}")))?;
         let secret = SecretKey::from_bytes(Scheme::Ed25519, seed)?;
         let own = format!("kez-sig/{}", kez_core::hex::encode(&secret.public().to_bytes()[..8]));
         let name = name.unwrap_or(&own);
@@ -110,7 +111,7 @@ impl LogKey {
 }
 
 fn broken(error: tlog_tiles::Error) -> Refusal {
-    Refusal::Storage(format!("the log: {error}"))
+    Refusal::storage(format!("the log: {error}"))
 }
 
 /// The nodes, as the library asks for them.
@@ -137,7 +138,7 @@ pub(crate) fn size(db: &Connection) -> Result<u64, Refusal> {
     if nodes == tlog_tiles::stored_hash_count(size) {
         Ok(size)
     } else {
-        Err(Refusal::Storage(format!("the log has {size} entries and {nodes} nodes")))
+        Err(Refusal::storage(format!("the log has {size} entries and {nodes} nodes")))
     }
 }
 
@@ -150,7 +151,7 @@ pub(crate) fn add(
     head: Head,
 ) -> Result<(), Refusal> {
     if leaf >= MAX_SIZE {
-        return Err(Refusal::Full);
+        return Err(Failure::Full.into());
     }
     let entry = core_log::entry(name, head);
     let nodes = tlog_tiles::stored_hashes(leaf, entry.as_bytes(), &Nodes(db)).map_err(broken)?;

@@ -4,6 +4,7 @@ mod config;
 
 use clap::Parser as _;
 use config::{Command, Job, Settings};
+use kez_server::process;
 use kez_sig_server::{
     Limits, Server, Witness, openapi,
     store::{Options, Store, copy},
@@ -14,7 +15,6 @@ use std::{
     path::Path,
     process::ExitCode,
 };
-use tokio::{net::TcpListener, sync::watch};
 
 fn main() -> ExitCode {
     let command = Command::parse();
@@ -22,12 +22,7 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return failure(&error),
     };
-    let messages = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false);
-    if settings.log_json {
-        messages.json().init();
-    } else {
-        messages.with_ansi(false).init();
-    }
+    process::init_log(settings.log_json);
     let data = settings.data();
     let done = match command.job {
         None => serve(settings, &data),
@@ -91,63 +86,11 @@ async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
         ..Server::new(store)
     };
     let usual = SocketAddr::from(([127, 0, 0, 1], 7878));
-    let (listener, address) = listen(settings.listen.unwrap_or(usual)).await?;
-    let metrics = match settings.metrics {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
-    // Whoever waits for these lines may have gone.
-    let mut out = io::stdout();
-    let _ = writeln!(out, "listening on http://{address}");
-    if let Some((_, address)) = &metrics {
-        let _ = writeln!(out, "metrics on http://{address}/metrics");
-    }
-    let _ = out.flush();
-    tracing::info!(%address, log = %server.store.log_key().public(), "listening");
-    let (ending, ended) = watch::channel(());
-    tokio::spawn(async move {
-        shutdown().await;
-        drop(ending);
-    });
-    let end = |mut ended: watch::Receiver<()>| async move { drop(ended.changed().await) };
-    let serving = server.clone().serve(listener, end(ended.clone()));
-    let done = match metrics {
-        Some((listener, _)) => {
-            tokio::try_join!(serving, server.serve_metrics(listener, end(ended))).map(drop)
-        }
-        None => {
-            drop(server);
-            serving.await
-        }
-    };
-    done.map_err(|e| e.to_string())?;
-    writer.join().map_err(|_| "the writer broke".to_owned())?;
-    tracing::info!("ended");
-    Ok(())
-}
-
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
-    let failed = |e: io::Error| format!("{address}: {e}");
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
-}
-
-/// Ctrl-C, or what a service manager sends.
-async fn shutdown() {
-    let interrupt = async { drop(tokio::signal::ctrl_c().await) };
-    #[cfg(unix)]
-    let terminate = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
+    let (listener, address) = process::listen(settings.listen.unwrap_or(usual)).await?;
+    tracing::info!(log = %server.store.log_key().public(), "the log's key");
+    let (metrics, store) = (server.metrics.clone(), server.store.clone());
+    let text = move || metrics.text(&store);
+    let serve = |ended| server.serve(listener, process::end(ended));
+    process::run(address, settings.metrics, text, serve).await?;
+    writer.join().map_err(|_| "the writer broke".to_owned())
 }

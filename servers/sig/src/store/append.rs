@@ -36,7 +36,7 @@ impl Cache {
             return Ok(Some(chain));
         }
         let chain = Chain::replay_trusted(lines(&state, row.id)?.as_bytes(), name);
-        Ok(Some(chain.map_err(|e| Refusal::Storage(format!("{name} as stored: {e}")))?))
+        Ok(Some(chain.map_err(|e| Refusal::storage(format!("{name} as stored: {e}")))?))
     }
 
     fn take(&self, name: &Identity) -> Option<Chain> {

@@ -16,14 +16,15 @@ use kez_core::{
     Code, Error, Head, Identity, ObjectId, Timestamp,
     log::{Checkpoint, Proof},
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use kez_server::sqlite::{Failure, Readers, Schema};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use std::{
     fmt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    path::Path,
+    sync::{Arc, PoisonError},
     thread::JoinHandle,
 };
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use writer::{Done, Job, Writer};
 
 /// How many requests may wait for the writer before others are told to come back.
@@ -35,10 +36,11 @@ pub const MAX_CLAIMANTS: usize = 100;
 
 /// The name of the data's file.
 const FILE: &str = "sigchains.db";
-/// The version of its tables.
-const VERSION: i64 = 1;
 
-const SCHEMA: &str = "
+/// Its tables.
+const SCHEMA: Schema = Schema { version: 1, sql: &[CHAINS, log::SCHEMA] };
+
+const CHAINS: &str = "
 CREATE TABLE IF NOT EXISTS chains (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -75,12 +77,15 @@ pub enum Refusal {
         /// Whether evidence of a fork is served.
         fork: bool,
     },
-    /// There is no space left, or none that the operator grants.
-    Full,
-    /// Too much waits already.
-    Busy,
+    /// The storage does not do it.
+    Failed(Failure),
+}
+
+impl Refusal {
     /// The file cannot be read or written.
-    Storage(String),
+    pub(crate) fn storage(why: impl Into<String>) -> Self {
+        Self::Failed(Failure::Storage(why.into()))
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -88,9 +93,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Invalid(error) => error.fmt(f),
             Self::Conflict { .. } => f.write_str(Code::HeadConflict.summary()),
-            Self::Full => f.write_str("the storage is full"),
-            Self::Busy => f.write_str("too many requests wait already"),
-            Self::Storage(why) => write!(f, "the storage failed: {why}"),
+            Self::Failed(failure) => failure.fmt(f),
         }
     }
 }
@@ -101,12 +104,15 @@ impl From<Error> for Refusal {
     }
 }
 
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl From<rusqlite::Error> for Refusal {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
-            _ => Self::Storage(error.to_string()),
-        }
+        Self::Failed(error.into())
     }
 }
 
@@ -168,31 +174,8 @@ impl Store {
     /// # Errors
     /// What the file system or SQLite says.
     pub fn open(dir: &Path, options: &Options) -> Result<(Self, JoinHandle<()>), Refusal> {
-        let failed = |e: std::io::Error| Refusal::Storage(format!("{}: {e}", dir.display()));
-        std::fs::create_dir_all(dir).map_err(failed)?;
         let path = dir.join(FILE);
-        let connection = Connection::open(&path)?;
-        connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;
-             PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864;",
-        )?;
-        match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
-            0 => connection.execute_batch(&format!(
-                "BEGIN; {SCHEMA} {} PRAGMA user_version = {VERSION}; COMMIT;",
-                log::SCHEMA
-            ))?,
-            VERSION => {}
-            other => {
-                let why = format!("{}: a file of version {other}", path.display());
-                return Err(Refusal::Storage(why));
-            }
-        }
-        if let Some(quota) = options.quota {
-            let size: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-            // What is there already stays, even above the quota; 0 would mean no limit.
-            let pages = (quota / size.max(1)).max(1);
-            connection.pragma_update(None, "max_page_count", pages)?;
-        }
+        let connection = SCHEMA.open(&path, options.quota)?;
         let key = Arc::new(LogKey::open(dir, options.log_name.as_deref())?);
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (heads, _) = broadcast::channel(4096);
@@ -200,7 +183,7 @@ impl Store {
         let (writer, checkpoint) =
             Writer::new(connection, heads.clone(), key.clone(), answers.clone())?;
         let thread = std::thread::Builder::new().name("writer".into());
-        let thread = thread.spawn(move || writer.run(queue)).map_err(failed)?;
+        let thread = thread.spawn(move || writer.run(queue)).map_err(Failure::of(dir))?;
         let cosigned = Arc::new(watch::channel(None).0);
         let (readers, cache) = (Readers::new(path), Arc::default());
         Ok((Self { jobs, readers, cache, answers, heads, key, checkpoint, cosigned }, thread))
@@ -232,7 +215,7 @@ impl Store {
                 Prepared::Known(head) => return Ok(Appended { head, new: false }),
             };
             let (reply, answer) = oneshot::channel();
-            self.jobs.try_send(Job { change, reply }).map_err(|_| Refusal::Busy)?;
+            self.jobs.try_send(Job { change, reply }).map_err(|_| Failure::Busy)?;
             match answer.await {
                 Ok(Ok(Done::Moved)) => {}
                 Ok(Ok(Done::Appended(chain))) => {
@@ -244,10 +227,10 @@ impl Store {
                     return Err(Refusal::Conflict { head, fork: true });
                 }
                 Ok(Err(failure)) => return Err(failure),
-                Err(_) => return Err(Refusal::Storage("the writer is gone".into())),
+                Err(_) => return Err(Refusal::storage("the writer is gone")),
             }
         }
-        Err(Refusal::Busy)
+        Err(Failure::Busy.into())
     }
 
     /// New heads from now on.
@@ -327,7 +310,7 @@ impl Store {
             // What was committed just now is signed in a moment.
             let mut newest = self.checkpoint.clone();
             let newest = newest.wait_for(|checkpoint| checkpoint.size() > leaf).await;
-            newest.map_err(|_| Refusal::Storage("the writer is gone".into()))?.clone()
+            newest.map_err(|_| Refusal::storage("the writer is gone"))?.clone()
         };
         let last = stored.proof.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((from, proof)) = last
@@ -427,55 +410,8 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let gone = |_| Refusal::Storage("the readers are gone".into());
-        let permit = self.readers.permits.clone().acquire_owned().await.map_err(gone)?;
-        let readers = self.readers.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let connection = readers.take()?;
-            let result = work(&connection);
-            readers.give(connection);
-            result
-        });
-        task.await.unwrap_or_else(|e| Err(Refusal::Storage(e.to_string())))
+        self.readers.read(work).await
     }
-}
-
-/// Connections for reading: as many as work side by side.
-struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-    permits: Arc<Semaphore>,
-}
-
-impl Readers {
-    fn new(path: PathBuf) -> Arc<Self> {
-        let cores = std::thread::available_parallelism().map_or(4, usize::from);
-        let permits = Arc::new(Semaphore::new(2 * cores));
-        Arc::new(Self { path, idle: Mutex::default(), permits })
-    }
-
-    fn take(&self) -> Result<Connection, Refusal> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(connection) = idle {
-            return Ok(connection);
-        }
-        open_reader(&self.path)
-    }
-
-    fn give(&self, connection: Connection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-    }
-}
-
-/// A connection to the file, which has to be there, for reading.
-fn open_reader(path: &Path) -> Result<Connection, Refusal> {
-    // Readers of a write-ahead log write to its index.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let named = |e: rusqlite::Error| Refusal::Storage(format!("{}: {e}", path.display()));
-    let connection = Connection::open_with_flags(path, flags).map_err(named)?;
-    connection.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON")?;
-    Ok(connection)
 }
 
 /// A chain's row.
@@ -492,7 +428,7 @@ fn find(db: &Connection, name: &Identity) -> Result<Option<Row>, Refusal> {
         Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?))
     });
     let Some((id, seq, head, leaf)) = row.optional()? else { return Ok(None) };
-    let head = ObjectId::parse(&head).map_err(|e| Refusal::Storage(format!("a head: {e}")))?;
+    let head = ObjectId::parse(&head).map_err(|e| Refusal::storage(format!("a head: {e}")))?;
     Ok(Some(Row { id, head: Head { seq, id: head }, leaf }))
 }
 

@@ -2,44 +2,39 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use kez_core::{Chain, Event, Identity, ObjectId, Op, Scheme, SecretKey, Timestamp};
+use kez_server::testing::Process;
 use serde_json::Value;
 use std::{
-    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
-    thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 use ureq::{Agent, Body, http::Response};
 
-pub struct Server {
-    pub child: Child,
-    pub url: String,
-    /// Where metrics are served, if they are.
-    pub metrics: Option<String>,
+pub struct Server(Process);
+
+impl std::ops::Deref for Server {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.0
+    }
 }
 
 impl Server {
     pub fn start(data: &Path, options: &[&str]) -> Self {
         let rates = ["--address-rate", "1000000", "--chain-rate", "1000000"];
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kez-sig-server"))
-            .args(["--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .args(if options.contains(&"--chain-rate") { &[][..] } else { &rates })
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut line = |start: &str| {
-            let line = lines.next().expect("a line").unwrap();
-            line.strip_prefix(start).expect("an address").to_owned()
-        };
-        let url = line("listening on ");
-        let metrics = options.contains(&"--metrics").then(|| line("metrics on "));
-        Self { child, url, metrics }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kez-sig-server"));
+        command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
+        command.args(if options.contains(&"--chain-rate") { &[][..] } else { &rates });
+        Self(Process::start(command.args(options).stderr(Stdio::null())))
     }
 
     pub fn chain_url(&self, name: &Identity) -> String {
@@ -63,27 +58,12 @@ impl Server {
         Ok((status, response.body_mut().read_json().unwrap_or_default()))
     }
 
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub fn kill(self) {
+        self.0.kill();
     }
 
-    pub fn terminate(mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").arg(id).status().unwrap().success());
-        let start = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(start.elapsed() < Duration::from_secs(10), "it does not end");
-            thread::sleep(Duration::from_millis(20));
-        }
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub fn terminate(self) {
+        self.0.terminate();
     }
 }
 

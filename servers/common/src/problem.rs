@@ -1,29 +1,20 @@
 //! Errors as RFC 9457 problems that carry the core's codes.
 
-use crate::store::Refusal;
+use crate::sqlite::Failure;
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use kez_core::{Code, Error, Head, Kind};
+use kez_core::{Code, Error, Kind};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::{ToResponse, ToSchema};
-
-/// A chain's head, for the description.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "the core writes heads; this only describes them")]
-pub(crate) struct HeadBody {
-    /// The last event's position, from 1.
-    seq: u64,
-    /// Its id, 64 hex digits.
-    id: String,
-}
 
 /// A problem by RFC 9457.
 #[derive(Serialize, ToResponse, ToSchema)]
 #[response(description = "A problem by RFC 9457", content_type = "application/problem+json")]
-pub(crate) struct ProblemBody {
+pub struct ProblemBody {
     /// What the code means.
     title: &'static str,
     /// The HTTP status.
@@ -33,39 +24,71 @@ pub(crate) struct ProblemBody {
     /// What it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
-    /// In a conflict, the chain's head, or null if it has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<HeadBody>)]
-    head: Option<Option<Head>>,
+    /// In a conflict, what is there.
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 /// What a client is told instead of an answer.
-pub(crate) struct Problem {
+#[derive(Debug)]
+pub struct Problem {
     status: StatusCode,
     code: Code,
     detail: Option<String>,
     /// Seconds after which it may be tried again.
     retry_after: Option<u64>,
-    /// In a conflict, the chain's head, or that it has none.
-    head: Option<Option<Head>>,
+    more: Map<String, Value>,
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
+    /// A problem in the server's own words.
+    pub fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..Self::of(status, code) }
     }
 
-    const fn of(status: StatusCode, code: Code) -> Self {
-        Self { status, code, detail: None, retry_after: None, head: None }
+    /// A problem that its code says all of.
+    #[must_use]
+    pub fn of(status: StatusCode, code: Code) -> Self {
+        Self { status, code, detail: None, retry_after: None, more: Map::new() }
     }
 
-    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+    /// It may be tried again after so many seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }
 
-    /// There is no such chain here.
-    pub(crate) fn absent() -> Self {
-        Self::new(StatusCode::NOT_FOUND, Code::ChainEmpty, "this server has no such chain")
+    /// One more member, for a conflict.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.into(), value.into());
+        self
+    }
+
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What is answered for paths and methods that there are not.
+    #[must_use]
+    pub fn no_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, Code::Usage, "there is no such path")
+    }
+
+    /// As [`Problem::no_path`], for a method.
+    #[must_use]
+    pub fn no_method() -> Self {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self::new(status, Code::Usage, "the path does not know this method")
+    }
+
+    /// Somebody did something too often.
+    #[must_use]
+    pub fn too_often(seconds: u64) -> Self {
+        let why = "too many requests in a short time";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimited, why).retry_after(seconds)
     }
 }
 
@@ -73,6 +96,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let status = match (error.code(), error.code().kind()) {
             (Code::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
+            (Code::AuthRefused, _) => StatusCode::UNAUTHORIZED,
             (_, Kind::Format | Kind::Input) => StatusCode::BAD_REQUEST,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
@@ -80,22 +104,17 @@ impl From<Error> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let words = refusal.to_string();
-        match refusal {
-            Refusal::Invalid(error) => error.into(),
-            Refusal::Conflict { head, fork } => {
-                let code = if fork { Code::Forked } else { Code::HeadConflict };
-                Self { head: Some(head), ..Self::of(StatusCode::CONFLICT, code) }
-            }
-            Refusal::Full => {
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let words = failure.to_string();
+        match failure {
+            Failure::Full => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, Code::StorageFailed, words)
             }
-            Refusal::Busy => {
+            Failure::Busy => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::RateLimited, words).retry_after(1)
             }
-            Refusal::Storage(_) => {
+            Failure::Storage(_) => {
                 // The words may name paths: they are the operator's, not the client's.
                 tracing::error!("{words}");
                 Self::of(StatusCode::INTERNAL_SERVER_ERROR, Code::StorageFailed)
@@ -111,7 +130,7 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             code: self.code.as_str(),
             detail: self.detail,
-            head: self.head,
+            more: self.more,
         };
         let mut response = (self.status, Json(body)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");

@@ -1,13 +1,14 @@
 //! Connections: how many, and how long they may keep others waiting. `axum::serve` bounds
 //! neither.
 
-use crate::metrics::{Metrics, Open};
+use crate::metrics::Open;
 use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use prometheus_client::metrics::gauge::Gauge;
 use socket2::SockRef;
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -23,15 +24,35 @@ const STALL: Duration = Duration::from_secs(30);
 /// For how long requests in progress may go on when the server ends.
 const ENDING: Duration = Duration::from_secs(30);
 
+/// What connections may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How many may be open at once.
+    pub most: usize,
+    /// The buffer of each in bytes, from 8,192 on; without one, it grows with what comes.
+    pub buffer: Option<usize>,
+    /// For how long each may live.
+    pub life: Option<Duration>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { most: 10_000, buffer: None, life: None }
+    }
+}
+
 /// Serves until `shutdown` is done, then lets the requests in progress end.
-pub(crate) async fn serve(
+///
+/// # Errors
+/// None that a server could do something about by itself: they are logged.
+pub async fn serve(
     listener: TcpListener,
     router: Router,
-    most: usize,
-    metrics: Metrics,
+    bounds: Bounds,
+    open: &Gauge,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(most));
+    let places = Arc::new(Semaphore::new(bounds.most));
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -55,21 +76,27 @@ pub(crate) async fn serve(
             }
         };
         prepare(&stream);
-        let open = Open::new(&metrics.connections);
+        let open = Open::new(open);
         let router = router.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
             router.clone().oneshot(request)
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        if let Some(bytes) = bounds.buffer {
+            builder.max_buf_size(bytes.max(8192));
+        }
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
+        let life = bounds.life;
         tokio::spawn(async move {
             // A peer that goes away is no news.
-            let _ = connection.await;
+            match life {
+                Some(life) => drop(tokio::time::timeout(life, connection).await),
+                None => drop(connection.await),
+            }
             drop((place, open));
         });
     }

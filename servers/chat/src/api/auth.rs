@@ -1,0 +1,153 @@
+//! Who asks: devices sign their requests.
+
+use super::{App, Shared};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use kez_core::{
+    Code, Identity,
+    chat::auth::{Binds, Credentials, Request, WINDOW_MS},
+};
+use kez_server::problem::Problem;
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+/// Who asks.
+pub(super) struct Caller {
+    /// The device's key.
+    pub(super) device: Identity,
+    /// The handle of its owner.
+    pub(super) handle: String,
+    /// Its owner.
+    pub(super) person: String,
+}
+
+impl Caller {
+    /// Only the handle's owner may go on.
+    pub(super) fn must_be(&self, handle: &str) -> Result<(), Problem> {
+        if self.handle == handle {
+            return Ok(());
+        }
+        let why = "the device is somebody else's";
+        Err(Problem::new(StatusCode::FORBIDDEN, Code::AuthRefused, why))
+    }
+}
+
+/// Signatures that were used, for as long as they would count: two generations, each of a whole
+/// window in both directions.
+#[derive(Default)]
+pub(crate) struct Seen(Mutex<Generations>);
+
+#[derive(Default)]
+struct Generations {
+    since: u64,
+    now: HashSet<[u8; 32]>,
+    before: HashSet<[u8; 32]>,
+}
+
+impl Seen {
+    /// Whether it is new.
+    fn insert(&self, nonce: [u8; 32], now_ms: u64) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now_ms.saturating_sub(seen.since) > 2 * WINDOW_MS {
+            seen.before = std::mem::take(&mut seen.now);
+            // After a silence, what was seen before counts no more either.
+            if now_ms.saturating_sub(seen.since) > 4 * WINDOW_MS {
+                seen.before.clear();
+            }
+            seen.since = now_ms;
+        }
+        !seen.before.contains(&nonce) && seen.now.insert(nonce)
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    u64::try_from(kez_server::since_epoch().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The device that signed a request in its header.
+pub(super) async fn caller(
+    app: &App,
+    headers: &HeaderMap,
+    method: &Method,
+    uri: &Uri,
+    binds: Binds<'_>,
+) -> Result<Caller, Problem> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let value = value.ok_or_else(missing)?;
+    let credentials = Credentials::from_header(value).map_err(|e| refuse(app, e.into()))?;
+    admit(app, credentials, method, uri, binds).await
+}
+
+/// The device that signed a stream in its query.
+pub(super) async fn streamer(
+    app: &App,
+    query: &[(String, String)],
+    uri: &Uri,
+) -> Result<Caller, Problem> {
+    let all = |name: &str| {
+        let mut values = query.iter().filter(|(key, _)| key == name).map(|(_, value)| value);
+        let first = values.next().ok_or_else(missing)?;
+        match values.next() {
+            None => Ok(first),
+            Some(_) => {
+                let why = format!("{name} is there twice");
+                Err(Problem::new(StatusCode::BAD_REQUEST, Code::Usage, why))
+            }
+        }
+    };
+    let (auth, device) = (all("auth")?, all("device")?);
+    let credentials = Credentials::from_query(device, auth).map_err(|e| refuse(app, e.into()))?;
+    admit(app, credentials, &Method::GET, uri, Binds::Nothing).await
+}
+
+fn missing() -> Problem {
+    Problem::of(StatusCode::BAD_REQUEST, Code::AuthMissing)
+}
+
+fn refuse(app: &Shared, problem: Problem) -> Problem {
+    if problem.code() == Code::AuthRefused {
+        app.metrics.refused.inc();
+    }
+    problem
+}
+
+async fn admit(
+    app: &App,
+    credentials: Credentials,
+    method: &Method,
+    uri: &Uri,
+    binds: Binds<'_>,
+) -> Result<Caller, Problem> {
+    let unauthorized =
+        |code, why: &str| refuse(app, Problem::new(StatusCode::UNAUTHORIZED, code, why));
+    let request = Request {
+        origin: &app.origin,
+        method: method.as_str(),
+        path: uri.path(),
+        binds,
+        at_ms: credentials.at_ms,
+    };
+    let now = now_ms();
+    credentials.verify(&request, now).map_err(|e| refuse(app, e.into()))?;
+    let device = credentials.device.identity().clone();
+    let found = app.store.device(device.clone(), kez_server::now()).await?;
+    let found = found.ok_or_else(|| {
+        unauthorized(Code::AuthRefused, "the device is of no handle of this server")
+    })?;
+    if !found.active {
+        return Err(unauthorized(
+            Code::DeviceRevoked,
+            "the device was revoked, or its time is over",
+        ));
+    }
+    // Only what verifies is remembered: others cannot fill the memory.
+    if !app.seen.insert(credentials.nonce(), now) {
+        return Err(unauthorized(Code::AuthRefused, "the signature was used already"));
+    }
+    if matches!(binds, Binds::Body(_)) {
+        app.limiter.device(device.as_str()).map_err(Problem::too_often)?;
+    }
+    Ok(Caller { device, handle: found.handle, person: found.person })
+}

@@ -1,0 +1,378 @@
+//! Inboxes: polled, streamed and acknowledged.
+
+use super::{
+    App,
+    auth::{caller, streamer},
+    conversation::{Since, since},
+    read_json,
+};
+use crate::{
+    broker::{News, Subscription},
+    feed::{Feed, Step},
+    store::Item,
+};
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{Path, Query, Request, State},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
+    response::{IntoResponse as _, Response},
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use futures_util::stream;
+use kez_core::{
+    Code, Identity,
+    chat::{Handle, auth::Binds},
+};
+use kez_server::{
+    metrics::Open,
+    problem::{Problem, ProblemBody},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, Sleep, sleep},
+};
+use utoipa::ToSchema;
+
+/// After how many seconds a client without a stream may ask again.
+const POLL_AFTER: u64 = 20;
+
+/// An item of an inbox or of a conversation's log.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ItemBody {
+    /// In an inbox, its position there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    /// `message`, `commit` or `welcome`.
+    kind: &'static str,
+    /// 64 hex digits.
+    conversation: String,
+    /// The position in the conversation; of a welcome, that of the commit that invites.
+    position: u64,
+    /// The sender's name for it, 32 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// The device that a welcome is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    /// When the server took it, RFC 3339.
+    at: String,
+    /// What the server cannot read, in base64url.
+    body: String,
+}
+
+impl ItemBody {
+    pub(super) fn of(item: &Item) -> Self {
+        Self {
+            seq: (item.position > 0).then_some(item.position),
+            kind: item.kind.as_str(),
+            conversation: item.conversation.clone(),
+            position: item.entry,
+            id: Some(item.id.clone()).filter(|id| !id.is_empty()),
+            device: item.device.clone(),
+            at: item.at.to_string(),
+            body: BASE64_URL_SAFE_NO_PAD.encode(&item.body),
+        }
+    }
+}
+
+/// An item as it is streamed: rendered once for all who listen.
+pub(crate) fn frame(item: &Item) -> Bytes {
+    // What is made of strings and numbers can always be written.
+    let data = serde_json::to_string(&ItemBody::of(item)).unwrap_or_default();
+    format!("event: item\nid: {}\ndata: {data}\n\n", item.position).into()
+}
+
+/// Items of an inbox.
+#[derive(Serialize, ToSchema)]
+pub(super) struct InboxBody {
+    items: Vec<ItemBody>,
+    /// The position of the newest item of the inbox; there are more if it is not among these.
+    last: u64,
+    /// After how many seconds to ask again, without a stream.
+    poll_after: u64,
+}
+
+/// The items of an inbox after a position, in order: at most 200.
+#[utoipa::path(get, path = "/v1/inbox/{handle}", tag = "inbox",
+    params(
+        ("handle" = String, Path, example = "alice"),
+        ("since" = u64, Query, maximum = 9007199254740991_u64),
+    ),
+    responses(
+        (status = 200, body = InboxBody),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
+pub(super) async fn poll(
+    State(app): State<App>,
+    Path(handle): Path<String>,
+    query: Result<Query<Since>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    method: Method,
+    uri: Uri,
+) -> Result<Json<InboxBody>, Problem> {
+    let handle: Handle = handle.parse()?;
+    let since = since(query)?;
+    let caller = caller(&app, &headers, &method, &uri, Binds::Since(since)).await?;
+    caller.must_be(handle.as_str())?;
+    let page = app.store.inbox(caller.handle, since).await?;
+    let items = page.items.iter().map(ItemBody::of).collect();
+    Ok(Json(InboxBody { items, last: page.last, poll_after: POLL_AFTER }))
+}
+
+/// Up to where a device has everything.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AckBody {
+    /// The position in the inbox.
+    seq: u64,
+}
+
+/// Acknowledges: the device that asks has stored everything up to a position. What all devices in
+/// force have acknowledged is dropped.
+#[utoipa::path(post, path = "/v1/inbox/{handle}/ack", tag = "inbox",
+    params(("handle" = String, Path, example = "alice")),
+    request_body = AckBody,
+    responses(
+        (status = 200, body = AckBody),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
+pub(super) async fn acknowledge(
+    State(app): State<App>,
+    Path(handle): Path<String>,
+    headers: HeaderMap,
+    method: Method,
+    uri: Uri,
+    request: Request,
+) -> Result<Json<AckBody>, Problem> {
+    let handle: Handle = handle.parse()?;
+    let (body, bytes) = read_json::<AckBody>(request).await?;
+    let caller = caller(&app, &headers, &method, &uri, Binds::Body(&bytes)).await?;
+    caller.must_be(handle.as_str())?;
+    let now = kez_server::now();
+    let seq = app.store.acknowledge(caller.handle, caller.device, body.seq, now).await?;
+    Ok(Json(AckBody { seq }))
+}
+
+/// The items of an inbox after a position, and every new one: events `item`, with the position as
+/// their id.
+///
+/// An event `resync` says that the stream reads on from the storage; `end` that the client shall
+/// come back, after the time that `retry` told.
+#[utoipa::path(get, path = "/v1/inbox/{handle}/stream", tag = "inbox",
+    params(
+        ("handle" = String, Path, example = "alice"),
+        ("device" = String, Query, description = "The device's key, 64 hex digits"),
+        ("auth" = String, Query, description = "`<ts>:<sig>` (SPEC.md, \"Signed requests\")"),
+        ("since" = Option<u64>, Query, maximum = 9007199254740991_u64),
+        ("last-event-id" = Option<u64>, Header, description = "Instead of `since`"),
+    ),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
+pub(super) async fn stream(
+    State(app): State<App>,
+    Path(handle): Path<String>,
+    query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let handle: Handle = handle.parse()?;
+    let bad = |why: &str| Problem::new(StatusCode::BAD_REQUEST, Code::Usage, why);
+    let Query(query) = query.map_err(|_| bad("the query"))?;
+    let caller = streamer(&app, &query, &uri).await?;
+    caller.must_be(handle.as_str())?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let asked = query.iter().find(|(key, _)| key == "since").map(|(_, value)| value.as_str());
+    let since = match last.or(asked) {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| bad("since is a number"))?,
+    };
+    // First subscribed, then read: nothing falls between.
+    let news = app.store.broker().subscribe(&caller.handle);
+    let streaming = Streaming {
+        news,
+        feed: Feed::since(since),
+        behind: true,
+        queue: VecDeque::from([Bytes::from_static(b"retry: 1000\n\n")]),
+        over: false,
+        ended: app.ended.clone(),
+        evicted: app.streams.enter(&caller.device, app.limits.streams.get()),
+        quiet: Box::pin(sleep(app.limits.keep_alive)),
+        life: Box::pin(sleep(app.limits.stream_life)),
+        handle: caller.handle,
+        device: caller.device,
+        _open: Open::new(&app.metrics.http.streams),
+        app,
+    };
+    let frames = stream::unfold(Box::new(streaming), async |mut streaming| {
+        let frame = streaming.next().await?;
+        Some((Ok::<_, Infallible>(frame), streaming))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        // nginx would keep events back.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(frames)).into_response())
+}
+
+/// What a stream waited for.
+enum Woken {
+    End(&'static str),
+    /// `None`: some were lost.
+    News(Option<News>),
+}
+
+/// One stream.
+struct Streaming {
+    app: App,
+    handle: String,
+    device: Identity,
+    news: Subscription,
+    feed: Feed,
+    /// Whether the storage has to be read before anything else is sent.
+    behind: bool,
+    queue: VecDeque<Bytes>,
+    over: bool,
+    ended: watch::Receiver<bool>,
+    evicted: Place,
+    quiet: Pin<Box<Sleep>>,
+    life: Pin<Box<Sleep>>,
+    _open: Open,
+}
+
+impl Streaming {
+    /// The next frame; `None` ends the stream.
+    async fn next(&mut self) -> Option<Bytes> {
+        let frame = self.wait().await?;
+        self.quiet.as_mut().reset(Instant::now() + self.app.limits.keep_alive);
+        Some(frame)
+    }
+
+    async fn wait(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.queue.pop_front() {
+                return Some(frame);
+            }
+            if self.over {
+                return None;
+            }
+            if self.behind {
+                self.read().await?;
+                continue;
+            }
+            let (ended, evicted) = (&mut self.ended, &self.evicted.notify);
+            let woken = tokio::select! {
+                biased;
+                () = async { drop(ended.wait_for(|ended| *ended).await) } => Woken::End("shutdown"),
+                () = &mut self.life => Woken::End("age"),
+                () = evicted.notified() => Woken::End("replaced"),
+                news = self.news.next() => Woken::News(news),
+                () = &mut self.quiet => return Some(Bytes::from_static(b":\n\n")),
+            };
+            match woken {
+                Woken::End(reason) => self.end(reason),
+                Woken::News(Some(News::Item { position, frame })) => {
+                    match self.feed.told(position) {
+                        Step::Send => return Some(frame),
+                        Step::Skip => {}
+                        Step::Read => self.behind = true,
+                    }
+                }
+                Woken::News(Some(News::Devices)) => {
+                    let now = kez_server::now();
+                    let device = self.app.store.device(self.device.clone(), now).await.ok()?;
+                    if !device.is_some_and(|device| device.active) {
+                        self.end("revoked");
+                    }
+                }
+                Woken::News(None) => {
+                    self.app.metrics.resyncs.inc();
+                    let position = self.feed.position();
+                    let data = format!("event: resync\ndata: {{\"since\":{position}}}\n\n");
+                    self.queue.push_back(data.into());
+                    self.behind = true;
+                }
+            }
+        }
+    }
+
+    /// Reads a page from the storage. `None` if it cannot be read: the client comes back.
+    async fn read(&mut self) -> Option<()> {
+        let position = self.feed.position();
+        let page = self.app.store.inbox(self.handle.clone(), position).await.ok()?;
+        let complete = page.items.last().is_none_or(|item| item.position >= page.last);
+        for item in &page.items {
+            if self.feed.read(item.position) {
+                self.queue.push_back(frame(item));
+            }
+        }
+        if complete {
+            self.feed.complete(page.last);
+            self.behind = false;
+        }
+        Some(())
+    }
+
+    /// Says why the stream ends, and when to come back: not all at the same moment.
+    fn end(&mut self, reason: &str) {
+        let mut jitter = [0; 2];
+        // Without randomness they come back together, which is no harm but to the server.
+        let _ = getrandom::fill(&mut jitter);
+        let retry = 500 + u64::from(u16::from_le_bytes(jitter)) % 4500;
+        let frame = format!("retry: {retry}\nevent: end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
+        self.queue.push_back(frame.into());
+        self.over = true;
+    }
+}
+
+/// The open streams of each device.
+#[derive(Default)]
+pub(crate) struct Streams(Arc<Mutex<ByDevice>>);
+
+type ByDevice = HashMap<String, VecDeque<Arc<Notify>>>;
+
+/// A stream's place among those of its device, until it is dropped.
+struct Place {
+    notify: Arc<Notify>,
+    device: Box<str>,
+    streams: Arc<Mutex<ByDevice>>,
+}
+
+impl Streams {
+    /// One more stream of a device; if there are too many, the oldest is told to go.
+    fn enter(&self, device: &Identity, most: usize) -> Place {
+        let notify = Arc::new(Notify::new());
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = streams.entry(device.to_string()).or_default();
+        own.push_back(notify.clone());
+        if own.len() > most
+            && let Some(oldest) = own.pop_front()
+        {
+            oldest.notify_one();
+        }
+        Place { notify, device: device.as_str().into(), streams: self.0.clone() }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = streams.get_mut(&*self.device) {
+            own.retain(|other| !Arc::ptr_eq(other, &self.notify));
+            if own.is_empty() {
+                streams.remove(&*self.device);
+            }
+        }
+    }
+}

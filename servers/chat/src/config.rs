@@ -1,0 +1,125 @@
+//! What the operator sets: by option, by environment, or in a file, in this order.
+
+use clap::{Args, Parser, Subcommand};
+use kez_server::process;
+use serde::Deserialize;
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::{Path, PathBuf},
+};
+
+/// A chat server: keeps and pushes what people send each other, and reads no word of it.
+#[derive(Parser)]
+#[command(version)]
+pub(crate) struct Command {
+    /// A TOML file with the same settings, without the dashes: `listen = "[::]:7979"`.
+    #[arg(long, env = "KEZ_CHAT_CONFIG", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(subcommand)]
+    pub(crate) job: Option<Job>,
+}
+
+/// What to do instead of serving.
+#[derive(Subcommand)]
+pub(crate) enum Job {
+    /// Copies the data to a new folder while the server runs.
+    Backup {
+        /// The folder, which must not be there yet.
+        to: PathBuf,
+    },
+    /// Makes the data folder from a backup, after checking it.
+    Restore {
+        /// The backup's folder.
+        from: PathBuf,
+    },
+    /// Prints the OpenAPI document.
+    Openapi,
+}
+
+/// The settings.
+#[derive(Args, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7979].
+    #[arg(long, env = "KEZ_CHAT_LISTEN", global = true)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The folder of the data, which is made if it is missing [default: kez-chat-data].
+    #[arg(long, env = "KEZ_CHAT_DATA", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// Where clients find the server, such as https://chat.example: requests are signed for it
+    /// [default: http:// and where it listens].
+    #[arg(long, env = "KEZ_CHAT_ORIGIN")]
+    pub(crate) origin: Option<String>,
+    /// The folder of the web app's files [default: kez-web, if it is there].
+    #[arg(long, env = "KEZ_CHAT_APP")]
+    pub(crate) app: Option<PathBuf>,
+    /// How many bytes the data may grow to [default: as far as the disk goes].
+    #[arg(long, env = "KEZ_CHAT_QUOTA")]
+    pub(crate) quota: Option<u64>,
+    /// How many items may wait in an inbox [default: 20000].
+    #[arg(long, env = "KEZ_CHAT_INBOX_ITEMS")]
+    pub(crate) inbox_items: Option<u64>,
+    /// How many bytes may wait in an inbox [default: 67108864].
+    #[arg(long, env = "KEZ_CHAT_INBOX_BYTES")]
+    pub(crate) inbox_bytes: Option<u64>,
+    /// For how many days what nobody fetches is kept [default: 30].
+    #[arg(long, env = "KEZ_CHAT_RETENTION")]
+    pub(crate) retention: Option<NonZeroU32>,
+    /// Requests a minute that one address may make without a device's signature [default: 240].
+    #[arg(long, env = "KEZ_CHAT_ADDRESS_RATE")]
+    pub(crate) address_rate: Option<NonZeroU32>,
+    /// Posts a minute that one device may make [default: 600].
+    #[arg(long, env = "KEZ_CHAT_DEVICE_RATE")]
+    pub(crate) device_rate: Option<NonZeroU32>,
+    /// Handles a minute whose key packages one device may claim [default: 60].
+    #[arg(long, env = "KEZ_CHAT_CLAIM_RATE")]
+    pub(crate) claim_rate: Option<NonZeroU32>,
+    /// Connections that may be open at once [default: 20000].
+    #[arg(long, env = "KEZ_CHAT_CONNECTIONS")]
+    pub(crate) connections: Option<NonZeroUsize>,
+    /// Streams of one device that may be open at once [default: 8].
+    #[arg(long, env = "KEZ_CHAT_STREAMS")]
+    pub(crate) streams: Option<NonZeroUsize>,
+    /// For how many seconds a stream goes on [default: 3600].
+    #[arg(long, env = "KEZ_CHAT_STREAM_LIFE")]
+    pub(crate) stream_life: Option<NonZeroU32>,
+    /// Where to serve metrics for Prometheus [default: nowhere].
+    #[arg(long, env = "KEZ_CHAT_METRICS")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Messages as JSON, one a line.
+    #[arg(long, env = "KEZ_CHAT_LOG_JSON")]
+    #[serde(default)]
+    pub(crate) log_json: bool,
+}
+
+impl Settings {
+    /// These, and what the file says where they say nothing.
+    pub(crate) fn with_file(self, path: Option<&Path>) -> Result<Self, String> {
+        let file: Self = process::read_settings(path)?;
+        Ok(Self {
+            listen: self.listen.or(file.listen),
+            data: self.data.or(file.data),
+            origin: self.origin.or(file.origin),
+            app: self.app.or(file.app),
+            quota: self.quota.or(file.quota),
+            inbox_items: self.inbox_items.or(file.inbox_items),
+            inbox_bytes: self.inbox_bytes.or(file.inbox_bytes),
+            retention: self.retention.or(file.retention),
+            address_rate: self.address_rate.or(file.address_rate),
+            device_rate: self.device_rate.or(file.device_rate),
+            claim_rate: self.claim_rate.or(file.claim_rate),
+            connections: self.connections.or(file.connections),
+            streams: self.streams.or(file.streams),
+            stream_life: self.stream_life.or(file.stream_life),
+            metrics: self.metrics.or(file.metrics),
+            log_json: self.log_json || file.log_json,
+        })
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| "kez-chat-data".into())
+    }
+}

@@ -1,0 +1,74 @@
+//! What one may do in a minute, so that all can.
+
+use kez_server::limit::{PerMinute, network};
+use std::{
+    net::IpAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+/// What is allowed. A burst of a whole minute's at once passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests a minute that are not signed by a device, from one address (IPv6: one /64).
+    pub per_address: NonZeroU32,
+    /// Posts a minute of one device.
+    pub per_device: NonZeroU32,
+    /// Key packages of others that one device may claim a minute, by handle.
+    pub claims: NonZeroU32,
+    /// Connections that are open at once.
+    pub connections: NonZeroUsize,
+    /// Streams of one device that are open at once; the oldest goes.
+    pub streams: NonZeroUsize,
+    /// For how long a stream goes on.
+    pub stream_life: Duration,
+    /// After what time without news a stream says that it lives.
+    pub keep_alive: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let number = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        let size = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            per_address: number(240),
+            per_device: number(600),
+            claims: number(60),
+            connections: size(20_000),
+            streams: size(8),
+            stream_life: Duration::from_hours(1),
+            keep_alive: Duration::from_secs(15),
+        }
+    }
+}
+
+pub(crate) struct Limiter {
+    addresses: PerMinute<IpAddr>,
+    devices: PerMinute<String>,
+    claims: PerMinute<String>,
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            addresses: PerMinute::new(limits.per_address),
+            devices: PerMinute::new(limits.per_device),
+            claims: PerMinute::new(limits.claims),
+        }
+    }
+
+    /// Counts a request that nobody signed.
+    pub(crate) fn address(&self, address: IpAddr) -> Result<(), u64> {
+        self.addresses.check(&network(address))
+    }
+
+    /// Counts a post.
+    pub(crate) fn device(&self, device: &str) -> Result<(), u64> {
+        self.devices.check(&device.to_owned())
+    }
+
+    /// Counts a claim.
+    pub(crate) fn claim(&self, device: &str) -> Result<(), u64> {
+        self.claims.check(&device.to_owned())
+    }
+}

@@ -1,0 +1,96 @@
+//! `kez-chat-server`: configuration around the library.
+
+mod config;
+
+use clap::Parser as _;
+use config::{Command, Job, Settings};
+use kez_chat_server::{
+    Limits, Server, openapi,
+    store::{self, Quotas, Store},
+};
+use kez_server::process;
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    let settings = match command.settings.with_file(command.config.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) => return failure(&error),
+    };
+    process::init_log(settings.log_json);
+    let data = settings.data();
+    let done = match command.job {
+        None => serve(settings, &data),
+        Some(Job::Backup { to }) => store::backup(&data, &to).map_err(|e| e.to_string()),
+        Some(Job::Restore { from }) => store::restore(&from, &data).map_err(|e| e.to_string()),
+        Some(Job::Openapi) => print_openapi(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure(&error),
+    }
+}
+
+fn failure(error: &str) -> ExitCode {
+    eprintln!("kez-chat-server: {error}");
+    ExitCode::FAILURE
+}
+
+fn print_openapi() -> Result<(), String> {
+    let text = openapi().to_pretty_json().map_err(|e| e.to_string())?;
+    writeln!(io::stdout(), "{text}").map_err(|e| e.to_string())
+}
+
+/// An origin has a scheme and a host, and nothing after them: clients sign it as it stands.
+fn check_origin(origin: &str) -> Result<(), String> {
+    let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:[]".contains(&b);
+    match host {
+        Some(host) if !host.is_empty() && host.bytes().all(plain) => Ok(()),
+        _ => Err(format!("{origin}: an origin is https:// and a host in lower case")),
+    }
+}
+
+#[tokio::main]
+async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
+    let usual = Quotas::default();
+    let quotas = Quotas {
+        file: settings.quota,
+        items: settings.inbox_items.unwrap_or(usual.items),
+        bytes: settings.inbox_bytes.unwrap_or(usual.bytes),
+        retention: settings
+            .retention
+            .map_or(usual.retention, |days| i64::from(days.get()) * 86_400),
+        ..usual
+    };
+    let (store, writer) = Store::open(data, quotas).map_err(|e| format!("{e:?}"))?;
+    let usual = Limits::default();
+    let life = settings.stream_life.map(|seconds| Duration::from_secs(seconds.get().into()));
+    let limits = Limits {
+        per_address: settings.address_rate.unwrap_or(usual.per_address),
+        per_device: settings.device_rate.unwrap_or(usual.per_device),
+        claims: settings.claim_rate.unwrap_or(usual.claims),
+        connections: settings.connections.unwrap_or(usual.connections),
+        streams: settings.streams.unwrap_or(usual.streams),
+        stream_life: life.unwrap_or(usual.stream_life),
+        ..usual
+    };
+    let usual = SocketAddr::from(([127, 0, 0, 1], 7979));
+    let (listener, address) = process::listen(settings.listen.unwrap_or(usual)).await?;
+    let origin = settings.origin.unwrap_or_else(|| format!("http://{address}"));
+    check_origin(&origin)?;
+    let found = || Some(PathBuf::from("kez-web")).filter(|dir| dir.is_dir());
+    let app = settings.app.or_else(found);
+    let server = Server { limits, app, ..Server::new(store, origin) };
+    let (metrics, store) = (server.metrics.clone(), server.store.clone());
+    let text = move || metrics.text(&store);
+    let serve = |ended| server.serve(listener, process::end(ended));
+    process::run(address, settings.metrics, text, serve).await?;
+    writer.join().map_err(|_| "the writer broke".to_owned())
+}

@@ -1,0 +1,47 @@
+//! What the operator of this server can watch besides what all servers count.
+
+use crate::store::Store;
+use kez_server::metrics::{Http, text};
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+use std::sync::{Arc, atomic::AtomicU64};
+
+/// The metrics of one server. Clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// What all servers count; the streams are those of inboxes.
+    pub(crate) http: Http,
+    waiting: Gauge<u64, AtomicU64>,
+    inboxes: Gauge<u64, AtomicU64>,
+    /// Streams that were told of too much at once, and read on from the storage.
+    pub(crate) resyncs: Counter,
+    /// Requests whose signature was refused.
+    pub(crate) refused: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("kez_chat");
+        let http = Http::new(&mut registry);
+        let (waiting, inboxes): (Gauge<u64, AtomicU64>, Gauge<u64, AtomicU64>) = Default::default();
+        let (resyncs, refused) = (Counter::default(), Counter::default());
+        registry.register("waiting_writes", "Writes that wait for the disk", waiting.clone());
+        registry.register("inboxes", "Inboxes that somebody listens to", inboxes.clone());
+        registry.register("resyncs", "Streams that read on from the storage", resyncs.clone());
+        registry.register("auth_refused", "Requests with a refused signature", refused.clone());
+        Self { registry: Arc::new(registry), http, waiting, inboxes, resyncs, refused }
+    }
+}
+
+impl Metrics {
+    /// The text that a scraper gets.
+    #[must_use]
+    pub fn text(&self, store: &Store) -> String {
+        self.waiting.set(store.waiting());
+        self.inboxes.set(store.broker().inboxes() as u64);
+        text(&self.registry)
+    }
+}

@@ -1,0 +1,349 @@
+//! Conversations: logs whose order the server fixes, and nothing else.
+
+use super::{Item, ItemKind, Refusal, Store, inbox};
+use crate::broker::News;
+use kez_core::{Code, Error, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posted {
+    /// Its position in the conversation.
+    pub position: u64,
+    /// Whether it is new, or was posted before.
+    pub new: bool,
+    /// The members whose inboxes are full, and did not get it.
+    pub full: Vec<String>,
+}
+
+/// An invitation, sealed for a device.
+#[derive(Clone, Debug)]
+pub struct Welcome {
+    /// The handle of its owner.
+    pub handle: String,
+    /// The device's key.
+    pub device: String,
+    /// The sealed envelope.
+    pub body: Vec<u8>,
+}
+
+/// A conversation's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heads {
+    position: u64,
+    changed: u64,
+}
+
+impl Store {
+    /// Begins a conversation, of its creator alone. Doing so twice is doing it once.
+    ///
+    /// # Errors
+    /// `Taken` if somebody else has begun it, `Quota`, `Failed`.
+    pub async fn create(&self, id: String, creator: String) -> Result<bool, Refusal> {
+        let most = self.quotas.conversations;
+        self.writer
+            .write(
+                move |db| {
+                    let mut query =
+                        db.prepare_cached("SELECT creator FROM conversations WHERE id = ?")?;
+                    let owner: Option<String> =
+                        query.query_row([&id], |row| row.get(0)).optional()?;
+                    if let Some(owner) = owner {
+                        if owner == creator {
+                            return Ok(false);
+                        }
+                        return Err(Refusal::Taken(Error::about(Code::ConversationUnknown, &id)));
+                    }
+                    let count: u64 = db
+                        .prepare_cached("SELECT count(*) FROM conversations WHERE creator = ?")?
+                        .query_row([&creator], |row| row.get(0))?;
+                    if count >= most {
+                        return Err(Refusal::Quota("of conversations".into()));
+                    }
+                    db.prepare_cached(
+                        "INSERT INTO conversations (id, position, changed, creator)
+                         VALUES (?1, 0, 0, ?2)",
+                    )?
+                    .execute([&id, &creator])?;
+                    db.prepare_cached("INSERT INTO members (conversation, handle) VALUES (?, ?)")?
+                        .execute([&id, &creator])?;
+                    Ok(true)
+                },
+                |_| {},
+            )
+            .await
+    }
+
+    /// Posts a message: it takes the next position.
+    ///
+    /// # Errors
+    /// `Absent` for those who are not in the conversation, `Quota`, `Failed`; `Invalid` with
+    /// `message_refused` if another entry has its id.
+    pub async fn message(
+        &self,
+        conversation: String,
+        from: String,
+        id: String,
+        body: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Posted, Refusal> {
+        let (broker, quotas) = (self.broker.clone(), self.quotas);
+        self.writer
+            .write(
+                move |db| {
+                    let heads = heads(db, &conversation, &from)?;
+                    if let Some(posted) = again(db, &conversation, &id, &body)? {
+                        return Ok((posted, Vec::new()));
+                    }
+                    let entry = Entry { conversation, kind: ItemKind::Message, id, body, at: now };
+                    let position = heads.position + 1;
+                    entry.write(db, position)?;
+                    let (items, full) = entry.deliver(db, position, &from, &quotas)?;
+                    Ok((Posted { position, new: true, full }, items))
+                },
+                move |(_, items)| publish(&*broker, items),
+            )
+            .await
+            .map(|(posted, _)| posted)
+    }
+
+    /// Posts a change, if the last one is still the one that it was made for. Its entry, the
+    /// invitations and who is in the conversation from now on are one step.
+    ///
+    /// # Errors
+    /// `Conflict`, and those of [`Store::message`].
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    pub async fn change(
+        &self,
+        conversation: String,
+        from: String,
+        expect: u64,
+        id: String,
+        body: Vec<u8>,
+        welcomes: Vec<Welcome>,
+        recipients: Vec<String>,
+        now: Timestamp,
+    ) -> Result<Posted, Refusal> {
+        let (broker, quotas) = (self.broker.clone(), self.quotas);
+        self.writer
+            .write(
+                move |db| {
+                    let heads = heads(db, &conversation, &from)?;
+                    if let Some(posted) = again(db, &conversation, &id, &body)? {
+                        return Ok((posted, Vec::new()));
+                    }
+                    if heads.changed != expect {
+                        let Heads { position, changed } = heads;
+                        return Err(Refusal::Conflict { position, changed });
+                    }
+                    let entry = Entry { conversation, kind: ItemKind::Change, id, body, at: now };
+                    let position = heads.position + 1;
+                    entry.write(db, position)?;
+                    // Those who go are told by this very entry.
+                    let (mut items, full) = entry.deliver(db, position, &from, &quotas)?;
+                    let conversation = entry.conversation;
+                    db.prepare_cached("UPDATE conversations SET changed = ?2 WHERE id = ?1")?
+                        .execute(params![conversation, position])?;
+                    db.prepare_cached("DELETE FROM members WHERE conversation = ?")?
+                        .execute([&conversation])?;
+                    for handle in &recipients {
+                        super::directory::find_handle(db, handle)?;
+                        db.prepare_cached(
+                            "INSERT INTO members (conversation, handle) VALUES (?1, ?2)
+                             ON CONFLICT DO NOTHING",
+                        )?
+                        .execute([&conversation, handle])?;
+                    }
+                    for welcome in welcomes {
+                        if !recipients.contains(&welcome.handle) {
+                            let about = "a welcome for somebody who is no recipient";
+                            return Err(Error::about(Code::WelcomeRefused, about).into());
+                        }
+                        let item = Item {
+                            position: 0,
+                            kind: ItemKind::Welcome,
+                            conversation: conversation.clone(),
+                            entry: position,
+                            id: String::new(),
+                            device: Some(welcome.device),
+                            at: now,
+                            body: welcome.body,
+                        };
+                        let whose =
+                            || Refusal::Quota(format!("of the inbox of {}", welcome.handle));
+                        let put = inbox::put(db, welcome.handle.clone(), item, &quotas)?;
+                        items.push(put.ok_or_else(whose)?);
+                    }
+                    Ok((Posted { position, new: true, full }, items))
+                },
+                move |(_, items)| publish(&*broker, items),
+            )
+            .await
+            .map(|(posted, _)| posted)
+    }
+
+    /// The heads and the members of a conversation, for one of them.
+    ///
+    /// # Errors
+    /// `Absent`, `Failed`.
+    pub async fn conversation(
+        &self,
+        conversation: String,
+        reader: String,
+    ) -> Result<(u64, u64, Vec<String>), Refusal> {
+        self.read(move |db| {
+            let Heads { position, changed } = heads(db, &conversation, &reader)?;
+            let mut query = db.prepare_cached(
+                "SELECT handle FROM members WHERE conversation = ? ORDER BY handle",
+            )?;
+            let members = query.query_map([&conversation], |row| row.get(0))?;
+            Ok((position, changed, members.collect::<Result<_, _>>()?))
+        })
+        .await
+    }
+
+    /// The entries of a conversation after a position that are still kept, for one of its
+    /// members.
+    ///
+    /// # Errors
+    /// `Absent`, `Failed`.
+    pub async fn log(
+        &self,
+        conversation: String,
+        reader: String,
+        since: u64,
+    ) -> Result<Vec<Item>, Refusal> {
+        self.read(move |db| {
+            heads(db, &conversation, &reader)?;
+            let mut query = db.prepare_cached(
+                "SELECT position, kind, id, at, body FROM entries
+                 WHERE conversation = ?1 AND position > ?2 ORDER BY position LIMIT 100",
+            )?;
+            let rows = query.query_map(params![conversation, since], |row| {
+                Ok(Item {
+                    position: 0,
+                    entry: row.get(0)?,
+                    kind: ItemKind::from_number(row.get(1)?),
+                    id: row.get(2)?,
+                    at: Timestamp::from_seconds(row.get(3)?),
+                    body: row.get(4)?,
+                    conversation: conversation.clone(),
+                    device: None,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+/// The heads of a conversation, for one of its members.
+fn heads(db: &Connection, conversation: &str, member: &str) -> Result<Heads, Refusal> {
+    let mut query = db.prepare_cached(
+        "SELECT position, changed FROM conversations JOIN members ON conversation = id
+         WHERE id = ?1 AND handle = ?2",
+    )?;
+    let found = query.query_row([conversation, member], |row| {
+        Ok(Heads { position: row.get(0)?, changed: row.get(1)? })
+    });
+    // Whether there is such a conversation, only its members may know.
+    found.optional()?.ok_or_else(|| Refusal::absent(Code::ConversationUnknown, conversation))
+}
+
+/// An entry that was posted before, by its id.
+fn again(
+    db: &Connection,
+    conversation: &str,
+    id: &str,
+    body: &[u8],
+) -> Result<Option<Posted>, Refusal> {
+    let mut query = db.prepare_cached(
+        "SELECT position, body = ?3 FROM entries WHERE conversation = ?1 AND id = ?2",
+    )?;
+    let found = query.query_row(params![conversation, id, body], |row| {
+        Ok((row.get::<_, u64>(0)?, row.get::<_, bool>(1)?))
+    });
+    match found.optional()? {
+        None => Ok(None),
+        Some((position, true)) => Ok(Some(Posted { position, new: false, full: Vec::new() })),
+        Some((_, false)) => {
+            Err(Error::about(Code::MessageRefused, "another entry has this id").into())
+        }
+    }
+}
+
+/// What was put into which inbox, and whose inboxes are full.
+type Delivered = (Vec<(String, Item)>, Vec<String>);
+
+struct Entry {
+    conversation: String,
+    kind: ItemKind,
+    id: String,
+    body: Vec<u8>,
+    at: Timestamp,
+}
+
+impl Entry {
+    fn write(&self, db: &Connection, position: u64) -> Result<(), Refusal> {
+        db.prepare_cached(
+            "INSERT INTO entries (conversation, position, kind, id, at, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            self.conversation,
+            position,
+            self.kind.number(),
+            self.id,
+            self.at.seconds(),
+            self.body
+        ])?;
+        db.prepare_cached("UPDATE conversations SET position = ?2 WHERE id = ?1")?
+            .execute(params![self.conversation, position])?;
+        Ok(())
+    }
+
+    /// Puts it into the inbox of every member. One whose inbox is full must not keep the others
+    /// from talking; but if nobody else gets it, it is not taken.
+    fn deliver(
+        &self,
+        db: &Connection,
+        position: u64,
+        from: &str,
+        quotas: &super::Quotas,
+    ) -> Result<Delivered, Refusal> {
+        let mut query = db.prepare_cached("SELECT handle FROM members WHERE conversation = ?")?;
+        let members: Vec<String> =
+            query.query_map([&self.conversation], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let (mut items, mut full) = (Vec::with_capacity(members.len()), Vec::new());
+        for handle in members {
+            let item = Item {
+                position: 0,
+                kind: self.kind,
+                conversation: self.conversation.clone(),
+                entry: position,
+                id: self.id.clone(),
+                device: None,
+                at: self.at,
+                body: self.body.clone(),
+            };
+            match inbox::put(db, handle.clone(), item, quotas)? {
+                Some(put) => items.push(put),
+                None => full.push(handle),
+            }
+        }
+        let reached = items.iter().any(|(handle, _)| handle != from);
+        if full.iter().any(|handle| handle == from) || (!full.is_empty() && !reached) {
+            return Err(Refusal::Quota(format!("of the inbox of {}", full.join(", "))));
+        }
+        Ok((items, full))
+    }
+}
+
+fn publish(broker: &dyn crate::broker::Broker, items: &[(String, Item)]) {
+    for (handle, item) in items {
+        broker.publish(
+            handle,
+            News::Item { position: item.position, frame: crate::api::frame(item) },
+        );
+    }
+}

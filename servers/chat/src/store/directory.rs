@@ -1,0 +1,414 @@
+//! Handles, their sigchains, devices and key packages.
+
+use super::{Refusal, Store};
+use crate::broker::News;
+use kez_core::{
+    Chain, Code, Error, Identity, Timestamp,
+    chat::{CAPABILITY, Handle, SignedBundle, SignedHandle},
+};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+/// How many key packages of a device are kept, those of last resort apart.
+const MAX_KEY_PACKAGES: u64 = 20;
+
+/// A handle, as it is served.
+#[derive(Clone, Debug)]
+pub struct HandleRow {
+    /// The signed record.
+    pub record: String,
+    /// The identity.
+    pub person: String,
+    /// The devices in force that have a bundle: key and signed bundle.
+    pub devices: Vec<(String, String)>,
+}
+
+/// A device, as requests are judged by.
+#[derive(Clone, Debug)]
+pub struct DeviceRow {
+    /// The identity.
+    pub person: String,
+    /// The handle of the identity here.
+    pub handle: String,
+    /// Whether it was not revoked, nor is its time over.
+    pub active: bool,
+}
+
+/// A key package to keep.
+#[derive(Clone, Debug)]
+pub struct NewKeyPackage {
+    /// Its name, 64 hex digits.
+    pub id: String,
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// Whether it is the one of last resort.
+    pub last_resort: bool,
+}
+
+/// A device's key package that was taken out.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The device's key.
+    pub device: String,
+    /// The device's signed bundle.
+    pub bundle: String,
+    /// The key package.
+    pub body: Vec<u8>,
+}
+
+impl Store {
+    /// Registers a handle, or takes a newer record of the same identity.
+    ///
+    /// # Errors
+    /// `Taken`, also after its release or if the identity has another handle here; `Invalid` for
+    /// a chain that is another history than the one that is kept.
+    pub async fn register(&self, handle: SignedHandle, chain: Chain) -> Result<bool, Refusal> {
+        let broker = self.broker.clone();
+        let inbox = handle.record().handle.to_string();
+        self.writer
+            .write(
+                move |db| {
+                    let record = handle.record();
+                    let (name, person) = (record.handle.as_str(), record.primary.as_str());
+                    let taken = |about: &str| Refusal::Taken(Error::about(Code::HandleTaken, about));
+                    let mut query =
+                        db.prepare_cached("SELECT person, record, created FROM handles WHERE handle = ?")?;
+                    let found = query.query_row([name], |row| {
+                        Ok((row.get::<_, Option<String>>(0)?, row.get::<_, i64>(2)?))
+                    });
+                    let new = match found.optional()? {
+                        Some((owner, _)) if owner.as_deref() != Some(person) => {
+                            return Err(taken(name));
+                        }
+                        Some((_, created)) if record.created_at.seconds() < created => {
+                            return Err(taken("there is a newer record"));
+                        }
+                        Some(_) => false,
+                        None => true,
+                    };
+                    let other: Option<String> = db
+                        .prepare_cached("SELECT handle FROM handles WHERE person = ?1 AND handle <> ?2")?
+                        .query_row([person, name], |row| row.get(0))
+                        .optional()?;
+                    if let Some(other) = other {
+                        return Err(taken(&format!("the identity is {other} here")));
+                    }
+                    db.prepare_cached(
+                        "INSERT INTO handles (handle, person, record, created) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT (handle) DO UPDATE SET record = ?3, created = ?4",
+                    )?
+                    .execute(params![
+                        name,
+                        person,
+                        handle.envelope().to_canonical(),
+                        record.created_at.seconds()
+                    ])?;
+                    let changed = save_chain(db, &chain)?;
+                    Ok((new, changed))
+                },
+                move |(_, changed)| {
+                    if *changed {
+                        broker.publish(&inbox, News::Devices);
+                    }
+                },
+            )
+            .await
+            .map(|(new, _)| new)
+    }
+
+    /// Gives a handle up. Nobody gets it again; what waits for it is dropped.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub async fn release(&self, handle: String) -> Result<(), Refusal> {
+        let (broker, inbox) = (self.broker.clone(), handle.clone());
+        self.writer
+            .write(
+                move |db| {
+                    db.execute("DELETE FROM members WHERE handle = ?", [&handle])?;
+                    db.execute("DELETE FROM inbox WHERE handle = ?", [&handle])?;
+                    let person: Option<String> = db
+                        .query_row("SELECT person FROM handles WHERE handle = ?", [&handle], |row| {
+                            row.get(0)
+                        })
+                        .optional()?
+                        .flatten();
+                    if let Some(person) = person {
+                        for sql in [
+                            "DELETE FROM key_packages WHERE device IN (SELECT device FROM devices WHERE person = ?)",
+                            "DELETE FROM devices WHERE person = ?",
+                            "DELETE FROM chains WHERE person = ?",
+                        ] {
+                            db.execute(sql, [&person])?;
+                        }
+                    }
+                    db.execute(
+                        "UPDATE handles SET person = NULL, record = NULL, bytes = 0 WHERE handle = ?",
+                        [&handle],
+                    )?;
+                    Ok(())
+                },
+                move |()| broker.publish(&inbox, News::Devices),
+            )
+            .await
+    }
+
+    /// A handle with its devices.
+    ///
+    /// # Errors
+    /// `Absent` with `handle_unknown`, `Failed`.
+    pub async fn handle(&self, handle: Handle, now: Timestamp) -> Result<HandleRow, Refusal> {
+        self.read(move |db| {
+            let (person, record) = find_handle(db, handle.as_str())?;
+            let mut query = db.prepare_cached(
+                "SELECT device, bundle FROM devices WHERE person = ?1 AND active = 1
+                 AND bundle IS NOT NULL AND (not_after IS NULL OR not_after > ?2) ORDER BY device",
+            )?;
+            let rows = query
+                .query_map(params![person, now.seconds()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let devices = rows.collect::<Result<_, _>>()?;
+            drop(query);
+            Ok(HandleRow { record, person, devices })
+        })
+        .await
+    }
+
+    /// The sigchain of a handle's owner, as the server knows it.
+    ///
+    /// # Errors
+    /// `Absent` with `handle_unknown`, `Failed`.
+    pub async fn chain(&self, handle: Handle) -> Result<String, Refusal> {
+        self.read(move |db| {
+            let (person, _) = find_handle(db, handle.as_str())?;
+            load_chain(db, &person)?.ok_or_else(|| Refusal::absent(Code::ChainEmpty, &person))
+        })
+        .await
+    }
+
+    /// Takes a longer chain of a handle's owner.
+    ///
+    /// # Errors
+    /// `Absent`, `Invalid` with `chain_id` for another's chain and `forked` for another history.
+    pub async fn update_chain(&self, handle: Handle, chain: Chain) -> Result<bool, Refusal> {
+        let (broker, inbox) = (self.broker.clone(), handle.to_string());
+        self.writer
+            .write(
+                move |db| {
+                    let (person, _) = find_handle(db, handle.as_str())?;
+                    if person != chain.name().as_str() {
+                        return Err(Error::about(Code::ChainId, chain.name()).into());
+                    }
+                    save_chain(db, &chain)
+                },
+                move |changed| {
+                    if *changed {
+                        broker.publish(&inbox, News::Devices);
+                    }
+                },
+            )
+            .await
+    }
+
+    /// Who a device is.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub async fn device(
+        &self,
+        device: Identity,
+        now: Timestamp,
+    ) -> Result<Option<DeviceRow>, Refusal> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT devices.person, handles.handle,
+                        active = 1 AND (not_after IS NULL OR not_after > ?2)
+                 FROM devices JOIN handles ON handles.person = devices.person WHERE device = ?1",
+            )?;
+            let row = query.query_row(params![device.as_str(), now.seconds()], |row| {
+                Ok(DeviceRow { person: row.get(0)?, handle: row.get(1)?, active: row.get(2)? })
+            });
+            Ok(row.optional()?)
+        })
+        .await
+    }
+
+    /// Keeps a device's bundle.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub async fn put_bundle(&self, bundle: SignedBundle) -> Result<(), Refusal> {
+        self.writer
+            .write(
+                move |db| {
+                    let text = bundle.envelope().to_canonical();
+                    let device = bundle.bundle().device.as_str();
+                    db.prepare_cached("UPDATE devices SET bundle = ?2 WHERE device = ?1")?
+                        .execute([device, &text])?;
+                    Ok(())
+                },
+                |()| {},
+            )
+            .await
+    }
+
+    /// Keeps key packages of a device, and tells how many there are for single use.
+    ///
+    /// # Errors
+    /// `Quota` if there are too many, `Failed`.
+    pub async fn put_key_packages(
+        &self,
+        device: Identity,
+        packages: Vec<NewKeyPackage>,
+        expires: Timestamp,
+    ) -> Result<u64, Refusal> {
+        self.writer
+            .write(
+                move |db| {
+                    for package in &packages {
+                        if package.last_resort {
+                            db.prepare_cached(
+                                "DELETE FROM key_packages WHERE device = ? AND last_resort = 1",
+                            )?
+                            .execute([device.as_str()])?;
+                        }
+                        db.prepare_cached(
+                            "INSERT INTO key_packages (id, device, last_resort, expires, body)
+                             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING",
+                        )?
+                        .execute(params![
+                            package.id,
+                            device.as_str(),
+                            package.last_resort,
+                            expires.seconds(),
+                            package.body
+                        ])?;
+                    }
+                    let count = count_packages(db, device.as_str())?;
+                    if count > MAX_KEY_PACKAGES {
+                        return Err(Refusal::Quota("of key packages".into()));
+                    }
+                    Ok(count)
+                },
+                |_| {},
+            )
+            .await
+    }
+
+    /// How many key packages for single use a device has left.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub async fn key_packages(&self, device: Identity) -> Result<u64, Refusal> {
+        self.read(move |db| count_packages(db, device.as_str())).await
+    }
+
+    /// Takes one key package of every device in force of a handle: one for single use, or else
+    /// the one of last resort, which stays.
+    ///
+    /// # Errors
+    /// `Absent`, `Failed`.
+    pub async fn claim(&self, handle: Handle, now: Timestamp) -> Result<Vec<Claimed>, Refusal> {
+        self.writer
+            .write(
+                move |db| {
+                    let (person, _) = find_handle(db, handle.as_str())?;
+                    let mut devices = db.prepare_cached(
+                        "SELECT device, bundle FROM devices WHERE person = ?1 AND active = 1
+                         AND bundle IS NOT NULL AND (not_after IS NULL OR not_after > ?2)",
+                    )?;
+                    let devices: Vec<(String, String)> = devices
+                        .query_map(params![person, now.seconds()], |row| {
+                            Ok((row.get(0)?, row.get(1)?))
+                        })?
+                        .collect::<Result<_, _>>()?;
+                    let mut claimed = Vec::new();
+                    for (device, bundle) in devices {
+                        let mut query = db.prepare_cached(
+                            "SELECT id, last_resort, body FROM key_packages
+                             WHERE device = ?1 AND expires > ?2
+                             ORDER BY last_resort, expires LIMIT 1",
+                        )?;
+                        let found = query.query_row(params![device, now.seconds()], |row| {
+                            Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?, row.get(2)?))
+                        });
+                        let Some((id, last_resort, body)) = found.optional()? else { continue };
+                        if !last_resort {
+                            db.prepare_cached("DELETE FROM key_packages WHERE id = ?")?
+                                .execute([&id])?;
+                        }
+                        claimed.push(Claimed { device, bundle, body });
+                    }
+                    Ok(claimed)
+                },
+                |_| {},
+            )
+            .await
+    }
+}
+
+/// The identity of a handle and its record.
+pub(super) fn find_handle(db: &Connection, handle: &str) -> Result<(String, String), Refusal> {
+    let mut query = db.prepare_cached(
+        "SELECT person, record FROM handles WHERE handle = ? AND person IS NOT NULL",
+    )?;
+    let found = query.query_row([handle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    found.ok_or_else(|| Refusal::absent(Code::HandleUnknown, handle))
+}
+
+fn load_chain(db: &Connection, person: &str) -> Result<Option<String>, Refusal> {
+    let mut query = db.prepare_cached("SELECT bundle FROM chains WHERE person = ?")?;
+    Ok(query.query_row([person], |row| row.get(0)).optional()?)
+}
+
+/// Keeps a chain that continues the one that is kept. Gives whether it was longer.
+fn save_chain(db: &Connection, chain: &Chain) -> Result<bool, Refusal> {
+    let person = chain.name().as_str();
+    let bundle = chain.to_bundle();
+    let old = load_chain(db, person)?;
+    if let Some(old) = &old {
+        if old.starts_with(&bundle) {
+            return Ok(false);
+        }
+        if !bundle.starts_with(old.as_str()) {
+            return Err(Error::about(Code::Forked, person).into());
+        }
+    }
+    db.prepare_cached(
+        "INSERT INTO chains (person, bundle) VALUES (?1, ?2)
+         ON CONFLICT (person) DO UPDATE SET bundle = ?2",
+    )?
+    .execute([person, &bundle])?;
+    let inbox: i64 = db
+        .prepare_cached("SELECT inbox FROM handles WHERE person = ?")?
+        .query_row([person], |row| row.get(0))?;
+    // A compromised key's devices vanish from the chain altogether.
+    db.prepare_cached("UPDATE devices SET active = 0 WHERE person = ?")?.execute([person])?;
+    for device in chain.devices().filter(|d| d.caps.iter().any(|cap| cap == CAPABILITY)) {
+        // A device that is new needs nothing of what is there already.
+        db.prepare_cached(
+            "INSERT INTO devices (device, person, active, not_after, acked)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (device) DO UPDATE SET active = ?3 WHERE person = ?2",
+        )?
+        .execute(params![
+            device.key.as_str(),
+            person,
+            device.revoked.is_none(),
+            device.not_after.map(Timestamp::seconds),
+            inbox
+        ])?;
+    }
+    for sql in [
+        "DELETE FROM key_packages WHERE device IN
+         (SELECT device FROM devices WHERE person = ? AND active = 0)",
+        "UPDATE devices SET bundle = NULL WHERE person = ? AND active = 0",
+    ] {
+        db.prepare_cached(sql)?.execute([person])?;
+    }
+    Ok(true)
+}
+
+fn count_packages(db: &Connection, device: &str) -> Result<u64, Refusal> {
+    let mut query = db
+        .prepare_cached("SELECT count(*) FROM key_packages WHERE device = ? AND last_resort = 0")?;
+    Ok(query.query_row([device], |row| row.get(0))?)
+}

@@ -1,0 +1,231 @@
+//! What the server keeps, in one SQLite file. What was acknowledged was committed with
+//! `synchronous=FULL` before; subscribers are told after the commit, in its order.
+
+mod conversation;
+mod directory;
+mod inbox;
+mod upkeep;
+
+pub use conversation::{Posted, Welcome};
+pub use directory::{Claimed, DeviceRow, HandleRow, NewKeyPackage};
+pub use inbox::{Item, ItemKind, Page};
+
+use crate::broker::{Broker, Local};
+use kez_core::{Code, Error};
+use kez_server::sqlite::{self, Failure, Readers, Schema, Writer, open_reader};
+use rusqlite::Connection;
+use std::{fmt, path::Path, sync::Arc, thread::JoinHandle};
+
+/// The name of the data's file.
+const FILE: &str = "chat.db";
+/// Its tables.
+const SCHEMA: Schema = Schema { version: 1, sql: &[TABLES] };
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS handles (
+    handle TEXT PRIMARY KEY,
+    person TEXT UNIQUE,
+    record TEXT,
+    created INTEGER NOT NULL,
+    inbox INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chains (
+    person TEXT PRIMARY KEY,
+    bundle TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS devices (
+    device TEXT PRIMARY KEY,
+    person TEXT NOT NULL,
+    active INTEGER NOT NULL,
+    not_after INTEGER,
+    bundle TEXT,
+    acked INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS devices_of ON devices (person);
+CREATE TABLE IF NOT EXISTS key_packages (
+    id TEXT PRIMARY KEY,
+    device TEXT NOT NULL,
+    last_resort INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS key_packages_of ON key_packages (device, last_resort, expires);
+CREATE TABLE IF NOT EXISTS conversations (
+    id TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
+    creator TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS conversations_of ON conversations (creator);
+CREATE TABLE IF NOT EXISTS members (
+    conversation TEXT NOT NULL REFERENCES conversations (id),
+    handle TEXT NOT NULL,
+    PRIMARY KEY (conversation, handle)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (
+    conversation TEXT NOT NULL REFERENCES conversations (id),
+    position INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (conversation, position),
+    UNIQUE (conversation, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entries_by_age ON entries (at);
+CREATE TABLE IF NOT EXISTS inbox (
+    handle TEXT NOT NULL REFERENCES handles (handle),
+    seq INTEGER NOT NULL,
+    conversation TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    device TEXT,
+    body BLOB,
+    PRIMARY KEY (handle, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS inbox_of ON inbox (conversation, position);
+CREATE INDEX IF NOT EXISTS inbox_by_age ON inbox (at);
+";
+
+/// What the operator grants.
+#[derive(Clone, Copy, Debug)]
+pub struct Quotas {
+    /// How many bytes the file may grow to.
+    pub file: Option<u64>,
+    /// How many items may wait in an inbox.
+    pub items: u64,
+    /// How many bytes may wait in an inbox.
+    pub bytes: u64,
+    /// How many conversations somebody may begin.
+    pub conversations: u64,
+    /// For how long what nobody fetches is kept, in seconds.
+    pub retention: i64,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            file: None,
+            items: 20_000,
+            bytes: 64 * 1024 * 1024,
+            conversations: 1000,
+            retention: 30 * 86_400,
+        }
+    }
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The core refuses it, or the directory does.
+    Invalid(Error),
+    /// There is nothing of that name, or nothing that this device may see.
+    Absent(Error),
+    /// Somebody else's.
+    Taken(Error),
+    /// A change was made for another state of the conversation; this is the one that is.
+    Conflict {
+        /// The position of the last entry.
+        position: u64,
+        /// The position of the last change.
+        changed: u64,
+    },
+    /// A quota is used up: whose.
+    Quota(String),
+    /// The storage does not do it.
+    Failed(Failure),
+}
+
+impl Refusal {
+    fn absent(code: Code, about: impl fmt::Display) -> Self {
+        Self::Absent(Error::about(code, about))
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The store. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    writer: Writer,
+    readers: Arc<Readers>,
+    broker: Arc<dyn Broker>,
+    quotas: Quotas,
+}
+
+impl Store {
+    /// Opens or creates the file `chat.db` in a folder. The thread ends when the last clone of
+    /// the store is gone.
+    ///
+    /// # Errors
+    /// What the file system or SQLite says.
+    pub fn open(dir: &Path, quotas: Quotas) -> Result<(Self, JoinHandle<()>), Refusal> {
+        let path = dir.join(FILE);
+        let connection = SCHEMA.open(&path, quotas.file)?;
+        let (writer, thread) = Writer::start(connection)?;
+        let broker = Arc::new(Local::default());
+        Ok((Self { writer, readers: Readers::new(path), broker, quotas }, thread))
+    }
+
+    /// Who is told of what comes in.
+    #[must_use]
+    pub fn broker(&self) -> &dyn Broker {
+        &*self.broker
+    }
+
+    /// How many writes wait.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.writer.waiting()
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.readers.read(work).await
+    }
+
+    /// Whether the file can be read.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub async fn check(&self) -> Result<(), Refusal> {
+        self.read(|db| Ok(db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?))
+            .await
+    }
+}
+
+/// Copies the data of a server, which may be running, to a new folder.
+///
+/// # Errors
+/// What the file system or SQLite says. What was begun is then removed.
+pub fn backup(data: &Path, to: &Path) -> Result<(), Failure> {
+    sqlite::backup(data, to, FILE, &[])
+}
+
+/// Makes a data folder from a backup whose file is whole.
+///
+/// # Errors
+/// What does not hold; a data folder that is there already.
+pub fn restore(from: &Path, data: &Path) -> Result<(), Failure> {
+    SCHEMA.check(&open_reader(&from.join(FILE))?)?;
+    backup(from, data)
+}

@@ -1,0 +1,287 @@
+//! Handles, chains, bundles, key packages, and what is refused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Person, Server, base64, id, now, send};
+use kez_core::{Op, Reason, Scheme};
+use serde_json::{Value, json};
+use std::thread;
+use tempfile::TempDir;
+
+fn server(options: &[&str]) -> (TempDir, Server) {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), options);
+    (dir, server)
+}
+
+#[test]
+fn a_handle_is_of_one_identity_for_ever() {
+    let (_dir, server) = server(&[]);
+    let alice = Person::join("alice", &server);
+    let answer = server.plain("GET", "/v1/handles/alice", None);
+    assert_eq!(answer.0, 200);
+    assert_eq!(answer.1["primary"], alice.chain.name().as_str());
+    assert_eq!(answer.1["devices"][0]["device"], alice.device(0).as_str());
+    let chain = server.plain("GET", "/v1/handles/alice/chain", None);
+    assert_eq!(chain.1, serde_json::from_str::<Value>(&alice.chain.to_bundle()).unwrap());
+    // The same again is no news; somebody else's, and a second one, are refused.
+    let again = server.plain("POST", "/v1/handles", Some(&alice.registration(&server)));
+    assert_eq!(again.0, 200);
+    let mallory = Person::new("alice");
+    let taken = server.plain("POST", "/v1/handles", Some(&mallory.registration(&server)));
+    assert_eq!((taken.0, taken.code()), (409, "handle_taken"));
+    let mut second = Person { handle: "alice2".into(), ..alice };
+    let other = server.plain("POST", "/v1/handles", Some(&second.registration(&server)));
+    assert_eq!((other.0, other.code()), (409, "handle_taken"));
+    second.handle = "alice".into();
+    // Given up, it comes to nobody, not even its former owner.
+    let alice = second;
+    assert_eq!(alice.send(&server, "DELETE", "/v1/handles/alice", None).0, 204);
+    assert_eq!(server.plain("GET", "/v1/handles/alice", None).code(), "handle_unknown");
+    for person in [&mallory, &alice] {
+        let taken = server.plain("POST", "/v1/handles", Some(&person.registration(&server)));
+        assert_eq!((taken.0, taken.code()), (409, "handle_taken"));
+    }
+    assert_eq!(alice.send(&server, "GET", "/v1/inbox/alice?since=0", None).0, 401);
+}
+
+#[test]
+fn of_many_who_want_a_handle_one_gets_it() {
+    let (_dir, server) = server(&[]);
+    let people: Vec<Person> = (0..8).map(|_| Person::new("popular")).collect();
+    let got: usize = thread::scope(|scope| {
+        let server = &server;
+        let ask = |person: &Person| {
+            server.plain("POST", "/v1/handles", Some(&person.registration(server))).0
+        };
+        let all: Vec<_> = people.iter().map(|person| scope.spawn(move || ask(person))).collect();
+        all.into_iter().map(|one| usize::from(one.join().unwrap() == 201)).sum()
+    });
+    assert_eq!(got, 1);
+}
+
+#[test]
+fn registrations_that_prove_nothing() {
+    let (_dir, server) = server(&[]);
+    let post = |body: &Value| server.plain("POST", "/v1/handles", Some(body));
+    let alice = Person::new("alice");
+    let good = alice.registration(&server);
+    let with = |name: &str, value: Value| {
+        let mut body = good.clone();
+        body[name] = value;
+        body
+    };
+    assert_eq!(post(&with("more", json!(1))).code(), "usage");
+    assert_eq!(post(&with("record", json!("{}"))).code(), "member_missing");
+    assert_eq!(post(&with("record", json!("no"))).code(), "json_syntax");
+    assert_eq!(post(&with("chain", json!(""))).code(), "chain_empty");
+    let other = Person::new("alice");
+    assert_eq!(post(&with("chain", json!(other.chain.to_bundle()))).code(), "handle_unproven");
+    let sign = |record: kez_core::chat::HandleRecord, key: &kez_core::SecretKey| {
+        let mut envelope = record.to_envelope().unwrap();
+        envelope.sign(key, &[0; 32]).unwrap();
+        with("record", json!(envelope.to_canonical()))
+    };
+    let record = alice.record(&server);
+    assert_eq!(post(&sign(record.clone(), &other.key)).code(), "handle_unproven");
+    let elsewhere = kez_core::chat::HandleRecord { server: "https://x.example".into(), ..record };
+    assert_eq!(post(&sign(elsewhere.clone(), &alice.key)).code(), "handle_unproven");
+    let later = kez_core::chat::HandleRecord {
+        server: server.url().into(),
+        created_at: now().plus(3600),
+        ..elsewhere
+    };
+    assert_eq!(post(&sign(later, &alice.key)).code(), "not_yet_valid");
+    let text = good["record"].as_str().unwrap().replace("\"alice\"", "\"admin\"");
+    assert_eq!(post(&with("record", json!(text))).code(), "handle_refused");
+    let text = good["record"].as_str().unwrap().replace("\"alice\"", "\"alicia\"");
+    assert_eq!(post(&with("record", json!(text))).code(), "signature_bad");
+    let plain = send("POST", &format!("{}/v1/handles", server.url()), None, Some("[".into()));
+    assert_eq!((plain.0, plain.code()), (400, "usage"));
+    for handle in ["admin", "Alice", "a%20b", "%2e%2e", "a.b"] {
+        let answer = server.plain("GET", &format!("/v1/handles/{handle}"), None);
+        assert_eq!((answer.0, answer.code()), (400, "handle_refused"), "{handle}");
+    }
+    assert_eq!(post(&good).0, 201);
+}
+
+#[test]
+fn chains_grow_and_never_change() {
+    let (_dir, server) = server(&[]);
+    let mut bob = Person::join("bob", &server);
+    let short = bob.chain.to_bundle();
+    bob.add_device();
+    assert_eq!(bob.put_chain(&server).0, 204);
+    assert_eq!(bob.put_bundle(&server, 1).0, 204);
+    let devices = |server: &Server| {
+        let answer = server.plain("GET", "/v1/handles/bob", None);
+        answer.1["devices"].as_array().unwrap().len()
+    };
+    assert_eq!(devices(&server), 2);
+    // A shorter one is no news, another one is a fork, somebody else's is refused.
+    let url = format!("{}/v1/handles/bob/chain", server.url());
+    assert_eq!(send("PUT", &url, None, Some(short.clone())).0, 204);
+    assert_eq!(devices(&server), 2);
+    let mut fork = Person {
+        handle: "bob".into(),
+        key: kez_core::SecretKey::from_bytes(Scheme::Ed25519, *bob.key.expose_bytes()).unwrap(),
+        chain: kez_core::Chain::replay(short.as_bytes(), None, now()).unwrap(),
+        devices: vec![],
+    };
+    fork.add_device();
+    let answer = fork.put_chain(&server);
+    assert_eq!((answer.0, answer.code()), (409, "forked"));
+    let other = Person::new("bob").put_chain(&server);
+    assert_eq!((other.0, other.code()), (422, "chain_id"));
+    let bad = send("PUT", &url, None, Some(short.replace("chat/1", "chat/2")));
+    assert_eq!((bad.0, bad.code()), (422, "signature_bad"));
+    let unknown = Person::new("nobody").put_chain(&server);
+    assert_eq!((unknown.0, unknown.code()), (404, "handle_unknown"));
+    // A revoked device is gone from the directory, and its bundle is not taken any more.
+    bob.revoke(1);
+    assert_eq!(bob.put_chain(&server).0, 204);
+    assert_eq!(devices(&server), 1);
+    assert_eq!(bob.put_bundle(&server, 1).code(), "device_revoked");
+    assert!(
+        bob.chain
+            .events()
+            .iter()
+            .any(|event| matches!(event.op, Op::RevokeDevice { reason: Reason::Retired, .. }))
+    );
+}
+
+#[test]
+fn bundles_are_of_the_device_that_brings_them() {
+    let (_dir, server) = server(&[]);
+    let (alice, bob) = (Person::join("alice", &server), Person::join("bob", &server));
+    let bundle = server.plain("GET", "/v1/handles/alice", None).1["devices"][0]["bundle"].clone();
+    let path = format!("/v1/devices/{}/bundle", bob.device(0).value());
+    let body = json!({ "bundle": bundle });
+    let stolen = bob.send(&server, "PUT", &path, Some(&body));
+    assert_eq!((stolen.0, stolen.code()), (422, "bundle_refused"));
+    let path = format!("/v1/devices/{}/bundle", alice.device(0).value());
+    assert_eq!(bob.send(&server, "PUT", &path, Some(&body)).code(), "bundle_refused");
+    let bad = alice.send(&server, "PUT", "/v1/devices/zz/bundle", Some(&body));
+    assert_eq!((bad.0, bad.code()), (400, "id_refused"));
+}
+
+#[test]
+fn key_packages_are_given_once() {
+    let (_dir, server) = server(&["--claim-rate", "40"]);
+    let (alice, mut bob) = (Person::join("alice", &server), Person::join("bob", &server));
+    bob.add_device();
+    bob.put_chain(&server);
+    bob.put_bundle(&server, 1);
+    let package = |name: &str, last_resort: bool| json!({ "id": id(32), "body": base64(name.as_bytes()), "last_resort": last_resort });
+    let put = |device: usize, packages: Vec<Value>| {
+        let body = json!({ "packages": packages });
+        bob.send_as(&server, device, "POST", "/v1/keypackages", Some(&body))
+    };
+    let claim = || {
+        let path = "/v1/handles/bob/keypackages/claim";
+        alice.send(&server, "POST", path, Some(&json!({})))
+    };
+    // Nothing to be had is no error; who asks sees that nobody can be reached.
+    assert_eq!(claim().1, json!({ "packages": [] }));
+    let first = (0..3).map(|n| package(&format!("a{n}"), false)).chain([package("last", true)]);
+    assert_eq!(put(0, first.collect()).1, json!({ "count": 3 }));
+    assert_eq!(put(1, vec![package("b0", false)]).1["count"], 1);
+    let mut all: Vec<String> = Vec::new();
+    thread::scope(|scope| {
+        let tasks: Vec<_> = (0..6).map(|_| scope.spawn(claim)).collect();
+        for task in tasks {
+            for package in task.join().unwrap().1["packages"].as_array().unwrap() {
+                let body = common::unbase64(&package["key_package"]);
+                all.push(String::from_utf8(body).unwrap());
+            }
+        }
+    });
+    all.sort();
+    // Each once, and the one of last resort as often as it is needed.
+    assert_eq!(all, ["a0", "a1", "a2", "b0", "last", "last", "last"]);
+    assert_eq!(bob.send(&server, "GET", "/v1/keypackages", None).1, json!({ "count": 0 }));
+    // Not more than there may be.
+    let many = (0..21).map(|n| package(&n.to_string(), false)).collect();
+    let quota = put(0, many);
+    assert_eq!((quota.0, quota.code()), (507, "quota_exceeded"));
+    assert_eq!(put(0, vec![json!({ "id": "xy", "body": "" })]).code(), "id_refused");
+    assert_eq!(put(0, vec![json!({ "id": id(32), "body": "=" })]).code(), "usage");
+    let large = put(0, vec![json!({ "id": id(32), "body": base64(&[0; 49 * 1024]) })]);
+    assert_eq!((large.0, large.code()), (413, "too_large"));
+    // A revoked device's are gone.
+    put(1, vec![package("gone", false)]);
+    bob.revoke(1);
+    bob.put_chain(&server);
+    assert_eq!(claim().1["packages"].as_array().unwrap().len(), 1);
+    // And nobody empties the store.
+    let limited = (0..60).map(|_| claim()).find(|answer| answer.0 != 200).unwrap();
+    assert_eq!((limited.0, limited.code()), (429, "rate_limited"));
+}
+
+#[test]
+fn posts_that_are_refused() {
+    let (_dir, server) = server(&[]);
+    let (alice, bob) = (Person::join("alice", &server), Person::join("bob", &server));
+    let conversation = alice.converse(&server, &[&bob]);
+    let message = |conversation: &str, id: &str, body: &str| {
+        let body = json!({ "conversation": conversation, "id": id, "body": body });
+        alice.send(&server, "POST", "/v1/messages", Some(&body))
+    };
+    assert_eq!(message("zz", &id(16), "").code(), "id_refused");
+    assert_eq!(message(&conversation, "zz", "").code(), "id_refused");
+    assert_eq!(message(&conversation, &id(16), "a=").code(), "usage");
+    let unknown = message(&id(32), &id(16), "");
+    assert_eq!((unknown.0, unknown.code()), (404, "conversation_unknown"));
+    let large = message(&conversation, &id(16), &base64(&vec![0; 64 * 1024 + 1]));
+    assert_eq!((large.0, large.code()), (413, "too_large"));
+    let huge = message(&conversation, &id(16), &"A".repeat(200_000));
+    assert_eq!((huge.0, huge.code()), (413, "too_large"));
+    assert_eq!(message(&conversation, &id(16), &base64(&vec![0; 64 * 1024])).0, 201);
+    // The same twice is once; the same name for something else is refused.
+    let name = id(16);
+    let first = message(&conversation, &name, "AA");
+    assert_eq!((first.0, message(&conversation, &name, "AA")), (201, common::Answer(200, first.1)));
+    assert_eq!(message(&conversation, &name, "AQ").code(), "message_refused");
+    assert_eq!(bob.poll(&server, 0).len(), 2);
+    // A conversation is begun once, by one.
+    let begin = |person: &Person| {
+        person.send(&server, "POST", "/v1/conversations", Some(&json!({ "id": conversation }))).0
+    };
+    assert_eq!((begin(&alice), begin(&bob)), (200, 409));
+    let path = format!("/v1/conversations/{conversation}");
+    let stand = bob.send(&server, "GET", &path, None).1;
+    assert_eq!(stand, json!({ "position": 3, "changed": 1, "recipients": ["alice", "bob"] }));
+    // Commits for people who are not here, or with welcomes for others.
+    let path = format!("/v1/conversations/{conversation}/commits");
+    let commit = |recipients: Value, welcomes: Value| {
+        let body = json!({
+            "expect": 1, "id": id(16), "body": "AA", "recipients": recipients,
+            "welcomes": welcomes,
+        });
+        alice.send(&server, "POST", &path, Some(&body))
+    };
+    let device = bob.device(0).as_str();
+    let nobody = commit(json!(["alice", "nobody"]), json!([]));
+    assert_eq!((nobody.0, nobody.code()), (404, "handle_unknown"));
+    let welcome = json!([{ "handle": "bob", "device": device, "body": "AA" }]);
+    assert_eq!(commit(json!(["alice"]), welcome.clone()).code(), "welcome_refused");
+    // All or nothing: what was refused left no trace.
+    assert_eq!(bob.poll(&server, 0).len(), 2);
+    assert_eq!(commit(json!(["alice", "bob"]), welcome).0, 201);
+    let items = bob.poll(&server, 2);
+    assert_eq!((&items[0]["kind"], &items[1]["kind"]), (&json!("commit"), &json!("welcome")));
+    assert_eq!((&items[1]["device"], &items[1]["position"]), (&json!(device), &json!(4)));
+    // Who is removed is told so, and hears no more.
+    let expect = json!({
+        "expect": 4, "id": id(16), "body": "AA", "recipients": ["alice"], "welcomes": [],
+    });
+    assert_eq!(alice.send(&server, "POST", &path, Some(&expect)).0, 201);
+    assert_eq!(bob.poll(&server, 4).len(), 1);
+    alice.message(&server, &conversation, "without bob");
+    assert_eq!(bob.poll(&server, 4).len(), 1);
+    // Paths and methods that there are not.
+    let none = server.plain("GET", "/v1/nothing", None);
+    assert_eq!((none.0, none.code()), (404, "usage"));
+    assert_eq!(server.plain("PUT", "/v1/handles", None).0, 405);
+}

@@ -1,0 +1,26 @@
+//! What KEZ's servers share. Nothing here knows what they are for.
+
+pub mod body;
+pub mod connection;
+pub mod limit;
+pub mod metrics;
+pub mod problem;
+pub mod process;
+pub mod sqlite;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+use kez_core::Timestamp;
+use std::time::{Duration, SystemTime};
+
+/// What the machine's clock says has passed since 1970; the only place where it is read.
+#[must_use]
+pub fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The machine's clock.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::since_epoch(since_epoch())
+}

@@ -1,0 +1,111 @@
+//! How a server starts and ends.
+
+use crate::{connection, metrics};
+use serde::de::DeserializeOwned;
+use std::{
+    future::Future,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::Path,
+};
+use tokio::{net::TcpListener, sync::watch};
+
+/// Sends messages to standard error, as text or as JSON, one a line.
+pub fn init_log(json: bool) {
+    let messages = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false);
+    if json {
+        messages.json().init();
+    } else {
+        messages.with_ansi(false).init();
+    }
+}
+
+/// Reads a file of settings, if one is named.
+///
+/// # Errors
+/// What is wrong with it, with its name.
+pub fn read_settings<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, String> {
+    let Some(path) = path else { return Ok(T::default()) };
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
+    toml::from_str(&text).map_err(|e| failed(&e))
+}
+
+/// Listens, and gives the address with the port that was taken.
+///
+/// # Errors
+/// What the system says, with the address.
+pub async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let failed = |e: io::Error| format!("{address}: {e}");
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Says where the server listens, on standard output, for whoever started it; serves the metrics
+/// beside it; and gives both an end when the system asks for one.
+///
+/// # Errors
+/// What the listeners say.
+pub async fn run<F: Future<Output = io::Result<()>>>(
+    address: SocketAddr,
+    metrics_at: Option<SocketAddr>,
+    text: impl Fn() -> String + Clone + Send + Sync + 'static,
+    serve: impl FnOnce(watch::Receiver<()>) -> F,
+) -> Result<(), String> {
+    let metrics = match metrics_at {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    // Whoever waits for these lines may have gone.
+    let mut out = io::stdout();
+    let _ = writeln!(out, "listening on http://{address}");
+    if let Some((_, address)) = &metrics {
+        let _ = writeln!(out, "metrics on http://{address}/metrics");
+    }
+    let _ = out.flush();
+    tracing::info!(%address, "listening");
+    let (ending, ended) = watch::channel(());
+    tokio::spawn(async move {
+        shutdown().await;
+        drop(ending);
+    });
+    let serving = serve(ended.clone());
+    let done = match metrics {
+        Some((listener, _)) => {
+            let router = metrics::router(text);
+            let bounds = connection::Bounds { most: 64, ..connection::Bounds::default() };
+            let uncounted = Default::default();
+            let metrics = connection::serve(listener, router, bounds, &uncounted, end(ended));
+            tokio::try_join!(serving, metrics).map(drop)
+        }
+        None => serving.await,
+    };
+    done.map_err(|e| e.to_string())?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Done when the other side of the channel is gone.
+pub async fn end(mut ended: watch::Receiver<()>) {
+    while ended.changed().await.is_ok() {}
+}
+
+/// Ctrl-C, or what a service manager sends.
+async fn shutdown() {
+    let interrupt = async { drop(tokio::signal::ctrl_c().await) };
+    #[cfg(unix)]
+    let terminate = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}
