@@ -141,7 +141,9 @@ fn add(group: &mut Group, devices: &[&Device]) -> (Commit, Vec<Group>) {
     let ids = KeyPackage::ids_in(welcome).unwrap();
     let join = |(device, package): (&&Device, &KeyPackage)| {
         assert!(ids.contains(&package.id()));
-        device.join(welcome, (&package.id(), &package.secret)).unwrap()
+        let (group, spent) = device.join(welcome, (&package.id(), &package.secret)).unwrap();
+        assert!(spent);
+        group
     };
     let groups = devices.iter().zip(&packages).map(join).collect();
     (commit, groups)
@@ -506,7 +508,8 @@ fn key_packages() {
         let mut group = direct(&alice, &bob, &phone);
         let commit = group.commit(&change(&package.public), NOW).unwrap();
         let welcome = commit.welcome.unwrap();
-        laptop.join(&welcome, (&package.id(), &package.secret)).unwrap();
+        let (_, spent) = laptop.join(&welcome, (&package.id(), &package.secret)).unwrap();
+        assert!(!spent);
         let other = laptop.key_package(false, NOW).unwrap();
         let wrong = laptop.join(&welcome, (&other.id(), &other.secret));
         assert_eq!(refused(wrong), Code::WelcomeRefused);

@@ -367,11 +367,12 @@ impl Device {
         Ok(Group { inner, shelf, device: self.clone() })
     }
 
-    /// Joins by a welcome, with the secret of the key package that it is for.
+    /// Joins by a welcome, with the id and the secret of the key package that it is for. Gives
+    /// whether that is used up, which one of last resort is not.
     ///
     /// # Errors
     /// `welcome_refused`.
-    pub fn join(&self, welcome: &[u8], package: (&str, &[u8])) -> Result<Group> {
+    pub fn join(&self, welcome: &[u8], package: (&str, &[u8])) -> Result<(Group, bool)> {
         let refused = || Error::from(Code::WelcomeRefused);
         let id = crate::hex::decode::<32>(package.0).ok_or_else(refused)?;
         let data = KeyPackageData::mls_decode(&mut &*package.1).map_err(|_| refused())?;
@@ -383,7 +384,7 @@ impl Device {
         let (mut inner, _) =
             self.client(&shelf).join_group(None, &message, None).map_err(|_| refused())?;
         inner.write_to_storage().map_err(|_| Code::StateRefused)?;
-        shelf.0.lock().package = None;
+        let spent = shelf.0.lock().package.take().is_none();
         let group = Group { inner, shelf, device: self.clone() };
         let about = group.about().map_err(|_| refused())?;
         let strangers = group.members()?;
@@ -391,7 +392,7 @@ impl Device {
         if (about.kind == Kind::Direct && strangers) || group.id().len() != 32 {
             return Err(refused());
         }
-        Ok(group)
+        Ok((group, spent))
     }
 
     /// Takes a conversation up again from its snapshot.

@@ -8,6 +8,8 @@ pub mod auth;
 #[cfg(feature = "chat")]
 mod certificate;
 #[cfg(feature = "chat")]
+pub mod client;
+#[cfg(feature = "chat")]
 mod group;
 mod handle;
 #[cfg(feature = "chat")]
@@ -16,6 +18,8 @@ mod message;
 mod safety;
 #[cfg(feature = "chat")]
 mod sealed;
+#[cfg(feature = "chat")]
+mod stream;
 #[cfg(feature = "chat")]
 mod suite;
 #[cfg(feature = "chat")]
@@ -31,6 +35,7 @@ pub use {
     message::{Body, MAX_TEXT, Message, MessageId},
     safety::safety_number,
     sealed::{SealedKey, open, seal},
+    stream::{EventReader, StreamEvent},
     suite::Random,
     vault::Vault,
 };

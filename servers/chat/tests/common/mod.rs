@@ -1,6 +1,8 @@
 //! The real server, as a process on a free port, people with devices, and streams.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod client;
+
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use kez_core::{
     Chain, Event, Identity, Op, Reason, Scheme, SecretKey, Timestamp,
@@ -84,6 +86,18 @@ pub fn try_send(
     auth: Option<&str>,
     body: Option<String>,
 ) -> Result<Answer, ureq::Error> {
+    let (status, text) = exchange(agent, method, url, auth, body)?;
+    Ok(Answer(status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+}
+
+/// Status and text of an answer.
+pub fn exchange(
+    agent: &Agent,
+    method: &str,
+    url: &str,
+    auth: Option<&str>,
+    body: Option<String>,
+) -> Result<(u16, String), ureq::Error> {
     let mut request = ureq::http::Request::builder().method(method).uri(url);
     if let Some(auth) = auth {
         request = request.header("authorization", auth);
@@ -97,8 +111,7 @@ pub fn try_send(
         None => agent.run(request.body(()).unwrap())?,
     };
     let text = response.body_mut().with_config().limit(64 << 20).read_to_string()?;
-    let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Ok(Answer(response.status().as_u16(), value))
+    Ok((response.status().as_u16(), text))
 }
 
 pub fn now() -> Timestamp {

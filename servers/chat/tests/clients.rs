@@ -1,0 +1,233 @@
+//! Clients through the real server: offline first messages, several devices, revocations, groups,
+//! crashes at every step.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{
+    Server,
+    client::{Seat, run},
+};
+use kez_core::{
+    Code,
+    chat::client::{EntryKind, State},
+};
+use tempfile::TempDir;
+
+fn server() -> (TempDir, Server) {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    (dir, server)
+}
+
+fn code<T: std::fmt::Debug>(result: kez_core::Result<T>) -> Code {
+    result.unwrap_err().code()
+}
+
+#[test]
+fn the_first_message_finds_somebody_offline() {
+    let (_dir, server) = server();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (_, mut bob) = Seat::join("bob", &server);
+    alice.write("bob", "hello").unwrap();
+    alice.write("bob", "are you there?").unwrap();
+    assert_eq!(bob.texts(), [""; 0]);
+    bob.sync().unwrap();
+    assert_eq!(bob.texts(), ["hello", "are you there?"]);
+    let conversations = run(bob.client.conversations()).unwrap();
+    assert_eq!((conversations.len(), conversations[0].state), (1, State::Request));
+    bob.write("alice", "yes").unwrap();
+    alice.sync().unwrap();
+    assert_eq!(alice.texts(), ["hello", "are you there?", "yes"]);
+    assert_eq!(bob.texts(), ["hello", "are you there?", "yes"]);
+    let conversations = run(bob.client.conversations()).unwrap();
+    assert_eq!((conversations[0].state, conversations[0].devices), (State::Active, 2));
+    assert_eq!(bob.refused(), []);
+    // Once taken, nothing comes twice, and the server forgets it.
+    bob.sync().unwrap();
+    bob.reopen();
+    bob.sync().unwrap();
+    assert_eq!(bob.texts().len(), 3);
+}
+
+#[test]
+fn both_begin_at_once() {
+    let (_dir, server) = server();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (_, mut bob) = Seat::join("bob", &server);
+    alice.write("bob", "from alice").unwrap();
+    bob.write("alice", "from bob").unwrap();
+    for _ in 0..2 {
+        alice.sync().unwrap();
+        bob.sync().unwrap();
+    }
+    // From now on both use the same one.
+    alice.write("bob", "again alice").unwrap();
+    bob.write("alice", "again bob").unwrap();
+    alice.sync().unwrap();
+    let mut all = alice.texts();
+    all.sort();
+    assert_eq!(all, ["again alice", "again bob", "from alice", "from bob"]);
+    assert_eq!(alice.direct("bob").unwrap(), bob.direct("alice").unwrap());
+}
+
+#[test]
+fn a_third_device_joins_and_a_revoked_one_is_out() {
+    let (_dir, server) = server();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (mut bob, mut laptop) = Seat::join("bob", &server);
+    alice.write("bob", "one").unwrap();
+    laptop.sync().unwrap();
+    let mut tablet = Seat::register(&mut bob, 1, &server);
+    // His own device takes it in, with the next thing that it does.
+    laptop.write("alice", "two").unwrap();
+    alice.sync().unwrap();
+    alice.write("bob", "three").unwrap();
+    tablet.sync().unwrap();
+    laptop.sync().unwrap();
+    assert_eq!(laptop.texts(), ["one", "two", "three"]);
+    // What was before it came, it does not see.
+    assert_eq!(tablet.texts(), ["two", "three"]);
+    tablet.write("alice", "four").unwrap();
+    laptop.sync().unwrap();
+    alice.sync().unwrap();
+    assert_eq!(alice.texts(), ["one", "two", "three", "four"]);
+    assert_eq!(laptop.texts(), ["one", "two", "three", "four"]);
+    // Revoked, it is shut out from the next message on, by whoever writes it.
+    bob.revoke(1);
+    assert_eq!(bob.put_chain(&server).0, 204);
+    alice.write("bob", "five").unwrap();
+    laptop.sync().unwrap();
+    assert_eq!(laptop.texts(), ["one", "two", "three", "four", "five"]);
+    let conversations = run(alice.client.conversations()).unwrap();
+    assert_eq!(conversations[0].devices, 2);
+    assert_eq!(code(tablet.sync()), Code::DeviceRevoked);
+    assert_eq!(code(tablet.write("alice", "six")), Code::DeviceRevoked);
+    assert!(alice.refused().is_empty() && laptop.refused().is_empty());
+}
+
+#[test]
+fn ten_people_in_a_group() {
+    let (_dir, server) = server();
+    let mut seats: Vec<Seat> =
+        (0..10).map(|n| Seat::join(&format!("person{n}"), &server).1).collect();
+    let others: Vec<_> = (1..9).map(|n| format!("person{n}").parse().unwrap()).collect();
+    let group = seats[0].client.create_group("ten", &others);
+    let group = run(group).unwrap();
+    for (n, seat) in seats.iter_mut().enumerate().take(9) {
+        seat.sync().unwrap();
+        seat.send(&group, &format!("from {n}")).unwrap();
+    }
+    // One who is no admin adds nobody; the admin adds the tenth, and removes the fifth.
+    let tenth = "person9".parse().unwrap();
+    let refused = run(seats[3].client.add(&group, &tenth));
+    assert_eq!(code(refused), Code::CommitRefused);
+    run(seats[0].client.add(&group, &tenth)).unwrap();
+    let fifth = "person5".parse().unwrap();
+    run(seats[0].client.remove(&group, &fifth)).unwrap();
+    seats[0].send(&group, "without the fifth").unwrap();
+    for seat in &mut seats {
+        seat.sync().unwrap();
+    }
+    seats[9].send(&group, "from the tenth").unwrap();
+    for (n, seat) in seats.iter_mut().enumerate() {
+        seat.sync().unwrap();
+        let texts = seat.texts();
+        assert!(seat.refused().is_empty(), "{n}: {:?}", seat.refused());
+        match n {
+            5 => {
+                assert_eq!(texts.len(), 9);
+                let last = seat.all().pop().unwrap().kind;
+                assert!(matches!(last, EntryKind::Left(_)), "{last:?}");
+            }
+            9 => assert_eq!(texts, ["without the fifth", "from the tenth"]),
+            _ => assert_eq!(texts.len(), 11, "{n}: {texts:?}"),
+        }
+    }
+    assert_eq!(code(seats[5].send(&group, "hello?")), Code::ConversationUnknown);
+}
+
+#[test]
+fn a_changed_device_of_a_verified_person_stops_the_next_message() {
+    let (_dir, server) = server();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (mut bob, mut laptop) = Seat::join("bob", &server);
+    let bobs = "bob".parse().unwrap();
+    let alices = "alice".parse().unwrap();
+    let (number, verified) = run(alice.client.safety_number(&bobs)).unwrap();
+    assert!(!verified);
+    assert_eq!(number, run(laptop.client.safety_number(&alices)).unwrap().0);
+    let wrong = run(alice.client.verify(&bobs, &"0".repeat(60)));
+    assert_eq!(code(wrong), Code::DevicesChanged);
+    run(alice.client.verify(&bobs, &number)).unwrap();
+    assert!(run(alice.client.safety_number(&bobs)).unwrap().1);
+    alice.write("bob", "one").unwrap();
+    bob.add_device();
+    bob.put_chain(&server);
+    assert_eq!(code(alice.write("bob", "two")), Code::DevicesChanged);
+    let (again, verified) = run(alice.client.safety_number(&bobs)).unwrap();
+    assert!(!verified && again != number);
+    run(alice.client.verify(&bobs, &again)).unwrap();
+    alice.write("bob", "two").unwrap();
+    laptop.sync().unwrap();
+    assert_eq!(laptop.texts(), ["one", "two"]);
+    // Without having verified, a new device is a quiet matter.
+    laptop.write("alice", "three").unwrap();
+}
+
+#[test]
+fn what_is_written_without_a_server_goes_later() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let address = server.address().to_owned();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (_, mut bob) = Seat::join("bob", &server);
+    alice.write("bob", "one").unwrap();
+    bob.sync().unwrap();
+    server.0.kill();
+    let conversation = {
+        let conversations = run(alice.client.conversations()).unwrap();
+        conversations[0].id.clone()
+    };
+    for text in ["two", "three"] {
+        assert_eq!(code(alice.send(&conversation, text)), Code::ConnectFailed);
+    }
+    let waiting = run(alice.client.conversations()).unwrap()[0].waiting;
+    assert_eq!(waiting, 2);
+    alice.reopen();
+    let _server = Server::listening(dir.path(), &address, &[]);
+    alice.sync().unwrap();
+    bob.sync().unwrap();
+    assert_eq!(bob.texts(), ["one", "two", "three"]);
+    assert_eq!(alice.texts(), ["one", "two", "three"]);
+}
+
+/// Everything is cut off at every step once, and goes on from the disk.
+#[test]
+fn a_crash_at_any_step_loses_and_doubles_nothing() {
+    let (_dir, server) = server();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (_, mut bob) = Seat::join("bob", &server);
+    let mut sent = Vec::new();
+    for step in 0..60 {
+        let text = format!("alice {step}");
+        alice.cut_after(step % 30);
+        let done = alice.write("bob", &text);
+        alice.reopen();
+        // If it was kept, it goes with what follows; else it is written again.
+        let kept = alice.texts().contains(&text);
+        assert!(kept || done.is_err());
+        if !kept {
+            alice.write("bob", &text).unwrap();
+        }
+        sent.push(text);
+        bob.cut_after(step % 25);
+        let _ = bob.sync();
+        bob.reopen();
+    }
+    alice.sync().unwrap();
+    bob.sync().unwrap();
+    assert_eq!(bob.texts(), sent);
+    assert_eq!(alice.texts(), sent);
+    assert!(bob.refused().is_empty(), "{:?}", bob.refused());
+}
