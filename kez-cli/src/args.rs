@@ -2,7 +2,7 @@
 //! to stdout, everything else to stderr.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kez_core::{Identity, Timestamp};
+use kez_core::{Identity, Timestamp, chat::Handle};
 use std::path::PathBuf;
 
 /// Say "these accounts, keys and domains are all me", and check who says so.
@@ -86,6 +86,9 @@ pub(crate) enum Command {
     /// Keep your sigchain: the signed history of your claims, keys and devices
     #[command(subcommand)]
     Sigchain(SigchainCommand),
+    /// Chat with people whose identity you can check, end to end encrypted
+    #[command(subcommand)]
+    Chat(ChatCommand),
     /// Print shell completions
     Completions {
         /// The shell
@@ -348,6 +351,117 @@ pub(crate) enum SigchainCommand {
         nostr_key: Option<String>,
         #[command(flatten)]
         own: Own,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WithAccount {
+    /// Which of your accounts, as in alice@chat.example (needed only if you have several)
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) account: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChatCommand {
+    /// Register a handle at a chat server, with this machine as a device; the device is added to
+    /// your sigchain
+    Register {
+        /// The handle
+        handle: Handle,
+        /// The server's URL, as in https://chat.example
+        #[arg(long, value_name = "URL")]
+        server: String,
+        /// The name under which the device's key is stored
+        #[arg(long, value_name = "NAME", default_value = "chat")]
+        device: String,
+        /// Let the device's key expire after this time, as in 365d
+        #[arg(long, value_name = "AGE", value_parser = span)]
+        not_after: Option<i64>,
+        /// The name of the key that starts a new chain
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
+        /// Store the device's key unencrypted: anybody who reads the file can read your messages
+        #[arg(long)]
+        no_passphrase: bool,
+        #[command(flatten)]
+        own: Own,
+    },
+    /// List your devices, or somebody's
+    Devices {
+        /// A handle; yours if not given
+        handle: Option<Handle>,
+        #[command(flatten)]
+        account: WithAccount,
+    },
+    /// Write to somebody
+    Send {
+        /// A handle, or the start of a conversation's name
+        to: String,
+        /// The text (from stdin if not given)
+        text: Option<String>,
+        #[command(flatten)]
+        account: WithAccount,
+    },
+    /// Print what comes in, as it comes
+    Listen {
+        /// Print what waits, and end
+        #[arg(long)]
+        once: bool,
+        #[command(flatten)]
+        account: WithAccount,
+    },
+    /// List your conversations
+    List {
+        #[command(flatten)]
+        account: WithAccount,
+    },
+    /// Print the history of a conversation
+    History {
+        /// A handle, or the start of a conversation's name
+        with: String,
+        /// The last so many entries only
+        #[arg(long, value_name = "COUNT")]
+        last: Option<u64>,
+        #[command(flatten)]
+        account: WithAccount,
+    },
+    /// Show the safety number with somebody; compare it with them by another way
+    Verify {
+        /// The handle
+        handle: Handle,
+        /// The number that the other side has: if it is the same, changes of their devices have
+        /// to be confirmed from now on
+        #[arg(long, value_name = "NUMBER")]
+        number: Option<String>,
+        #[command(flatten)]
+        account: WithAccount,
+    },
+    /// Begin a group
+    Group {
+        /// Its name, which its members see
+        name: String,
+        /// The handles of those who are in it from the start
+        handles: Vec<Handle>,
+        #[command(flatten)]
+        account: WithAccount,
+    },
+    /// Add somebody to a group
+    Add {
+        /// The start of the group's name among `kez chat list`
+        group: String,
+        /// The handle
+        handle: Handle,
+        #[command(flatten)]
+        account: WithAccount,
+    },
+    /// Remove somebody from a group
+    Remove {
+        /// The start of the group's name among `kez chat list`
+        group: String,
+        /// The handle
+        handle: Handle,
+        #[command(flatten)]
+        account: WithAccount,
     },
 }
 

@@ -2,6 +2,7 @@
 
 use kez_core::{
     Timestamp, Transport,
+    chat::{Random, StreamEvent, client::Call},
     transport::{Answer, Failure, Request},
 };
 use std::{
@@ -9,6 +10,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use zeroize::Zeroizing;
 
@@ -49,13 +51,23 @@ pub trait Host {
     fn env(&self, name: &str) -> Option<String>;
     /// The user's configuration directory for `kez`.
     fn config_dir(&self) -> Option<PathBuf>;
+    /// What the clock says has passed since 1970, in milliseconds.
+    fn now_ms(&self) -> u64;
     /// The clock's time.
-    fn now(&self) -> Timestamp;
+    fn now(&self) -> Timestamp {
+        Timestamp::since_epoch(Duration::from_millis(self.now_ms()))
+    }
+    /// The system's randomness.
+    fn randomness(&self) -> Random;
     /// 32 bytes of the system's randomness.
     ///
     /// # Errors
     /// `storage_failed` if it has none to give, on which nothing may go on.
-    fn random(&self) -> kez_core::Result<[u8; 32]>;
+    fn random(&self) -> kez_core::Result<[u8; 32]> {
+        let mut bytes = [0; 32];
+        self.randomness()(&mut bytes)?;
+        Ok(bytes)
+    }
 
     /// Whether a stream is a terminal.
     fn is_terminal(&self, stream: Stream) -> bool;
@@ -116,19 +128,44 @@ pub struct Settings {
     pub danger_allow_loopback: bool,
 }
 
+/// A stream of events.
+#[expect(async_fn_in_trait, reason = "driven on one thread, as the core's trait")]
+pub trait Events {
+    /// The next event; `None` at the end. A stream that is silent for longer than its server
+    /// ever is, is at its end.
+    ///
+    /// # Errors
+    /// A code of kind network.
+    async fn next(&mut self) -> Result<Option<StreamEvent>, Failure>;
+}
+
+/// The largest answer of a server in bytes.
+pub const MAX_CALL: usize = 8 * 1024 * 1024;
+/// For how long a stream may be silent, in seconds: three times what servers are.
+pub const SILENCE: u32 = 45;
+
 /// The network: fetches, and publishes.
 #[expect(async_fn_in_trait, reason = "driven on one thread, as the core's trait")]
 pub trait Net: Transport {
+    /// An open stream of events.
+    type Events: Events;
     /// Fetches; with an ETag the server may answer 304.
     ///
     /// # Errors
     /// A code of kind network.
     async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure>;
-    /// Posts to a server that takes chains. Gives status and body.
+    /// Asks one of KEZ's servers. Gives status and body.
     ///
     /// # Errors
     /// A code of kind network.
-    async fn post(&self, url: &str, kind: &str, body: String) -> Result<(u16, Vec<u8>), Failure>;
+    async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), Failure>;
+    /// Opens a stream of events. Its URL may be a secret, and is in no failure.
+    ///
+    /// # Errors
+    /// A code of kind network; `http_status` with the status.
+    async fn listen(&self, url: &str) -> Result<Self::Events, Failure>;
+    /// Waits.
+    async fn pause(&self, milliseconds: u32);
     /// Publishes signed nostr events, in order, and waits for the relay's word on each.
     ///
     /// # Errors

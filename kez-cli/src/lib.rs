@@ -2,6 +2,7 @@
 
 mod args;
 mod cache;
+mod chat;
 mod claim;
 mod config;
 mod graph;

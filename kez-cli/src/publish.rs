@@ -9,6 +9,7 @@ use kez_core::{
     chain::MAX_BUNDLE,
     chain_path,
     channel::{chain_carrier, chain_filters},
+    chat::client::Call,
     fork::{Merge, merge},
     transport::{Body, Failure, Request},
 };
@@ -84,7 +85,9 @@ pub async fn to_server(net: &impl Net, chain: &Chain, base: &str, now: Timestamp
     if lines.is_empty() {
         return Ok(());
     }
-    let (status, body) = net.post(&url, "application/jsonl", lines).await.map_err(refused(&url))?;
+    let body = Some(("application/jsonl", lines));
+    let call = Call { method: "POST", url: url.clone(), authorization: None, body };
+    let (status, body) = net.call(call).await.map_err(refused(&url))?;
     match status {
         200 | 201 => Ok(()),
         409 => Err(Error::about(Code::HeadConflict, url)),

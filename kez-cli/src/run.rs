@@ -3,7 +3,7 @@
 use crate::{
     args::{Cli, Command, Global, VerifyCommand},
     cache::{CachePolicy, Cached},
-    claim,
+    chat, claim,
     config::Config,
     home::{Home, storage},
     host::{Access, Host, Net, Settings, Stream},
@@ -91,6 +91,7 @@ async fn dispatch<N: Net>(
             verify::graph(&context, out, &identity, format, file.as_deref()).await
         }
         Command::Sigchain(command) => sigchain::run(&context, out, command).await,
+        Command::Chat(command) => chat::run(&context, out, command).await,
         Command::Completions { .. } | Command::Man { .. } | Command::Explain { .. } => Ok(0),
     }
 }

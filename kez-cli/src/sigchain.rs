@@ -140,7 +140,7 @@ pub(super) async fn run(
 }
 
 /// The user's chain that is meant.
-fn own_chain(context: &Context<'_, impl Net>, own: &Own) -> Result<Chain> {
+pub(super) fn own_chain(context: &Context<'_, impl Net>, own: &Own) -> Result<Chain> {
     let mut chains = context.home.chains(context.host.now())?;
     if let Some(name) = &own.chain {
         chains.retain(|c| c.name() == name);
@@ -153,7 +153,7 @@ fn own_chain(context: &Context<'_, impl Net>, own: &Own) -> Result<Chain> {
 }
 
 /// Opens the stored key that may sign for the chain now.
-fn current_key(context: &Context<'_, impl Net>, chain: &Chain) -> Result<SecretKey> {
+pub(super) fn current_key(context: &Context<'_, impl Net>, chain: &Chain) -> Result<SecretKey> {
     let current = chain.current_key().identity();
     let entry = context.keys().list()?.into_iter().find(|e| e.identity == *current);
     let entry = entry.ok_or_else(|| Error::about(Code::KeyNotFound, current))?;
@@ -172,6 +172,20 @@ fn append_signed(
     op: Op,
     signers: &[&SecretKey],
 ) -> Result<()> {
+    let (value, text) = extend(context, out, chain, op, signers)?;
+    out.result(&value, &text);
+    out.hint("kez: publish it: kez sigchain publish");
+    Ok(())
+}
+
+/// Signs an event, appends it to a chain, and stores the chain. Gives what to print.
+pub(super) fn extend(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    chain: &mut Chain,
+    op: Op,
+    signers: &[&SecretKey],
+) -> Result<(serde_json::Value, String)> {
     let rotates = matches!(op, Op::Rotate { .. });
     // Another command may have held the lock for a while.
     let now = context.global.at.unwrap_or_else(|| context.host.now());
@@ -205,9 +219,7 @@ fn append_signed(
         "next_committed": chain.next().is_some(),
         "file": path,
     });
-    out.result(&value, &format!("event {} {} {}", event.seq, event.op.name(), id));
-    out.hint("kez: publish it: kez sigchain publish");
-    Ok(())
+    Ok((value, format!("event {} {} {}", event.seq, event.op.name(), id)))
 }
 
 /// Rotates in the way that the chain asks for: with a commitment only the committed key will do,

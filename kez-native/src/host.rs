@@ -1,12 +1,13 @@
 //! This machine as the command sees it.
 
 use kez_cli::{Access, Host, Stat, Stream};
-use kez_core::Timestamp;
+use kez_core::chat::Random;
 use std::{
     any::Any,
     fs, io,
     io::{IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use zeroize::Zeroizing;
 
@@ -23,12 +24,12 @@ impl Host for Machine {
         directories::ProjectDirs::from("", "", "kez").map(|dirs| dirs.config_dir().to_owned())
     }
 
-    fn now(&self) -> Timestamp {
-        crate::now()
+    fn now_ms(&self) -> u64 {
+        u64::try_from(crate::since_epoch().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn random(&self) -> kez_core::Result<[u8; 32]> {
-        crate::random()
+    fn randomness(&self) -> Random {
+        Arc::new(crate::fill_random)
     }
 
     fn is_terminal(&self, stream: Stream) -> bool {

@@ -4,23 +4,26 @@
 pub mod host;
 pub mod transport;
 
-use kez_core::Timestamp;
+use kez_core::{Code, Error, Timestamp};
+use std::time::{Duration, SystemTime};
 
-/// The machine's clock; the only place where it is read.
+/// What the machine's clock says has passed since 1970; the only place where it is read.
 #[must_use]
-pub fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Timestamp::since_epoch(since.unwrap_or_default())
+pub fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// 32 bytes from the operating system.
+/// The machine's clock.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::since_epoch(since_epoch())
+}
+
+/// Fills a buffer with the operating system's randomness.
 ///
 /// # Errors
 /// `storage_failed` if it has none to give, on which nothing may go on.
-pub fn random() -> kez_core::Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|e| {
-        kez_core::Error::about(kez_core::Code::StorageFailed, format!("no randomness: {e}"))
-    })?;
-    Ok(bytes)
+pub fn fill_random(out: &mut [u8]) -> kez_core::Result<()> {
+    getrandom::fill(out)
+        .map_err(|e| Error::about(Code::StorageFailed, format!("no randomness: {e}")))
 }

@@ -287,7 +287,7 @@ fn storage_that_fails() {
     me.ok(&["sigchain", "add", "dns:b.example"]);
     let file = me.home.join("a-file");
     fs::write(&file, "").unwrap();
-    let inside = User { home: file };
+    let inside = User { home: file, native: false };
     inside.run(&["key", "new", "--no-passphrase"]).fails(2, "storage_failed");
 }
 

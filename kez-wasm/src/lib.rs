@@ -44,8 +44,17 @@ fn plain(value: &impl Serialize) -> Result<JsValue, JsValue> {
 #[cfg(feature = "sign")]
 pub fn random() -> kez_core::Result<[u8; 32]> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|e| {
-        kez_core::Error::about(kez_core::Code::StorageFailed, format!("no randomness: {e}"))
-    })?;
+    fill_random(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Fills a buffer with the host's randomness.
+///
+/// # Errors
+/// As [`random`].
+#[cfg(feature = "sign")]
+pub fn fill_random(out: &mut [u8]) -> kez_core::Result<()> {
+    getrandom::fill(out).map_err(|e| {
+        kez_core::Error::about(kez_core::Code::StorageFailed, format!("no randomness: {e}"))
+    })
 }

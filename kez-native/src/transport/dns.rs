@@ -54,8 +54,9 @@ impl Native {
 }
 
 fn random_id() -> Result<u16, Failure> {
-    let bytes = crate::random().map_err(|e| Failure::new(e.code(), e.to_string()))?;
-    Ok(u16::from_le_bytes([bytes[0], bytes[1]]))
+    let mut bytes = [0; 2];
+    crate::fill_random(&mut bytes).map_err(|e| Failure::new(e.code(), e.to_string()))?;
+    Ok(u16::from_le_bytes(bytes))
 }
 
 async fn plain(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {

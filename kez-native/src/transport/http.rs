@@ -1,11 +1,13 @@
 //! HTTP: no redirect to another host, a bounded body, public addresses only.
 
 use super::Native;
+use kez_cli::host::{Events, MAX_CALL, SILENCE};
 use kez_core::{
     Code,
+    chat::{EventReader, StreamEvent, client::Call},
     transport::{Answer, Body, Failure, Headers, MAX_REDIRECTS, Via, redirect},
 };
-use std::error::Error as _;
+use std::{collections::VecDeque, error::Error as _};
 
 /// The resolver of the HTTP client; address literals are checked before, with the URL.
 pub(super) struct Resolver {
@@ -77,20 +79,59 @@ impl Native {
         Err(Failure::new(Code::RedirectRefused, format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    pub(super) async fn send(
-        &self,
-        url: &str,
-        kind: &str,
-        body: String,
-    ) -> Result<(u16, Vec<u8>), Failure> {
-        let target = self.checked(url)?;
-        let client = &self.stack()?.http;
-        let request = client.post(target).header("content-type", kind).body(body);
+    pub(super) async fn send(&self, call: Call) -> Result<(u16, Vec<u8>), Failure> {
+        let target = self.checked(&call.url)?;
+        let method = reqwest::Method::from_bytes(call.method.as_bytes())
+            .map_err(|_| Failure::new(Code::Usage, call.method))?;
+        let mut request = self.stack()?.http.request(method, target);
+        if let Some((kind, body)) = call.body {
+            request = request.header("content-type", kind).body(body);
+        }
+        if let Some(authorization) = call.authorization {
+            request = request.header("authorization", authorization);
+        }
         let response = request.send().await.map_err(|e| failure(&e))?;
         let status = response.status().as_u16();
-        match read(response, kez_core::transport::MAX_BODY).await?.body {
+        match read(response, MAX_CALL).await?.body {
             Body::Http { bytes, .. } => Ok((status, bytes)),
             _ => Ok((status, Vec::new())),
+        }
+    }
+
+    pub(super) async fn events(&self, url: &str) -> Result<Stream, Failure> {
+        let target = self.checked(url).map_err(|f| Failure { detail: None, ..f })?;
+        let request = self.stack()?.http.get(target).header("accept", "text/event-stream");
+        // The URL has a signature in it.
+        let response = request.send().await.map_err(|e| failure(&e.without_url()))?;
+        match response.status().as_u16() {
+            200 => Ok(Stream { response, reader: EventReader::default(), ready: VecDeque::new() }),
+            status => Err(Failure::new(Code::HttpStatus, status.to_string())),
+        }
+    }
+}
+
+/// A stream of events.
+pub struct Stream {
+    response: reqwest::Response,
+    reader: EventReader,
+    ready: VecDeque<StreamEvent>,
+}
+
+impl Events for Stream {
+    async fn next(&mut self) -> Result<Option<StreamEvent>, Failure> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            let silence = std::time::Duration::from_secs(SILENCE.into());
+            let Ok(chunk) = tokio::time::timeout(silence, self.response.chunk()).await else {
+                return Ok(None);
+            };
+            let Some(chunk) = chunk.map_err(|e| failure(&e.without_url()))? else {
+                return Ok(None);
+            };
+            let refused = |e: kez_core::Error| Failure::new(e.code(), "a stream's event");
+            self.ready.extend(self.reader.push(&chunk).map_err(refused)?);
         }
     }
 }

@@ -8,6 +8,7 @@ mod relay;
 use kez_cli::{Net, Settings};
 use kez_core::{
     Code, Transport,
+    chat::client::Call,
     transport::{Answer, CHAIN_SECONDS, Failure, Request, check_url, is_public},
 };
 use std::{
@@ -127,6 +128,8 @@ impl Transport for Native {
 }
 
 impl Net for Native {
+    type Events = http::Stream;
+
     async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {
         let work = async {
             match request {
@@ -138,8 +141,16 @@ impl Net for Native {
         self.within(request.seconds(), work).await
     }
 
-    async fn post(&self, url: &str, kind: &str, body: String) -> Result<(u16, Vec<u8>), Failure> {
-        self.within(CHAIN_SECONDS, self.send(url, kind, body)).await
+    async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), Failure> {
+        self.within(CHAIN_SECONDS, self.send(call)).await
+    }
+
+    async fn listen(&self, url: &str) -> Result<http::Stream, Failure> {
+        self.within(CHAIN_SECONDS, self.events(url)).await
+    }
+
+    async fn pause(&self, milliseconds: u32) {
+        tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
     }
 
     async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {

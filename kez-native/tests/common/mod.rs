@@ -28,6 +28,8 @@ pub fn kez() -> Command {
 /// A user: a home directory and the command.
 pub struct User {
     pub home: PathBuf,
+    /// Whether it is the native command in any case.
+    pub native: bool,
 }
 
 /// What a command gave.
@@ -71,7 +73,12 @@ impl User {
         let home = folder(name);
         fs::create_dir_all(&home).unwrap();
         fs::write(home.join("config.toml"), config).unwrap();
-        Self { home }
+        Self { home, native: false }
+    }
+
+    /// This user, by the native command whatever `KEZ` says.
+    pub fn native(self) -> Self {
+        Self { native: true, ..self }
     }
 
     /// A second copy of a user, as on another machine.
@@ -80,7 +87,7 @@ impl User {
         let _ = fs::remove_dir_all(&home);
         let done = Command::new("cp").arg("-r").arg(&self.home).arg(&home).status().unwrap();
         assert!(done.success());
-        Self { home }
+        Self { home, native: self.native }
     }
 
     /// Runs `kez --json …`, with text on stdin.
@@ -93,12 +100,17 @@ impl User {
         }
     }
 
+    /// The command `kez --json …` in this home.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let native = || Command::new(env!("CARGO_BIN_EXE_kez"));
+        let mut command = if self.native { native() } else { kez() };
+        command.arg("--json").args(args).env("KEZ_HOME", &self.home).env_remove("NO_COLOR");
+        command
+    }
+
     fn output(&self, stdin: &str, args: &[&str]) -> Output {
-        let mut child = kez()
-            .arg("--json")
-            .args(args)
-            .env("KEZ_HOME", &self.home)
-            .env_remove("NO_COLOR")
+        let mut child = self
+            .command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

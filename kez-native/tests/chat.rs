@@ -1,0 +1,293 @@
+//! `kez chat` through the real server. Where `KEZ` names the npm command, it talks with the native
+//! one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::{User, folder};
+use kez_chat_server::{
+    Server,
+    store::{Quotas, Store},
+};
+use serde_json::Value;
+use std::{
+    io::{BufRead as _, BufReader, Lines},
+    process::{Child, ChildStdout, Stdio},
+    thread,
+    time::Duration,
+};
+
+const CONFIG: &str = "danger_allow_loopback = true\n";
+
+/// The real server, until the process ends. Gives its URL.
+fn server(name: &str) -> String {
+    let (store, _) = Store::open(&folder(name), Quotas::default()).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tell.send(url.clone()).unwrap();
+            let server = Server::new(store, url);
+            server.serve(listener, std::future::pending()).await.unwrap();
+        });
+    });
+    told.recv().unwrap()
+}
+
+/// Somebody with a key and a handle.
+fn join(home: &str, handle: &str, server: &str) -> User {
+    let user = User::new(home, CONFIG);
+    user.key("default", "ed25519");
+    register(&user, handle, server);
+    user
+}
+
+fn register(user: &User, handle: &str, server: &str) -> Value {
+    user.ok(&["chat", "register", handle, "--server", server, "--no-passphrase"])
+}
+
+/// The lines that a command prints.
+fn lines(user: &User, args: &[&str]) -> Vec<Value> {
+    let run = user.run(args);
+    assert_eq!(run.code, 0, "{args:?}\n{}\n{}", run.stdout, run.stderr);
+    run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The texts of lines, with their authors.
+fn texts(lines: &[Value]) -> Vec<String> {
+    let texts = lines.iter().filter(|line| line["kind"] == "text");
+    let text = |line: &Value| {
+        format!("{}: {}", line["from"].as_str().unwrap(), line["text"].as_str().unwrap())
+    };
+    texts.map(text).collect()
+}
+
+fn history(user: &User, with: &str) -> Vec<String> {
+    texts(&lines(user, &["chat", "history", with]))
+}
+
+fn received(user: &User) -> Vec<String> {
+    texts(&lines(user, &["chat", "listen", "--once"]))
+}
+
+/// A command that listens, until it is dropped.
+struct Listener {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Listener {
+    fn start(user: &User) -> Self {
+        let mut command = user.command(&["chat", "listen"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // It says so when it listens.
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        while !said.next().expect("it ended").unwrap().contains("listening") {}
+        thread::spawn(move || said.for_each(drop));
+        Self { child, lines }
+    }
+
+    fn text(&mut self) -> String {
+        loop {
+            let line = self.lines.next().expect("a line").unwrap();
+            let value: Value = serde_json::from_str(&line).unwrap();
+            if let Some(text) = texts(&[value]).pop() {
+                return text;
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn two_commands_talk() {
+    let server = server("chat-two");
+    let alice = join("chat-two-alice", "alice", &server);
+    let bob = join("chat-two-bob", "bob", &server).native();
+    // The first message finds somebody who is offline.
+    alice.ok(&["chat", "send", "bob", "hello"]);
+    assert_eq!(alice.run_with("from stdin\n", &["chat", "send", "bob"]).code, 0);
+    assert_eq!(received(&bob), ["alice: hello", "alice: from stdin"]);
+    assert_eq!(received(&bob), [""; 0]);
+    let list = lines(&bob, &["chat", "list"]);
+    assert_eq!((&list[0]["state"], &list[0]["kind"]), (&"request".into(), &"direct".into()));
+    bob.ok(&["chat", "send", "alice", "hi"]);
+    assert_eq!(received(&alice), ["bob: hi"]);
+    let all = ["alice: hello", "alice: from stdin", "bob: hi"];
+    assert_eq!(
+        (history(&alice, "bob"), history(&bob, "alice")),
+        (all.map(Into::into).into(), all.map(Into::into).into())
+    );
+    assert_eq!(texts(&lines(&bob, &["chat", "history", "alice", "--last", "1"])), ["bob: hi"]);
+    // Both see the same number, and one of them confirms it.
+    let number = |user: &User, other: &str| {
+        user.ok(&["chat", "verify", other])["number"].as_str().unwrap().to_owned()
+    };
+    let safety = number(&alice, "bob");
+    assert_eq!(safety, number(&bob, "alice"));
+    let verified = bob.ok(&["chat", "verify", "alice", "--number", &safety]);
+    assert_eq!(verified["verified"], true);
+    bob.run(&["chat", "verify", "alice", "--number", "12345"]).fails(1, "devices_changed");
+    let devices = lines(&alice, &["chat", "devices"]);
+    assert_eq!((devices.len(), &devices[0]["this"]), (1, &true.into()));
+    assert_eq!(lines(&alice, &["chat", "devices", "bob"])[0]["this"], false);
+    // Nothing of it stands on the disk or at the server in the clear.
+    for home in ["chat-two", "chat-two-alice", "chat-two-bob"] {
+        let grep = std::process::Command::new("grep")
+            .args(["-rl", "from stdin"])
+            .arg(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(home))
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&grep.stdout), "", "{home}");
+    }
+}
+
+#[test]
+fn what_comes_is_printed_as_it_comes() {
+    let server = server("chat-live");
+    let alice = join("chat-live-alice", "alice", &server);
+    let bob = join("chat-live-bob", "bob", &server).native();
+    let mut at_bob = Listener::start(&bob);
+    let mut at_alice = Listener::start(&alice);
+    for n in 0..3 {
+        alice.ok(&["chat", "send", "bob", &format!("ping {n}")]);
+        assert_eq!(at_bob.text(), format!("alice: ping {n}"));
+        // While one listens, the same account writes.
+        bob.ok(&["chat", "send", "alice", &format!("pong {n}")]);
+        assert_eq!(at_alice.text(), format!("bob: pong {n}"));
+    }
+    drop((at_bob, at_alice));
+    // Killed at any moment, nothing is lost or there twice.
+    let mut sent = history(&alice, "bob");
+    for n in 0..8 {
+        let mut listener = Listener::start(&bob);
+        let text = format!("kill {n}");
+        alice.ok(&["chat", "send", "bob", &text]);
+        thread::sleep(Duration::from_millis(7 * n));
+        listener.child.kill().unwrap();
+        sent.push(format!("alice: {text}"));
+    }
+    received(&bob);
+    assert_eq!(history(&bob, "alice"), sent);
+    // A sender that is killed loses nothing that it has said to be sent.
+    for n in 0..8 {
+        let text = format!("cut {n}");
+        let mut command = alice.command(&["chat", "send", "bob", &text]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(25 * n));
+        let _ = child.kill();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let kept = history(&alice, "bob").contains(&format!("alice: {text}"));
+        assert!(kept || said.is_empty());
+        if kept {
+            sent.push(format!("alice: {text}"));
+        }
+    }
+    received(&alice);
+    received(&bob);
+    assert_eq!(history(&bob, "alice"), sent);
+    assert_eq!(history(&alice, "bob"), sent);
+}
+
+#[test]
+fn a_second_machine_and_its_end() {
+    let server = server("chat-devices");
+    let alice = join("chat-devices-alice", "alice", &server);
+    let laptop = join("chat-devices-laptop", "bob", &server).native();
+    alice.ok(&["chat", "send", "bob", "one"]);
+    assert_eq!(received(&laptop), ["alice: one"]);
+    // A second machine with the same key and chain registers itself.
+    let tablet = User::new("chat-devices-tablet", CONFIG).native();
+    let secret = laptop.run(&["key", "export", "default"]).json()["secret"].clone();
+    let import = ["key", "import", "-", "--no-passphrase"];
+    assert_eq!(tablet.run_with(secret.as_str().unwrap(), &import).code, 0);
+    let chain = laptop.bundle();
+    assert_eq!(tablet.run_with(&chain, &["sigchain", "import", "-"]).code, 0);
+    let device = register(&tablet, "bob", &server)["device"].as_str().unwrap().to_owned();
+    laptop.ok(&["chat", "send", "alice", "two"]);
+    assert_eq!(received(&alice), ["bob: two"]);
+    alice.ok(&["chat", "send", "bob", "three"]);
+    assert_eq!(received(&tablet), ["bob: two", "alice: three"]);
+    assert_eq!(received(&laptop), ["alice: three"]);
+    assert_eq!(lines(&alice, &["chat", "devices", "bob"]).len(), 2);
+    // Revoked on the chain, it is shut out from the next message on.
+    let chain = tablet.bundle();
+    assert_eq!(laptop.run_with(&chain, &["sigchain", "import", "-"]).code, 0);
+    laptop.ok(&["sigchain", "revoke-device", &device]);
+    lines(&laptop, &["chat", "list"]);
+    alice.ok(&["chat", "send", "bob", "four"]);
+    assert_eq!(received(&laptop), ["alice: four"]);
+    tablet.run(&["chat", "listen", "--once"]).fails(3, "device_revoked");
+    tablet.run(&["chat", "send", "alice", "five"]).fails(3, "device_revoked");
+    assert_eq!(lines(&alice, &["chat", "list"])[0]["devices"], 2);
+}
+
+#[test]
+fn a_group() {
+    let server = server("chat-group");
+    let names = ["alice", "bob", "carol", "dave"];
+    let users: Vec<User> = names
+        .iter()
+        .enumerate()
+        .map(|(n, name)| {
+            let user = join(&format!("chat-group-{name}"), name, &server);
+            if n % 2 == 0 { user } else { user.native() }
+        })
+        .collect();
+    users[0].ok(&["chat", "group", "The Four", "bob", "carol"]);
+    users[0].ok(&["chat", "send", "The Four", "welcome"]);
+    assert_eq!(received(&users[1]), ["alice: welcome"]);
+    users[1].ok(&["chat", "send", "The Four", "thanks"]);
+    assert_eq!(received(&users[2]), ["alice: welcome", "bob: thanks"]);
+    users[2].ok(&["chat", "send", "The Four", "thanks"]);
+    assert_eq!(received(&users[0]), ["bob: thanks", "carol: thanks"]);
+    users[1].run(&["chat", "add", "The Four", "dave"]).fails(1, "commit_refused");
+    assert_eq!(users[0].run(&["chat", "add", "The Four", "dave"]).code, 0);
+    assert_eq!(users[0].run(&["chat", "remove", "The Four", "bob"]).code, 0);
+    received(&users[3]);
+    users[3].ok(&["chat", "send", "The Four", "hello all"]);
+    assert_eq!(received(&users[2]), ["dave: hello all"]);
+    assert_eq!(received(&users[1]), ["carol: thanks"]);
+    users[1].run(&["chat", "send", "The Four", "still here?"]).fails(2, "conversation_unknown");
+}
+
+#[test]
+fn what_goes_wrong_is_told() {
+    let server = server("chat-errors");
+    let alice = join("chat-errors-alice", "alice", &server);
+    let nobody = User::new("chat-errors-nobody", CONFIG);
+    nobody.run(&["chat", "send", "alice", "hello"]).fails(2, "state_refused");
+    nobody.key("default", "nostr");
+    let taken = ["chat", "register", "alice", "--server", &server, "--no-passphrase"];
+    nobody.run(&taken).fails(2, "handle_taken");
+    assert_eq!(nobody.run(&["chat", "register", "Alice!", "--server", &server]).code, 2);
+    alice.run(&["chat", "send", "stranger", "hello"]).fails(1, "handle_unknown");
+    alice.run(&["chat", "history", "stranger"]).fails(2, "conversation_unknown");
+    alice.run(&["chat", "send", "alice2!", "hello"]).fails(2, "handle_refused");
+    // A server that is not there: what is written to a conversation waits.
+    let gone = ["chat", "register", "x", "--server", "http://127.0.0.1:1", "--no-passphrase"];
+    let lost = User::new("chat-errors-lost", CONFIG);
+    lost.key("default", "ed25519");
+    lost.run(&gone).fails(5, "connect_failed");
+    // Run again where there is one, it goes on with the same device.
+    let gone = lost.run(&["sigchain", "show"]).json();
+    register(&lost, "lost", &server);
+    let now = lost.run(&["sigchain", "show"]).json();
+    assert_eq!(gone["devices"], now["devices"]);
+}
