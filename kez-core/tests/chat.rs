@@ -159,6 +159,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T>) -> Code {
     result.unwrap_err().code()
 }
 
+/// KEZ-CONV-01, KEZ-CONV-02, KEZ-MSG-02
 #[test]
 fn two_people_talk() {
     let (mut alice, mut bob) = (Person::new(Scheme::Nostr), Person::new(Scheme::Ed25519));
@@ -239,6 +240,7 @@ fn snapshots_carry_everything() {
     assert_eq!(refused(laptop.load(&other)), Code::StateRefused);
 }
 
+/// KEZ-CONV-05
 #[test]
 fn the_loser_of_two_changes_gives_way() {
     let (mut alice, mut bob) = (Person::new(Scheme::Ed25519), Person::new(Scheme::Ed25519));
@@ -259,6 +261,7 @@ fn the_loser_of_two_changes_gives_way() {
     assert_eq!(refused(hers.confirm()), Code::CommitRefused);
 }
 
+/// KEZ-CONV-03, KEZ-CERT-04
 #[test]
 fn devices_come_and_go() {
     let (mut alice, mut bob) = (Person::new(Scheme::Nostr), Person::new(Scheme::Nostr));
@@ -313,6 +316,7 @@ fn devices_come_and_go() {
     laptop.certificate().check(&bob.chain, NOW).unwrap();
 }
 
+/// KEZ-CONV-03
 #[test]
 fn only_the_two_are_in_a_direct_conversation() {
     let (mut alice, mut bob) = (Person::new(Scheme::Ed25519), Person::new(Scheme::Ed25519));
@@ -330,6 +334,7 @@ fn only_the_two_are_in_a_direct_conversation() {
     assert_eq!(refused(hers.commit(&stranger, NOW)), Code::DeviceUnknown);
 }
 
+/// KEZ-CONV-01, KEZ-CONV-03
 #[test]
 fn ten_people_in_a_group() {
     let mut people: Vec<Person> = (0..10)
@@ -388,6 +393,7 @@ fn ten_people_in_a_group() {
     assert_eq!(member.primary(), people[0].primary());
 }
 
+/// KEZ-CERT-01, KEZ-CERT-02, KEZ-CERT-04
 #[test]
 fn certificates_follow_rotations() {
     // Without commitment, and with.
@@ -428,6 +434,7 @@ fn certificates_follow_rotations() {
     }
 }
 
+/// KEZ-CERT-01, KEZ-CERT-02, KEZ-CERT-03
 #[test]
 fn certificates_that_are_none() {
     let mut alice = Person::new(Scheme::Ed25519);
@@ -477,6 +484,7 @@ fn certificates_that_are_none() {
     assert_eq!(refused(brief.check(&alice.chain, NOW.plus(60))), Code::DeviceRevoked);
 }
 
+/// KEZ-CONV-04
 #[test]
 fn key_packages() {
     let (mut alice, mut bob) = (Person::new(Scheme::Ed25519), Person::new(Scheme::Ed25519));
@@ -555,6 +563,7 @@ fn broken_randomness_makes_nothing() {
     group.encrypt(&text("yes")).unwrap();
 }
 
+/// KEZ-MSG-01
 #[test]
 fn messages_are_canonical_and_bounded() {
     let message = text("line\nnext");
@@ -573,6 +582,7 @@ fn messages_are_canonical_and_bounded() {
     assert_eq!(refused(MessageId::parse("zz")), Code::IdRefused);
 }
 
+/// KEZ-SEAL-01
 #[test]
 fn sealed_envelopes() {
     let random = random();
@@ -613,6 +623,7 @@ fn vaults() {
     assert_eq!(&**carried.open("x", &record).unwrap(), b"y");
 }
 
+/// KEZ-SAFE-01
 #[test]
 fn safety_numbers_change_with_devices() {
     let (mut alice, mut bob) = (Person::new(Scheme::Nostr), Person::new(Scheme::Ed25519));
@@ -634,6 +645,7 @@ fn signed(record: &HandleRecord, key: &SecretKey) -> Envelope {
     envelope
 }
 
+/// KEZ-HANDLE-01, KEZ-HANDLE-02, KEZ-HANDLE-03
 #[test]
 fn handles() {
     for good in ["a", "alice", "a-b_c", "0x0", &"a".repeat(32)] {
@@ -679,6 +691,7 @@ fn handles() {
     assert_eq!(SignedHandle::read(Envelope::from_value(value).unwrap()).unwrap(), handle);
 }
 
+/// KEZ-SEAL-02
 #[test]
 fn bundles() {
     let mut alice = Person::new(Scheme::Nostr);
@@ -710,6 +723,7 @@ fn bundles() {
     assert_eq!(refused(short.to_envelope()), Code::BundleRefused);
 }
 
+/// KEZ-AUTH-01, KEZ-AUTH-02, KEZ-AUTH-03
 #[test]
 fn requests_are_signed_for_one_place() {
     let device = secret(Scheme::Ed25519);

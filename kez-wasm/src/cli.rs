@@ -3,18 +3,20 @@
 
 use crate::{
     task::Task,
-    transport::{Browser, words},
+    transport::{Browser, Limit, http::Stream, words},
 };
 use js_sys::{Array, Function, Reflect};
-use kez_cli::{Access, Host, Net, Settings, Stat, Stream};
+use kez_cli::{Access, Host, Net, Settings, Stat, Stream as Standard};
 use kez_core::{
-    Timestamp, Transport,
+    Transport,
+    chat::{Random, client::Call},
     transport::{Answer, CHAIN_SECONDS, Failure, Request},
 };
 use std::{
     any::Any,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use wasm_bindgen::prelude::*;
 use zeroize::Zeroizing;
@@ -92,11 +94,11 @@ fn io_error(thrown: &JsValue) -> io::Error {
     io::Error::new(kind, words(thrown))
 }
 
-const fn number(stream: Stream) -> u8 {
+const fn number(stream: Standard) -> u8 {
     match stream {
-        Stream::In => 0,
-        Stream::Out => 1,
-        Stream::Err => 2,
+        Standard::In => 0,
+        Standard::Out => 1,
+        Standard::Err => 2,
     }
 }
 
@@ -127,19 +129,19 @@ impl Host for Node {
         self.0.config_dir().map(PathBuf::from)
     }
 
-    fn now(&self) -> Timestamp {
-        crate::time(self.0.now() / 1000.0)
+    fn now_ms(&self) -> u64 {
+        self.0.now() as u64
     }
 
-    fn random(&self) -> kez_core::Result<[u8; 32]> {
-        crate::random()
+    fn randomness(&self) -> Random {
+        Arc::new(crate::fill_random)
     }
 
-    fn is_terminal(&self, stream: Stream) -> bool {
+    fn is_terminal(&self, stream: Standard) -> bool {
         self.0.is_terminal(number(stream))
     }
 
-    fn print(&self, stream: Stream, text: &str) {
+    fn print(&self, stream: Standard, text: &str) {
         self.0.print(number(stream), text);
     }
 
@@ -188,6 +190,8 @@ impl Host for Node {
 }
 
 impl Net for Browser {
+    type Events = Stream;
+
     async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {
         let limit = self.within(request.seconds());
         match request {
@@ -198,8 +202,16 @@ impl Net for Browser {
         }
     }
 
-    async fn post(&self, url: &str, kind: &str, body: String) -> Result<(u16, Vec<u8>), Failure> {
-        self.send_post(url, kind, &body, &self.within(CHAIN_SECONDS)).await
+    async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), Failure> {
+        self.ask_server(call, &self.within(CHAIN_SECONDS)).await
+    }
+
+    async fn listen(&self, url: &str) -> Result<Stream, Failure> {
+        self.open_events(url).await
+    }
+
+    async fn pause(&self, milliseconds: u32) {
+        Limit::pause(milliseconds).await;
     }
 
     async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {

@@ -56,7 +56,7 @@ export function fetchWith(policy: Policy): (request: Request) => Promise<Respons
     request.headers.forEach((value, name) => (headers[name] = value))
     const base = policy.hosts?.get(url.hostname)
     const target = base === undefined ? url : new URL(url.pathname + url.search, base)
-    const body = request.method === 'POST' ? new Uint8Array(await request.arrayBuffer()) : undefined
+    const body = request.body === null ? undefined : new Uint8Array(await request.arrayBuffer())
     if (body !== undefined) headers['content-length'] = String(body.length)
     const { request: start } = target.protocol === 'https:' ? https : http
     return new Promise((resolve, reject) => {

@@ -82,7 +82,7 @@ fn npm_command() -> Result<()> {
     let cli = npm::folder().join("dist/cli.js");
     let mut tests = Command::new(env!("CARGO"));
     tests.current_dir(setup::root()).args(["test", "--quiet", "-p", "kez-native"]);
-    tests.args(["--test", "cli", "--test", "evil", "--test", "network"]);
+    tests.args(["--test", "chat", "--test", "cli", "--test", "evil", "--test", "network"]);
     tests.env("KEZ", format!("{} {}", setup::node().display(), cli.display()));
     let status = tests.status()?;
     if status.success() { Ok(()) } else { Err("the package's command differs".into()) }

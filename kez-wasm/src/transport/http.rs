@@ -1,12 +1,23 @@
 //! GET through `fetch`: no header but `Accept`, no redirect to another host, a bounded body.
 
 use super::{Browser, Limit, check_url, redirect, words};
+#[cfg(feature = "cli")]
+use gloo_net::http::Method;
 use gloo_net::http::{Request, RequestBuilder, Response};
 use js_sys::{Promise, Reflect, Uint8Array, futures::JsFuture};
+#[cfg(feature = "cli")]
+use kez_cli::host::{Events, MAX_CALL, SILENCE};
 use kez_core::{
     Code, Kind,
     transport::{Answer, Body, Failure, MAX_REDIRECTS, Via},
 };
+#[cfg(feature = "cli")]
+use kez_core::{
+    chat::{EventReader, StreamEvent, client::Call},
+    transport::CHAIN_SECONDS,
+};
+#[cfg(feature = "cli")]
+use std::collections::VecDeque;
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::{
     ReadableStreamDefaultReader, ReferrerPolicy, RequestCache, RequestCredentials, RequestRedirect,
@@ -56,27 +67,58 @@ impl Browser {
         Err(Failure::new(Code::RedirectRefused, format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    /// Posts to a server that takes chains. Gives status and body.
+    /// Asks one of KEZ's servers. Gives status and body.
     #[cfg(feature = "cli")]
-    pub(crate) async fn send_post(
+    pub(crate) async fn ask_server(
         &self,
-        url: &str,
-        kind: &str,
-        body: &str,
+        call: Call,
         limit: &Limit,
     ) -> Result<(u16, Vec<u8>), Failure> {
-        let target = check_url(url, self.loopback)?;
-        let request = RequestBuilder::new(&target.href())
-            .method(gloo_net::http::Method::POST)
-            .header("content-type", kind)
+        let target = check_url(&call.url, self.loopback)?;
+        let method = match call.method {
+            "POST" => Method::POST,
+            "PUT" => Method::PUT,
+            "DELETE" => Method::DELETE,
+            _ => Method::GET,
+        };
+        let mut request = RequestBuilder::new(&target.href())
+            .method(method)
             .credentials(RequestCredentials::Omit)
-            .abort_signal(Some(&limit.either))
-            .body(body);
+            .abort_signal(Some(&limit.either));
+        if let Some(authorization) = &call.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request = match call.body {
+            Some((kind, body)) => request.header("content-type", kind).body(body),
+            None => request.build(),
+        };
         let response = self.send(request, limit).await?;
-        let answer = self.read(response, kez_core::transport::MAX_BODY, limit).await?;
+        let answer = self.read(response, MAX_CALL, limit).await?;
         match answer.body {
             Body::Http { status, bytes, .. } => Ok((status, bytes)),
             _ => Ok((0, Vec::new())),
+        }
+    }
+
+    /// Opens a stream of events.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn open_events(&self, url: &str) -> Result<Stream, Failure> {
+        // The URL has a signature in it, which no failure tells.
+        let target = check_url(url, self.loopback).map_err(|f| Failure { detail: None, ..f })?;
+        let request = RequestBuilder::new(&target.href())
+            .header("accept", "text/event-stream")
+            .credentials(RequestCredentials::Omit)
+            .referrer_policy(ReferrerPolicy::NoReferrer)
+            .cache(RequestCache::NoStore);
+        let limit = self.within(CHAIN_SECONDS);
+        let response = self.send(request.build(), &limit).await?;
+        match (response.status(), response.body()) {
+            (200, Some(body)) => Ok(Stream {
+                body: body.get_reader().unchecked_into(),
+                reader: EventReader::default(),
+                ready: VecDeque::new(),
+            }),
+            (status, _) => Err(Failure::new(Code::HttpStatus, status.to_string())),
         }
     }
 
@@ -136,6 +178,39 @@ impl Browser {
         }
         let body = Body::Http { status, headers, bytes };
         Ok(Answer { body, via: Via::Direct, fetched_at: self.now() })
+    }
+}
+
+/// A stream of events.
+#[cfg(feature = "cli")]
+pub struct Stream {
+    body: ReadableStreamDefaultReader,
+    reader: EventReader,
+    ready: VecDeque<StreamEvent>,
+}
+
+#[cfg(feature = "cli")]
+impl Events for Stream {
+    async fn next(&mut self) -> Result<Option<StreamEvent>, Failure> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            let silence = Limit::of(None, SILENCE * 1000);
+            let Ok(step) = silence.end(self.body.read()).await else {
+                let _ = self.body.cancel();
+                return Ok(None);
+            };
+            let cut = |e: JsValue| Failure::new(Code::ResponseRefused, words(&e));
+            let step = step.map_err(cut)?;
+            if Reflect::get(&step, &"done".into()).is_ok_and(|done| done.is_truthy()) {
+                return Ok(None);
+            }
+            let chunk = Reflect::get(&step, &"value".into()).map_err(cut)?;
+            let refused = |e: kez_core::Error| Failure::new(e.code(), "a stream's event");
+            let events = self.reader.push(&Uint8Array::new(&chunk).to_vec()).map_err(refused)?;
+            self.ready.extend(events);
+        }
     }
 }
 

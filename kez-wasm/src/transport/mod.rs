@@ -2,7 +2,7 @@
 //! header but `Accept`, so that no request is preflighted, sends no cookies and no referrer, and
 //! asks names through DNS over HTTPS.
 
-mod http;
+pub(crate) mod http;
 mod relay;
 
 use js_sys::{Array, Function, Promise, Reflect, futures::JsFuture};
@@ -64,12 +64,7 @@ impl Browser {
     /// The signal of one request: the user's, or the end of its time.
     pub(crate) fn within(&self, seconds: u64) -> Limit {
         let millis = u32::try_from(seconds * 1000).unwrap_or(u32::MAX);
-        let timeout = AbortSignal::timeout_with_u32(millis);
-        let either = match &self.signal {
-            Some(signal) => AbortSignal::any(&Array::of2(signal, &timeout)),
-            None => timeout.clone(),
-        };
-        Limit { either, timeout, seconds }
+        Limit::of(self.signal.as_ref(), millis)
     }
 
     async fn txt(&self, name: &str, limit: &Limit) -> Result<Answer, Failure> {
@@ -157,6 +152,22 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
+    /// The end of so many milliseconds, or of the user's patience.
+    fn of(signal: Option<&AbortSignal>, millis: u32) -> Self {
+        let timeout = AbortSignal::timeout_with_u32(millis);
+        let either = match signal {
+            Some(signal) => AbortSignal::any(&Array::of2(signal, &timeout)),
+            None => timeout.clone(),
+        };
+        Self { either, timeout, seconds: (millis / 1000).into() }
+    }
+
+    /// Waits for so many milliseconds.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn pause(millis: u32) {
+        Self::of(None, millis).aborted().await;
+    }
+
     /// `timeout`, if that is why something failed.
     fn timeout(&self) -> Option<Failure> {
         let over = || Failure::new(Code::Timeout, format!("after {} s", self.seconds));

@@ -24,6 +24,7 @@ fn code<T: std::fmt::Debug>(result: kez_core::Result<T>) -> Code {
     result.unwrap_err().code()
 }
 
+/// KEZ-CONV-06
 #[test]
 fn the_first_message_finds_somebody_offline() {
     let (_dir, server) = server();
@@ -71,6 +72,7 @@ fn both_begin_at_once() {
     assert_eq!(alice.direct("bob").unwrap(), bob.direct("alice").unwrap());
 }
 
+/// KEZ-GATE-01
 #[test]
 fn a_third_device_joins_and_a_revoked_one_is_out() {
     let (_dir, server) = server();
@@ -147,6 +149,7 @@ fn ten_people_in_a_group() {
     assert_eq!(code(seats[5].send(&group, "hello?")), Code::ConversationUnknown);
 }
 
+/// KEZ-GATE-04
 #[test]
 fn a_changed_device_of_a_verified_person_stops_the_next_message() {
     let (_dir, server) = server();
@@ -230,4 +233,47 @@ fn a_crash_at_any_step_loses_and_doubles_nothing() {
     assert_eq!(bob.texts(), sent);
     assert_eq!(alice.texts(), sent);
     assert!(bob.refused().is_empty(), "{:?}", bob.refused());
+}
+
+/// KEZ-MSG-03
+#[test]
+fn what_a_revoked_device_wrote_is_not_trusted() {
+    let (_dir, server) = server();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (mut bob, mut laptop) = Seat::join("bob", &server);
+    let mut tablet = Seat::register(&mut bob, 1, &server);
+    alice.write("bob", "one").unwrap();
+    laptop.sync().unwrap();
+    tablet.sync().unwrap();
+    tablet.write("alice", "from the thief").unwrap();
+    bob.revoke(1);
+    bob.put_chain(&server);
+    // She has heard of the revocation before she takes the message.
+    run(alice.client.resolve(&"bob".parse().unwrap())).unwrap();
+    alice.sync().unwrap();
+    let entry = alice.all().pop().unwrap();
+    assert_eq!(entry.kind, EntryKind::Text("from the thief".into()));
+    assert_eq!(entry.doubt, Some(Code::DeviceRevoked));
+    laptop.write("alice", "from bob").unwrap();
+    alice.sync().unwrap();
+    assert_eq!(alice.all().pop().unwrap().doubt, None);
+}
+
+/// KEZ-GATE-05
+#[test]
+fn keys_are_renewed_from_time_to_time() {
+    let (_dir, server) = server();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (_, mut bob) = Seat::join("bob", &server);
+    let conversation = alice.direct("bob").unwrap();
+    let epoch = |seat: &Seat| run(seat.client.conversations()).unwrap()[0].epoch;
+    alice.send(&conversation, "0").unwrap();
+    let before = epoch(&alice);
+    for n in 1..=200 {
+        alice.send(&conversation, &n.to_string()).unwrap();
+        assert_eq!(epoch(&alice), if n < 200 { before } else { before + 1 }, "{n}");
+    }
+    bob.sync().unwrap();
+    assert_eq!((bob.texts().len(), epoch(&bob)), (201, before + 1));
+    assert!(bob.refused().is_empty());
 }

@@ -15,6 +15,7 @@ fn server(options: &[&str]) -> (TempDir, Server) {
     (dir, server)
 }
 
+/// KEZ-HANDLE-05
 #[test]
 fn a_handle_is_of_one_identity_for_ever() {
     let (_dir, server) = server(&[]);
@@ -219,6 +220,7 @@ fn key_packages_are_given_once() {
     assert_eq!((limited.0, limited.code()), (429, "rate_limited"));
 }
 
+/// KEZ-DELIVER-01, KEZ-DELIVER-02, KEZ-DELIVER-03
 #[test]
 fn posts_that_are_refused() {
     let (_dir, server) = server(&[]);

@@ -19,6 +19,7 @@ fn server(options: &[&str]) -> (TempDir, Server) {
     (dir, server)
 }
 
+/// KEZ-DELIVER-04
 #[test]
 fn a_message_is_pushed_at_once() {
     let (_dir, server) = server(&[]);
@@ -42,6 +43,7 @@ fn a_message_is_pushed_at_once() {
     assert_eq!(alice.texts(&server, 0).len(), 20);
 }
 
+/// KEZ-AUTH-03, KEZ-DELIVER-06
 #[test]
 fn nobody_gets_what_is_for_others() {
     let (_dir, server) = server(&[]);
@@ -75,6 +77,7 @@ fn nobody_gets_what_is_for_others() {
     assert_eq!((ack.0, ack.code()), (403, "auth_refused"));
 }
 
+/// KEZ-DELIVER-04
 #[test]
 fn all_who_listen_to_a_handle_are_told() {
     let (_dir, server) = server(&[]);
@@ -111,6 +114,7 @@ fn the_oldest_of_too_many_streams_goes() {
     assert!(first.next().is_none());
 }
 
+/// KEZ-DELIVER-04
 #[test]
 fn who_is_slow_reads_on_from_the_storage() {
     let (_dir, server) = server(&[]);
@@ -147,6 +151,7 @@ fn who_is_slow_reads_on_from_the_storage() {
     assert_eq!(stream.texts(1), ["live"]);
 }
 
+/// KEZ-DELIVER-04
 #[test]
 fn a_quiet_stream_says_that_it_lives() {
     let (_dir, server) = server(&[]);
@@ -170,6 +175,7 @@ fn a_stream_ends_by_its_age() {
     assert!(stream.next().is_none());
 }
 
+/// KEZ-DELIVER-04
 #[test]
 fn the_end_of_the_server_is_told() {
     let (_dir, server) = server(&[]);
@@ -183,6 +189,7 @@ fn the_end_of_the_server_is_told() {
     assert!(stream.next().is_none());
 }
 
+/// KEZ-AUTH-03, KEZ-DELIVER-06
 #[test]
 fn a_revoked_device_is_out() {
     let (_dir, server) = server(&[]);
@@ -206,6 +213,7 @@ fn a_revoked_device_is_out() {
     assert_eq!(Stream::open(&server, &path, &[]).status, 401);
 }
 
+/// KEZ-AUTH-01, KEZ-AUTH-02, KEZ-AUTH-03
 #[test]
 fn signatures_are_for_one_place_and_one_use() {
     let (_dir, server) = server(&[]);
@@ -294,6 +302,7 @@ fn signatures_are_for_one_place_and_one_use() {
     assert_eq!((unknown.0, unknown.code()), (401, "auth_refused"));
 }
 
+/// KEZ-DELIVER-01, KEZ-DELIVER-02
 #[test]
 fn positions_have_no_gaps_whoever_writes() {
     let (_dir, server) = server(&[]);
@@ -331,6 +340,7 @@ fn positions_have_no_gaps_whoever_writes() {
     assert!(orders.iter().all(|order| *order == orders[0]));
 }
 
+/// KEZ-DELIVER-01
 #[test]
 fn of_two_commits_one_wins() {
     let (_dir, server) = server(&[]);

@@ -19,6 +19,12 @@ use alloc::{
 
 /// How often a change is tried again when others were first.
 const MAX_ROUNDS: usize = 20;
+/// After how many messages of one's own, and how many seconds, a device renews its keys: then
+/// whoever had stolen its state can read no further.
+const RENEW_MESSAGES: u64 = 200;
+const RENEW_SECONDS: i64 = 86_400;
+/// The epoch of what was not encrypted yet.
+const NEVER: u64 = crate::json::MAX_INTEGER.unsigned_abs();
 /// How many devices one commit invites: each invitation carries the whole tree.
 const MAX_INVITED: usize = 8;
 
@@ -134,7 +140,7 @@ impl<P: Platform> Client<P> {
         let id = hex::encode(&id[..]);
         self.post_conversation(&id).await?;
         self.list_conversation(&id).await?;
-        let mut record = Record::new(id.clone(), State::Active, &group, people);
+        let mut record = Record::new(id.clone(), State::Active, &group, people, self.now());
         self.save_record(&mut record, &[]).await?;
         self.settle(&mut record, group).await?;
         Ok(id)
@@ -153,13 +159,12 @@ impl<P: Platform> Client<P> {
             return Err(Error::about(Code::ConversationUnknown, conversation));
         }
         let group = self.group(&record)?;
-        // What cannot be reached now is no reason not to keep what was written.
-        let group = match self.settle(&mut record, group).await {
-            Ok(group) => group,
-            Err(error) if error.code().kind() == crate::Kind::Network => self.group(&record)?,
-            Err(error) => return Err(error),
+        // What cannot be reached now is no reason not to keep what was written. But nothing is
+        // encrypted, let alone posted, before the gate was passed.
+        let settled = match self.settle(&mut record, group).await {
+            Err(error) if error.code().kind() != crate::Kind::Network => return Err(error),
+            other => other,
         };
-        let mut group = group;
         let id = MessageId::from_bytes(*fill(&self.random)?);
         let message = Message {
             id,
@@ -168,16 +173,12 @@ impl<P: Platform> Client<P> {
             body: Body::Text(text.into()),
             head: self.own_head().await,
         };
-        let plaintext = message.to_plaintext()?;
-        // While a change of one's own waits, nothing can be encrypted yet; the flush does it.
-        let (body, epoch) =
-            if group.waits() { (Vec::new(), 0) } else { (group.encrypt(&message)?, group.epoch()) };
-        record.snapshot = group.snapshot();
+        let what = What::Message(message.to_plaintext()?);
         record.count += 1;
         // One who answers takes part.
         record.state = State::Active;
         let name = hex::encode(&fill::<16>(&self.random)?[..]);
-        let what = What::Message(plaintext);
+        let (body, epoch) = (Vec::new(), NEVER);
         record.outbox.push(Outgoing { id: name, epoch, body, posted: false, what });
         let entry = Entry {
             index: record.entries,
@@ -189,7 +190,7 @@ impl<P: Platform> Client<P> {
             doubt: None,
         };
         self.save_record(&mut record, &[entry]).await?;
-        self.flush(&mut record, &mut group).await?;
+        self.post_waiting(&mut record, &mut settled?).await?;
         Ok(id)
     }
 
@@ -209,6 +210,25 @@ impl<P: Platform> Client<P> {
             record.people.push(contact.primary);
         }
         self.settle(&mut record, group).await.map(drop)
+    }
+
+    /// Renews this device's keys in a conversation, which happens by itself from time to time.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn renew(&mut self, conversation: &str) -> Result<()> {
+        let mut record = self.record(conversation).await?;
+        let mut group = self.group(&record)?;
+        for _ in 0..MAX_ROUNDS {
+            group = self.settle(&mut record, group).await?;
+            let before = record.renewed;
+            group =
+                self.change(&mut record, group, Plan { renew: true, ..Plan::default() }).await?;
+            if record.renewed != before {
+                return Ok(());
+            }
+        }
+        Err(Error::about(Code::CommitConflict, conversation))
     }
 
     /// Removes somebody from a group, with all devices.
@@ -234,18 +254,25 @@ impl<P: Platform> Client<P> {
         Err(Error::about(Code::CommitConflict, conversation))
     }
 
-    /// Brings a conversation to where it may be written to: takes what is new, posts what waits,
-    /// and makes the changes that the gate asks for.
+    /// Brings a conversation to where it may be written to: takes what is new, and makes the
+    /// changes that the gate asks for.
     pub(super) async fn settle(&mut self, record: &mut Record, mut group: Group) -> Result<Group> {
         for _ in 0..MAX_ROUNDS {
             self.pull(record, &mut group).await?;
-            self.flush(record, &mut group).await?;
+            self.post_commit_that_waits(record, &mut group).await?;
             if record.state == State::Removed {
                 return Err(Error::about(Code::ConversationUnknown, &record.id));
             }
             let plan = self.gate(record, &group).await?;
             if plan.remove.is_empty() && plan.add.is_empty() {
-                return Ok(group);
+                let (count, at) = record.renewed;
+                let old = self.now().seconds() - at.seconds() > RENEW_SECONDS;
+                if record.count - count < RENEW_MESSAGES && (!old || record.count == count) {
+                    return Ok(group);
+                }
+                let plan = Plan { renew: true, ..plan };
+                group = self.change(record, group, plan).await?;
+                continue;
             }
             let (epoch, only_own) =
                 (group.epoch(), plan.remove.is_empty() && plan.add.iter().all(|p| self.is_me(p)));
@@ -272,7 +299,7 @@ impl<P: Platform> Client<P> {
             }
         }
         invited.truncate(MAX_INVITED);
-        if invited.is_empty() && plan.remove.is_empty() {
+        if invited.is_empty() && plan.remove.is_empty() && !plan.renew {
             return Ok(group);
         }
         let change = Change {
@@ -322,60 +349,72 @@ impl<P: Platform> Client<P> {
             what: What::Commit(request.to_canonical()),
         };
         record.snapshot = group.snapshot();
-        // Before anything that waits: it was prepared for this very epoch.
-        record.outbox.insert(0, out);
+        record.outbox.push(out);
         self.save_record(record, &[]).await?;
-        self.flush(record, &mut group).await?;
+        self.post_commit_that_waits(record, &mut group).await?;
         Ok(group)
     }
 
-    /// Posts what waits, in order. Doing so twice is doing it once: the server knows the names.
-    pub(super) async fn flush(&mut self, record: &mut Record, group: &mut Group) -> Result<()> {
-        let (mut at, mut posted) = (0, false);
-        while let Some(out) = record.outbox.get(at).cloned() {
-            match out.what {
-                What::Message(_) if out.posted => at += 1,
-                What::Commit(request) => {
-                    if !self.post_commit(&record.id, &request).await? {
-                        group.abandon()?;
-                        record.outbox.retain(|other| other.id != out.id);
-                        record.snapshot = group.snapshot();
-                        self.save_record(record, &[]).await?;
-                    }
-                    // It takes effect where it stands in the log.
-                    self.pull(record, group).await?;
-                    // Whatever became of it, it waits no more, unless the log is behind.
-                    if record.outbox.get(at).is_some_and(|other| other.id == out.id) {
-                        return Err(Error::about(Code::MessageMissing, &record.id));
-                    }
+    /// Posts a commit that was stored. Doing so twice is doing it once: the server knows its name.
+    async fn post_commit_that_waits(
+        &mut self,
+        record: &mut Record,
+        group: &mut Group,
+    ) -> Result<()> {
+        let commit = record.outbox.iter().find_map(|out| match &out.what {
+            What::Commit(request) => Some((out.id.clone(), request.clone())),
+            What::Message(_) => None,
+        });
+        let Some((id, request)) = commit else { return Ok(()) };
+        if !self.post_commit(&record.id, &request).await? {
+            group.abandon()?;
+            record.outbox.retain(|out| out.id != id);
+            record.snapshot = group.snapshot();
+            self.save_record(record, &[]).await?;
+        }
+        // It takes effect where it stands in the log.
+        self.pull(record, group).await?;
+        if record.outbox.iter().any(|out| out.id == id) {
+            return Err(Error::about(Code::MessageMissing, &record.id));
+        }
+        Ok(())
+    }
+
+    /// Encrypts and posts the messages that wait, in order, once the gate was passed.
+    pub(super) async fn post_waiting(
+        &mut self,
+        record: &mut Record,
+        group: &mut Group,
+    ) -> Result<()> {
+        let epoch = group.epoch();
+        for at in 0..record.outbox.len() {
+            let Some(Outgoing { id, epoch: then, body, posted: false, what: What::Message(plain) }) =
+                record.outbox.get(at).cloned()
+            else {
+                continue;
+            };
+            let mut body = body;
+            // Who has gone meanwhile shall not read it, and who has come shall.
+            if then != epoch {
+                body = group.encrypt(&Message::read(plain.as_bytes())?)?;
+                if let Some(own) = record.outbox.get_mut(at) {
+                    own.body.clone_from(&body);
+                    own.epoch = epoch;
                 }
-                What::Message(plaintext) => {
-                    let mut body = out.body;
-                    if out.epoch != group.epoch() {
-                        // Who has gone meanwhile shall not read it.
-                        let message = Message::read(plaintext.as_bytes())?;
-                        body = group.encrypt(&message)?;
-                        if let Some(own) = record.outbox.get_mut(at) {
-                            own.body.clone_from(&body);
-                            own.epoch = group.epoch();
-                        }
-                        record.snapshot = group.snapshot();
-                        self.save_record(record, &[]).await?;
-                    }
-                    match self.post_message(&record.id, &out.id, &body).await {
-                        Ok(()) => {}
-                        // It was posted before, in an earlier epoch: it comes back by the log.
-                        Err(error) if error.code() == Code::MessageRefused => {}
-                        Err(error) => return Err(error),
-                    }
-                    if let Some(own) = record.outbox.get_mut(at) {
-                        own.posted = true;
-                    }
-                    (at, posted) = (at + 1, true);
-                }
+                record.snapshot = group.snapshot();
+                self.save_record(record, &[]).await?;
+            }
+            match self.post_message(&record.id, &id, &body).await {
+                Ok(()) => {}
+                // It was posted before, in an earlier epoch: it comes back by the log.
+                Err(error) if error.code() == Code::MessageRefused => {}
+                Err(error) => return Err(error),
+            }
+            if let Some(own) = record.outbox.get_mut(at) {
+                own.posted = true;
             }
         }
-        if posted { self.save_record(record, &[]).await } else { Ok(()) }
+        self.save_record(record, &[]).await
     }
 
     /// Takes what is new in a conversation, from its log.

@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) evidence: Vec<Evidence>,
     /// The people whose devices join: those without any, and one's own further devices.
     pub(super) add: Vec<Identity>,
+    /// Whether this device renews its keys in any case.
+    pub(super) renew: bool,
 }
 
 /// A device that can be invited.

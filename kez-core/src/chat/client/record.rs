@@ -122,6 +122,8 @@ pub(super) struct Record {
     pub(super) changed: u64,
     /// How many messages this device wrote.
     pub(super) count: u64,
+    /// How many of them when it renewed its keys last, and when that was.
+    pub(super) renewed: (u64, Timestamp),
     /// How many entries the history has.
     pub(super) entries: u64,
     /// The last count of each device that wrote.
@@ -132,7 +134,13 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(id: String, state: State, group: &Group, people: Vec<Identity>) -> Self {
+    pub(super) fn new(
+        id: String,
+        state: State,
+        group: &Group,
+        people: Vec<Identity>,
+        now: Timestamp,
+    ) -> Self {
         Self {
             id,
             state,
@@ -140,6 +148,7 @@ impl Record {
             position: 0,
             changed: 0,
             count: 0,
+            renewed: (0, now),
             entries: 0,
             counts: Vec::new(),
             people,
@@ -172,6 +181,8 @@ impl Record {
             ("position", int(self.position)),
             ("changed", int(self.changed)),
             ("count", int(self.count)),
+            ("renewed", int(self.renewed.0)),
+            ("renewed_at", Value::String(self.renewed.1.to_string())),
             ("entries", int(self.entries)),
             ("counts", Value::Array(counts.collect())),
             ("people", Value::Array(self.people.iter().map(|p| p.as_str().into()).collect())),
@@ -221,6 +232,7 @@ impl Record {
             position: number(&mut m, "position")?,
             changed: number(&mut m, "changed")?,
             count: number(&mut m, "count")?,
+            renewed: (number(&mut m, "renewed")?, m.text("renewed_at")?.parse()?),
             entries: number(&mut m, "entries")?,
             counts,
             people: identities(m.array("people")?)?,

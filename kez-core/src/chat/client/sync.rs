@@ -38,7 +38,8 @@ impl<P: Platform> Client<P> {
             let waits = record.outbox.iter().any(|out| !out.posted);
             if waits && record.state != State::Removed {
                 let group = self.group(&record)?;
-                self.settle(&mut record, group).await?;
+                let mut group = self.settle(&mut record, group).await?;
+                self.post_waiting(&mut record, &mut group).await?;
             }
         }
         Ok(())
@@ -114,8 +115,9 @@ impl<P: Platform> Client<P> {
                 Ok(received) => {
                     if let Some(at) = own {
                         record.outbox.remove(at);
+                        record.renewed = (record.count, self.now());
                     }
-                    self.received(record, group, item, received, &mut entries).await?;
+                    self.received(record, group, received, &mut entries).await?;
                 }
                 Err(error) if error.code() == Code::StateRefused => return Err(error),
                 Err(error) => {
@@ -129,6 +131,10 @@ impl<P: Platform> Client<P> {
             record.outbox.retain(|out| !stale(out));
         }
         record.position = item.position;
+        // Whether it is valid or not: the server, which cannot tell, counts it.
+        if item.kind == ItemKind::Commit {
+            record.changed = item.position;
+        }
         record.snapshot = group.snapshot();
         for (n, entry) in entries.iter_mut().enumerate() {
             entry.index = record.entries + n as u64;
@@ -144,7 +150,6 @@ impl<P: Platform> Client<P> {
         &mut self,
         record: &mut Record,
         group: &Group,
-        item: &Item,
         received: Received,
         entries: &mut Vec<Entry>,
     ) -> Result<()> {
@@ -181,7 +186,6 @@ impl<P: Platform> Client<P> {
                 });
             }
             Received::Changed { by, added, removed, .. } => {
-                record.changed = item.position;
                 let by = Some(by.primary().clone());
                 let mut told: Vec<Identity> = Vec::new();
                 for certificate in added {
@@ -212,7 +216,6 @@ impl<P: Platform> Client<P> {
                 }
             }
             Received::Removed { by } => {
-                record.changed = item.position;
                 record.state = State::Removed;
                 record.outbox.clear();
                 let me = EntryKind::Left(self.me().clone());
@@ -279,7 +282,7 @@ impl<P: Platform> Client<P> {
         let sibling = members.iter().any(|m| self.is_me(m.primary()) && *m.device() != own);
         let state = if strange && !own_device && !sibling { State::Request } else { State::Active };
         self.list_conversation(&item.conversation).await?;
-        let mut record = Record::new(item.conversation.clone(), state, &group, people);
+        let mut record = Record::new(item.conversation.clone(), state, &group, people, self.now());
         record.position = item.position;
         record.changed = item.position;
         if let Some(known) = known {
