@@ -17,16 +17,22 @@ use kez_chat_server::{
 };
 use serde_json::Value;
 use std::{
-    io::{BufRead as _, BufReader, Lines},
-    process::{Child, ChildStdout, Stdio},
+    io::{BufRead as _, BufReader, Lines, Write as _},
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const CONFIG: &str = "danger_allow_loopback = true\n";
 
 /// The real server, until the process ends. Gives its URL.
 fn server(name: &str) -> String {
+    serving(name, None)
+}
+
+/// As [`server`], with the files of a page.
+fn serving(name: &str, app: Option<PathBuf>) -> String {
     let (store, _) = Store::open(&folder(name), Quotas::default()).unwrap();
     let (tell, told) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -35,7 +41,7 @@ fn server(name: &str) -> String {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
             tell.send(url.clone()).unwrap();
-            let server = Server::new(store, url);
+            let server = Server { app, ..Server::new(store, url) };
             server.serve(listener, std::future::pending()).await.unwrap();
         });
     });
@@ -290,4 +296,130 @@ fn what_goes_wrong_is_told() {
     register(&lost, "lost", &server);
     let now = lost.run(&["sigchain", "show"]).json();
     assert_eq!(gone["devices"], now["devices"]);
+}
+
+/// A page in Chromium, until it is dropped.
+struct Page {
+    child: Child,
+    input: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Page {
+    fn open(url: &str, profile: &str) -> Self {
+        let mut driver = xtask::npm::driver(url, &folder(profile));
+        let mut child = driver.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut page = Self { child, input, lines };
+        assert_eq!(page.answer(), "ready");
+        page
+    }
+
+    fn answer(&mut self) -> Value {
+        let line = self.lines.next().expect("the page is gone").unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// Does something on the page, and gives its value.
+    fn run(&mut self, expression: &str) -> Value {
+        writeln!(self.input, "{expression}").unwrap();
+        let value = self.answer();
+        assert!(value["failed"].is_null(), "{expression}: {value}");
+        value
+    }
+
+    fn waits_for(&mut self, text: &str) {
+        let start = Instant::now();
+        while !self.run("page.shown()").as_array().unwrap().contains(&text.into()) {
+            assert!(start.elapsed() < Duration::from_secs(20), "{text} does not come");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_page_in_chromium_talks_with_the_commands() {
+    let server = serving("chat-page", Some(xtask::npm::chat_page().unwrap()));
+    let alice = join("chat-page-alice", "alice", &server);
+    let bob = join("chat-page-bob", "bob", &server).native();
+    let mut page = Page::open(&server, "chat-page-profile");
+    assert_eq!(page.run("page.open('carol')"), true);
+    assert_eq!(page.run("page.register('carol')")["handle"], "carol");
+    // The first message comes while the page does not listen.
+    alice.ok(&["chat", "send", "carol", "hello"]);
+    page.run("page.listen()");
+    page.waits_for("hello");
+    page.run("page.send('alice', 'hi from the page')");
+    assert_eq!(received(&alice), ["carol: hi from the page"]);
+    // Both directions at once, pushed.
+    let mut listener = Listener::start(&bob);
+    page.run("page.send('bob', 'from the page')");
+    bob.ok(&["chat", "send", "carol", "from the terminal"]);
+    assert_eq!(listener.text(), "carol: from the page");
+    page.waits_for("from the terminal");
+    drop(listener);
+    // All three in a group that the page begins.
+    let group = page.run("page.group('three', ['alice', 'bob'])");
+    let write = |text: &str| format!("page.write({group}, '{text}')");
+    page.run(&write("to both"));
+    for user in [&alice, &bob] {
+        assert!(received(user).contains(&"carol: to both".into()));
+        user.ok(&["chat", "send", "three", "thanks"]);
+    }
+    let start = Instant::now();
+    let thanks = |page: &mut Page| {
+        let shown = page.run("page.shown()");
+        shown.as_array().unwrap().iter().filter(|text| **text == "thanks").count()
+    };
+    while thanks(&mut page) < 2 {
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+    let image = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("chat-page.png");
+    page.run(&format!("screenshot {}", image.display()));
+    assert!(std::fs::metadata(&image).unwrap().len() > 5000);
+    // The same safety number on both sides.
+    let number = page.run("page.safety('alice')")["number"].clone();
+    assert_eq!(alice.ok(&["chat", "verify", "carol"])["number"], number);
+    // Loaded anew at any moment, nothing is lost or there twice.
+    for n in 0..5 {
+        alice.ok(&["chat", "send", "carol", &format!("reload {n}")]);
+        thread::sleep(Duration::from_millis(20 * n));
+        page.run("reload");
+        assert_eq!(page.run("page.open('carol')"), false);
+        page.run("page.listen()");
+    }
+    page.run(&write("after all"));
+    page.waits_for("reload 4");
+    let mut texts: Vec<String> = serde_json::from_value(page.run("page.texts()")).unwrap();
+    let mut expected: Vec<String> = (0..5).map(|n| format!("reload {n}")).collect();
+    for text in [
+        "hello",
+        "hi from the page",
+        "from the page",
+        "from the terminal",
+        "to both",
+        "thanks",
+        "thanks",
+        "after all",
+    ] {
+        expected.push(text.into());
+    }
+    texts.sort();
+    expected.sort();
+    assert_eq!(texts, expected);
+    // What lies on the page's disk is encrypted.
+    let dump = page.run("page.dump()");
+    let dump = dump.as_str().unwrap();
+    assert!(dump.len() > 10_000);
+    for text in ["hello", "from the page", "alice"] {
+        assert!(!dump.contains(text), "{text}");
+    }
 }

@@ -2,7 +2,8 @@
 
 use crate::{chain::Chain, error::or_throw, key::SecretKey, proof::Claim, time};
 use kez_core::{
-    Code, Envelope, Error, Event, Identity, Key, ObjectId, Op, SignedClaim, Suite, hex, json::Value,
+    Code, Envelope, Error, Event, Identity, Key, ObjectId, Op, SignedClaim, Suite,
+    chat::HandleRecord, hex, json::Value,
 };
 use wasm_bindgen::prelude::*;
 
@@ -41,6 +42,36 @@ impl Draft {
             event.to_envelope()
         };
         or_throw(make()).map(|inner| Self { inner })
+    }
+
+    /// The record of a handle at a chat server.
+    ///
+    /// # Errors
+    /// `handle_refused`, `url_refused`, and other format codes.
+    pub fn handle(
+        handle: &str,
+        server: &str,
+        primary: &str,
+        sources: Vec<String>,
+        created_at: f64,
+    ) -> Result<Self, JsValue> {
+        let make = || {
+            let record = HandleRecord {
+                handle: handle.parse()?,
+                server: server.to_owned(),
+                primary: Identity::from_canonical(primary)?,
+                created_at: time(created_at),
+                sources,
+            };
+            record.to_envelope()
+        };
+        or_throw(make()).map(|inner| Self { inner })
+    }
+
+    /// The signed object as canonical JSON.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.inner.to_canonical()
     }
 
     /// The object's id: 32 bytes that the suites `ed25519` and `bip340` sign.

@@ -2,22 +2,32 @@
 //! no rule of the protocol; bytes are `Uint8Array`s, times are seconds since 1970 that the caller
 //! supplies. The npm package's facade stands between this and users, and checks what they pass.
 
+#[cfg(feature = "verify")]
 pub mod chain;
+#[cfg(feature = "chat")]
+pub mod chat;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "sign")]
 pub mod draft;
 mod error;
+#[cfg(feature = "verify")]
 pub mod identity;
+#[cfg(feature = "verify")]
 pub mod json;
 #[cfg(feature = "sign")]
 pub mod key;
+#[cfg(feature = "verify")]
 pub mod proof;
 pub mod task;
+#[cfg(feature = "verify")]
 pub mod transport;
+#[cfg(feature = "verify")]
 pub mod verdict;
+#[cfg(feature = "verify")]
 pub mod verifier;
 
+#[cfg(feature = "verify")]
 use kez_core::Timestamp;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -27,6 +37,7 @@ use wasm_bindgen::prelude::*;
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
 /// A time from JavaScript: whole seconds since 1970.
+#[cfg(feature = "verify")]
 #[expect(clippy::cast_possible_truncation, reason = "seconds fit, and others are clamped")]
 fn time(seconds: f64) -> Timestamp {
     Timestamp::from_seconds(seconds as i64)
@@ -51,8 +62,8 @@ pub fn random() -> kez_core::Result<[u8; 32]> {
 /// Fills a buffer with the host's randomness.
 ///
 /// # Errors
-/// As [`random`].
-#[cfg(feature = "sign")]
+/// `storage_failed` if it has none to give, on which nothing may go on.
+#[cfg(any(feature = "chat", feature = "sign"))]
 pub fn fill_random(out: &mut [u8]) -> kez_core::Result<()> {
     getrandom::fill(out).map_err(|e| {
         kez_core::Error::about(kez_core::Code::StorageFailed, format!("no randomness: {e}"))

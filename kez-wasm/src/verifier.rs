@@ -142,6 +142,54 @@ impl Verifier {
         Ok(self.task(signal, wake, async move |verifier| plain(&verifier.identity(&query).await)))
     }
 
+    /// The history of a primary: `{state, bundle, remembered, rolledBack, code, detail}`. For chat
+    /// and for those who keep chains; so it is left out of what only verifies.
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`].
+    #[cfg(feature = "sign")]
+    pub fn history(
+        &self,
+        primary: &str,
+        signal: Option<AbortSignal>,
+        wake: Function,
+    ) -> Result<Task, JsValue> {
+        #[derive(serde::Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Told {
+            state: &'static str,
+            bundle: Option<String>,
+            remembered: bool,
+            rolled_back: bool,
+            code: Option<Code>,
+            detail: Option<String>,
+        }
+        let primary = or_throw(Identity::from_canonical(primary))?;
+        Ok(self.task(signal, wake, async move |verifier| {
+            let history = verifier.history(&primary, None, None).await;
+            let doubt = history.doubt();
+            let (remembered, rolled_back) = match &history {
+                kez_core::History::Known { remembered, rolled_back, .. } => {
+                    (*remembered, *rolled_back)
+                }
+                _ => (false, false),
+            };
+            plain(&Told {
+                state: match &history {
+                    kez_core::History::Known { .. } => "known",
+                    kez_core::History::Absent => "absent",
+                    kez_core::History::Unknown(_) => "unknown",
+                    kez_core::History::Forked(_) => "fork",
+                },
+                bundle: history.chain().map(kez_core::Chain::to_bundle),
+                remembered,
+                rolled_back,
+                code: doubt.as_ref().map(Error::code),
+                detail: doubt.as_ref().and_then(Error::context).map(str::to_owned),
+            })
+        }))
+    }
+
     /// Verifies the first proof in a text as if `subject` showed it (the claim's own subject if
     /// none is given); only the chain is fetched.
     ///

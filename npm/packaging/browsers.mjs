@@ -30,6 +30,16 @@ export async function inChromium(url, args = [], prepare = async () => {}) {
   }
 }
 
+/** Chromium with a profile that stays, as a user has it. */
+export function withProfile(profile) {
+  return chromium.launchPersistentContext(profile, {
+    executablePath: '/usr/bin/chromium',
+    headless: true,
+    args: FLAGS,
+    viewport: { width: 800, height: 600 },
+  })
+}
+
 /** As {@link inChromium}, in Firefox. */
 export async function inFirefox(url) {
   const browser = await puppeteer.launch({ browser: 'firefox', executablePath: '/usr/bin/firefox-esr', headless: true })

@@ -11,6 +11,8 @@ export type { Disposable } from './dispose.js'
 export * from './errors.js'
 export { isReady, type Source } from './instance.js'
 export {
+  type History,
+  history,
   identity,
   judge,
   type KnownHistory,

@@ -5,7 +5,7 @@ import { Chain } from './chain.js'
 import * as check from './check.js'
 import type { Code, Graph, Report } from './data.js'
 import type * as glue from './glue/kez_wasm.js'
-import { call, drive, Handle } from './instance.js'
+import { call, drive, Handle, signing } from './instance.js'
 
 /**
  * Remembers the longest chain seen of each primary, under the primary, and the head of each sigchain
@@ -181,6 +181,29 @@ export async function verifyProof(
   return run(options, ['subject'], (verifier, signal, wake) =>
     verifier.verifyProof(value, subject, signal, wake),
   )
+}
+
+/** What the sources say of a primary's sigchain. */
+export interface History {
+  /** `known` with a bundle; `absent`: a source answered, and there is none; `unknown`; `fork`. */
+  state: 'known' | 'absent' | 'unknown' | 'fork'
+  /** The chain, every event verified. */
+  bundle: string | null
+  /** Whether no source could be asked, so that this is what was seen before. */
+  remembered: boolean
+  /** Whether the sources serve less than was seen before. */
+  rolledBack: boolean
+  /** Why it may not be the chain, or not all of it. */
+  code: Code | null
+  /** The code in more detail. */
+  detail: string | null
+}
+
+/** Fetches and verifies the sigchain of a primary, and joins it with what was seen before. */
+export async function history(primary: string, options?: VerifyOptions): Promise<History> {
+  signing()
+  const value = check.text(primary, 'primary')
+  return run(options, [], (verifier, signal, wake) => verifier.history(value, signal, wake))
 }
 
 /** What the caller knows of a primary's sigchain. */

@@ -35,6 +35,7 @@ pub fn build() -> Result<()> {
         (Module::Library, "glue", "kez.wasm"),
         (Module::Verify, "verify-glue", "kez-verify.wasm"),
         (Module::Cli, "cli-glue", "kez-cli.wasm"),
+        (Module::Chat, "chat-glue", "kez-chat.wasm"),
     ];
     for (module, glue, wasm) in modules {
         let built = wasm::build(module)?;
@@ -124,6 +125,47 @@ pub fn identity_in_chromium(query: &str, routes: &[(String, String)]) -> Result<
     script.args(routes.iter().map(|(host, base)| format!("{host}={base}")));
     let text = quietly(script.current_dir(folder().join("packaging")))?;
     Ok(serde_json::from_str(&text)?)
+}
+
+/// Builds the plain chat page, with the package beside it. Gives its folder, for a chat server to
+/// serve.
+///
+/// # Errors
+/// What fails.
+pub fn chat_page() -> Result<PathBuf> {
+    setup::browsers()?;
+    build()?;
+    let app = root().join("target/chat-page");
+    let _ = fs::remove_dir_all(&app);
+    fs::create_dir_all(app.join("kez"))?;
+    let from = folder().join("packaging/chat");
+    for name in ["index.html", "page.css", "page.js"] {
+        copy(&from.join(name), &app.join(name))?;
+    }
+    copy_folder(&folder().join("dist"), &app.join("kez"))?;
+    Ok(app)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to)?;
+        } else {
+            copy(&entry.path(), &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// The command that opens a page in Chromium, and does there what its standard input says.
+#[must_use]
+pub fn driver(url: &str, profile: &Path) -> Command {
+    let mut script = Command::new(node());
+    script.arg("chat.mjs").arg(url).arg(profile).current_dir(folder().join("packaging"));
+    script
 }
 
 /// Measures beside the peers in JavaScript.

@@ -3,7 +3,7 @@
 use crate::{
     Result, npm,
     setup::{node, quietly},
-    wasm,
+    wasm::{self, Module},
 };
 use rustc_demangle::demangle;
 use serde_json::Value;
@@ -13,12 +13,14 @@ use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 /// How large `kez-verify.wasm` may become, compressed by brotli as a CDN does: a page waits for it.
 const BUDGET: u64 = 150_000;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 7] = [
     "dist/kez-verify.wasm",
     "dist/verify-glue/kez_wasm.js",
     "dist/kez.wasm",
     "dist/glue/kez_wasm.js",
     "dist/kez-cli.wasm",
+    "dist/kez-chat.wasm",
+    "dist/chat-glue/kez_wasm.js",
 ];
 
 /// What a module's functions of one crate weigh, and its constants.
@@ -54,15 +56,17 @@ pub fn run() -> Result<()> {
         let name = file["name"].as_str().unwrap_or_default();
         println!("{name:<30} {:>9} {:>9} {:>9}", file["raw"], file["gzip"], file["brotli"]);
     }
-    let weights = weigh(&fs::read(wasm::named()?)?)?;
-    println!("\nkez-verify.wasm by crate, raw ({} of constants besides):", weights.data);
-    let total: usize = weights.crates.iter().map(|(_, size)| size).sum();
-    for (name, size) in &weights.crates {
-        println!("{size:>9} {:>5.1} %  {name}", *size as f64 / total as f64 * 100.0);
-    }
-    println!("\nits largest functions:");
-    for (name, size) in weights.functions.iter().take(40) {
-        println!("{size:>9}  {name}");
+    for (module, name) in [(Module::Verify, "kez-verify"), (Module::Chat, "kez-chat")] {
+        let weights = weigh(&fs::read(wasm::named(module)?)?)?;
+        println!("\n{name}.wasm by crate, raw ({} of constants besides):", weights.data);
+        let total: usize = weights.crates.iter().map(|(_, size)| size).sum();
+        for (name, size) in &weights.crates {
+            println!("{size:>9} {:>5.1} %  {name}", *size as f64 / total as f64 * 100.0);
+        }
+        println!("\nits largest functions:");
+        for (name, size) in weights.functions.iter().take(40) {
+            println!("{size:>9}  {name}");
+        }
     }
     check()
 }

@@ -22,6 +22,9 @@ const FEATURES: [&str; 6] = [
     "sign-ext",
 ];
 
+/// What is compiled for size where a page waits for the module.
+const SMALL: [&str; 2] = ["k256", "curve25519-dalek"];
+
 /// The modules: the library, whole and without what signs; and the command for Node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Module {
@@ -31,6 +34,8 @@ pub enum Module {
     Verify,
     /// What `npx kez` runs.
     Cli,
+    /// Chat.
+    Chat,
 }
 
 /// Builds a module and its bindings. Gives their folder, with `kez_wasm.js` and
@@ -43,18 +48,23 @@ pub fn build(which: Module) -> Result<PathBuf> {
         Module::Library => "target/wasm",
         Module::Verify => "target/wasm-verify",
         Module::Cli => "target/wasm-cli",
+        Module::Chat => "target/wasm-chat",
     });
     bind(&compile(which)?, &out, false)?;
     Ok(out)
 }
 
-/// Builds the module of pages once more, with the names of its functions. Gives its path.
+/// Builds a module once more, with the names of its functions. Gives its path.
 ///
 /// # Errors
 /// As for [`build`].
-pub fn named() -> Result<PathBuf> {
-    let out = root().join("target/wasm-names");
-    bind(&compile(Module::Verify)?, &out, true)
+pub fn named(which: Module) -> Result<PathBuf> {
+    let out = root().join(if which == Module::Chat {
+        "target/wasm-chat-names"
+    } else {
+        "target/wasm-names"
+    });
+    bind(&compile(which)?, &out, true)
 }
 
 fn compile(which: Module) -> Result<PathBuf> {
@@ -64,14 +74,21 @@ fn compile(which: Module) -> Result<PathBuf> {
         match which {
             Module::Library => {}
             Module::Verify => {
-                cargo.arg("--no-default-features");
+                cargo.args(["--no-default-features", "--features", "verify"]);
                 // A page that waits for the module checks a few claims.
-                for curve in ["k256", "curve25519-dalek"] {
-                    let small = format!("profile.wasm-release.package.{curve}.opt-level=\"s\"");
+                for part in SMALL {
+                    let small = format!("profile.wasm-release.package.{part}.opt-level=\"s\"");
                     cargo.args(["--config", &small]);
                 }
             }
             Module::Cli => drop(cargo.args(["--features", "cli"])),
+            Module::Chat => {
+                cargo.args(["--no-default-features", "--features", "chat"]);
+                for part in SMALL {
+                    let small = format!("profile.wasm-release.package.{part}.opt-level=\"s\"");
+                    cargo.args(["--config", &small]);
+                }
+            }
         }
     })?;
     Ok(target.join(WASM).join("wasm-release/kez_wasm.wasm"))

@@ -57,7 +57,8 @@ type Config = WithMlsRules<
 type Inner = mls_rs::Group<Config>;
 
 /// What a conversation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Of two people, for ever.
     Direct,
@@ -66,7 +67,7 @@ pub enum Kind {
 }
 
 /// What the members of a conversation know of it, and the server does not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct About {
     /// Of two people, or a group.
     pub kind: Kind,

@@ -76,7 +76,7 @@ impl Account {
 }
 
 /// Somebody else.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Contact {
     /// The identity.
     pub primary: Identity,

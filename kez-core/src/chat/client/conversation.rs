@@ -29,7 +29,7 @@ const NEVER: u64 = crate::json::MAX_INTEGER.unsigned_abs();
 const MAX_INVITED: usize = 8;
 
 /// A conversation, for lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Overview {
     /// Its name, 64 hex digits.
     pub id: String,

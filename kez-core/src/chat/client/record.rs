@@ -65,7 +65,8 @@ pub(super) fn unbase64(m: &mut Members<'_>, name: &str) -> Result<Vec<u8>> {
 }
 
 /// Where a conversation stands for this device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// One takes part.
     Active,
@@ -244,7 +245,8 @@ impl Record {
 }
 
 /// What an entry of a history is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "about")]
 pub enum EntryKind {
     /// A message's text.
     Text(String),
@@ -261,7 +263,7 @@ pub enum EntryKind {
 }
 
 /// An entry of a history.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Entry {
     /// Its place, from 0.
     pub index: u64,
@@ -274,6 +276,7 @@ pub struct Entry {
     /// The message's name.
     pub id: Option<MessageId>,
     /// What it is.
+    #[serde(flatten)]
     pub kind: EntryKind,
     /// Why it is not to be trusted, if it is not: its device was revoked by then.
     pub doubt: Option<Code>,

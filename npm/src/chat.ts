@@ -1,0 +1,387 @@
+/**
+ * Chat, end to end encrypted, with people whose identity is verified: MLS on the devices of
+ * sigchains (SPEC.md, "Chat"). It has a WebAssembly module of its own, `kez-chat.wasm`, and uses
+ * that of `kez` for everything about identities.
+ *
+ * @module
+ */
+import * as glue from './chat-glue/kez_wasm.js'
+import { Chain } from './chain.js'
+import * as check from './check.js'
+import type { Code } from './data.js'
+import { fromThrown, isThrown, KezError, KezInternalError, KezNotInitializedError } from './errors.js'
+import { Handle, type Source } from './instance.js'
+import { identityOf, SecretKey, sign, type Signer } from './key.js'
+import { drive, type Task } from './task.js'
+import { history, type VerifyOptions } from './verifier.js'
+
+export { browserStorage, type BrowserStorage, type ChatStorage, memoryStorage } from './chat-storage.js'
+import type { ChatStorage } from './chat-storage.js'
+
+let state: 'none' | 'ready' | 'broken' = 'none'
+let starting: Promise<void> | undefined
+
+/** Starts the module; to be awaited once, beside `init` of `kez`. */
+export function initChat(source?: Source): Promise<void> {
+  if (state === 'ready') return Promise.resolve()
+  starting ??= (async () => {
+    try {
+      if (state === 'broken') glue.__wbg_reset_state()
+      await glue.default({ module_or_path: source ?? new URL('./kez-chat.wasm', import.meta.url) })
+      state = 'ready'
+    } catch (cause) {
+      throw new KezNotInitializedError('init_failed', 'the WebAssembly module of chat could not be loaded', { cause })
+    } finally {
+      starting = undefined
+    }
+  })()
+  return starting
+}
+
+/** Calls into the module. What is no error of the core's is a panic: its memory is not to be trusted. */
+function call<T>(work: () => T): T {
+  if (state === 'none') throw new KezNotInitializedError('not_initialized', 'chat is not ready: call `await initChat()` first')
+  try {
+    if (state === 'broken') throw new Error('broken before')
+    return work()
+  } catch (error) {
+    if (error instanceof KezError) throw error
+    if (isThrown(error)) throw fromThrown(error)
+    state = 'broken'
+    throw new KezInternalError('internal_panic', 'kez met a defect of its own and stopped; please report this', {
+      kind: 'internal',
+      cause: error,
+    })
+  }
+}
+
+async function run<T>(begin: (wake: () => void) => Task): Promise<T> {
+  return (await drive(begin, call).done) as T
+}
+
+/** A conversation. */
+export interface Conversation {
+  /** Its name, 64 hex digits. */
+  id: string
+  /** `request`: somebody whom one never wrote to has begun it; `removed`: this device was removed. */
+  state: 'active' | 'request' | 'removed'
+  /** What it is: of two people, or a group with its admins. */
+  about: { kind: 'direct' | 'group'; name: string | null; people: string[] }
+  /** Who is in it, by primary. */
+  people: string[]
+  /** How many devices they have in it. */
+  devices: number
+  /** How many changes there were. */
+  epoch: number
+  /** How many entries its history has. */
+  entries: number
+  /** How many messages wait to be posted. */
+  waiting: number
+}
+
+/** An entry of a history. */
+export interface ChatEntry {
+  /** Its place, from 0. */
+  index: number
+  /** When its author wrote it, or when it came. */
+  at: string
+  /** Who wrote it, by primary. */
+  from: string | null
+  /** With which device. */
+  device: string | null
+  /** The message's name. */
+  id: string | null
+  /** What it is. */
+  kind: 'text' | 'unknown' | 'joined' | 'left' | 'changed' | 'refused'
+  /** The text, the person, or the code. */
+  about?: string
+  /** Why it is not to be trusted, if it is not. */
+  doubt: Code | null
+}
+
+/** Somebody else. */
+export interface Contact {
+  primary: string
+  handle: string
+  sources: string[]
+  devices: string[]
+  verified: string[] | null
+  checked_at: string
+  head: { seq: number; id: string } | null
+}
+
+/** What a client works with. */
+export interface ChatOptions {
+  /** The device's key, an Ed25519 key that the sigchain names with `chat/1`. */
+  device: SecretKey
+  /** Where everything is kept, encrypted. One client at a time may use it. */
+  storage: ChatStorage
+  /** How identities are verified: sources, servers, memory. */
+  verify?: VerifyOptions | undefined
+  /** Instead of the global one. */
+  fetch?: typeof fetch | undefined
+}
+
+/** What a registration needs besides. */
+export interface RegisterOptions extends ChatOptions {
+  /** The handle. */
+  handle: string
+  /** The server's origin, as in `https://chat.example`. */
+  server: string
+  /** One's own sigchain, with the device on it. */
+  chain: Chain
+  /** The key that stands for the identity. */
+  owner: Signer
+}
+
+const OPTIONS = ['device', 'storage', 'verify', 'fetch']
+
+/** What the core asks of this page. */
+function page(given: ChatOptions) {
+  const ask = given.fetch ?? fetch
+  return {
+    now: () => Date.now(),
+    load: (name: string) => given.storage.get(name),
+    save: (name: string, data?: Uint8Array) => (data === undefined ? given.storage.delete(name) : given.storage.set(name, data)),
+    history: (primary: string, sources: string[]) => {
+      const more = given.verify?.sources ?? []
+      return history(primary, { ...given.verify, sources: [...more, ...sources] })
+    },
+    async call(method: string, url: string, authorization?: string, kind?: string, body?: string) {
+      const headers: Record<string, string> = {}
+      if (authorization !== undefined) headers.authorization = authorization
+      if (kind !== undefined) headers['content-type'] = kind
+      let response: Response
+      try {
+        const signal = AbortSignal.timeout(30_000)
+        response = await ask(url, {
+          method,
+          headers,
+          signal,
+          credentials: 'omit',
+          cache: 'no-store',
+          referrerPolicy: 'no-referrer',
+          redirect: 'error',
+          ...(body === undefined ? {} : { body }),
+        })
+        return [response.status, new Uint8Array(await response.arrayBuffer())]
+      } catch (error) {
+        const late = error instanceof Error && error.name === 'TimeoutError'
+        throw Object.assign(new Error(late ? 'after 30 s' : 'the chat server'), { code: late ? 'timeout' : 'connect_failed' })
+      }
+    },
+  }
+}
+
+/**
+ * A device that chats.
+ *
+ * ```js
+ * const storage = await browserStorage('alice')
+ * const chat = await Chat.register({ device, storage, handle: 'alice', server, chain, owner })
+ * const conversation = await chat.direct('bob')
+ * await chat.send(conversation, 'hello')
+ * for await (const entry of chat.listen()) console.log(entry.about)
+ * ```
+ */
+export class Chat {
+  readonly #inner: glue.Chat
+  readonly #fetch: typeof fetch
+  /** One thing after the other: two at once would use one key twice. */
+  #queue: Promise<unknown> = Promise.resolve()
+
+  private constructor(inner: glue.Chat, given: ChatOptions) {
+    this.#inner = inner
+    this.#fetch = given.fetch ?? fetch
+  }
+
+  /** Takes a device up that was registered with this storage. */
+  static async open(options: ChatOptions): Promise<Chat> {
+    const given = check.options(options, OPTIONS, 'options')
+    const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
+    return new Chat(await run((wake) => glue.Chat.open(page(given), seed, wake)), given)
+  }
+
+  /** Registers a handle, or a further device of one's own handle. */
+  static async register(options: RegisterOptions): Promise<Chat> {
+    const given = check.options(options, [...OPTIONS, 'handle', 'server', 'chain', 'owner'], 'options')
+    const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
+    const chain = check.instance(given.chain, Chain, 'options.chain')
+    const handle = check.text(given.handle, 'options.handle')
+    const server = check.text(given.server, 'options.server').replace(/\/$/, '')
+    const now = Math.floor(Date.now() / 1000)
+    await identityOf(given.owner, 'options.owner')
+    const draft = new Handle((wasm) => wasm.Draft.handle(handle, server, chain.name, [], now))
+    await sign(draft, given.owner)
+    const record = draft.use((d) => d.text())
+    draft.free()
+    const chat: glue.Chat = await run((wake) => glue.Chat.register(page(given), seed, record, chain.export(), wake))
+    return new Chat(chat, given)
+  }
+
+  #run<T>(begin: (wake: () => void) => Task): Promise<T> {
+    const next = this.#queue.then(() => run<T>(begin))
+    this.#queue = next.catch(() => undefined)
+    return next
+  }
+
+  /** This device's account. */
+  get account(): { handle: string; server: string; primary: string; device: string } {
+    return call(() => this.#inner.account() as { handle: string; server: string; primary: string; device: string })
+  }
+
+  /** Takes what waits at the server, and posts what waits here. */
+  async sync(): Promise<void> {
+    await this.#run((wake) => this.#inner.sync(wake))
+  }
+
+  /** The conversation with somebody, begun if there is none. */
+  async direct(handle: string): Promise<string> {
+    const value = check.text(handle, 'handle')
+    return this.#run((wake) => this.#inner.direct(value, wake))
+  }
+
+  /** Begins a group. */
+  async createGroup(name: string, handles: readonly string[]): Promise<string> {
+    const [title, people] = [check.text(name, 'name'), check.texts(handles, 'handles')]
+    return this.#run((wake) => this.#inner.createGroup(title, people, wake))
+  }
+
+  /** Adds somebody to a group. */
+  async add(conversation: string, handle: string): Promise<void> {
+    const [id, who] = [check.text(conversation, 'conversation'), check.text(handle, 'handle')]
+    await this.#run((wake) => this.#inner.change(id, who, true, wake))
+  }
+
+  /** Removes somebody from a group. */
+  async remove(conversation: string, handle: string): Promise<void> {
+    const [id, who] = [check.text(conversation, 'conversation'), check.text(handle, 'handle')]
+    await this.#run((wake) => this.#inner.change(id, who, false, wake))
+  }
+
+  /** Writes a text. If the server cannot be reached, it is kept, and goes with the next `sync`. */
+  async send(conversation: string, text: string): Promise<string> {
+    const [id, words] = [check.text(conversation, 'conversation'), check.text(text, 'text')]
+    return this.#run((wake) => this.#inner.send(id, words, wake))
+  }
+
+  /** The conversations. */
+  async conversations(): Promise<Conversation[]> {
+    return this.#run((wake) => this.#inner.conversations(wake))
+  }
+
+  /** Everybody who was written to or heard of. */
+  async contacts(): Promise<Contact[]> {
+    return this.#run((wake) => this.#inner.contacts(wake))
+  }
+
+  /** Entries of a history, from a place on. */
+  async entries(conversation: string, from = 0, most = 1000): Promise<ChatEntry[]> {
+    const id = check.text(conversation, 'conversation')
+    return this.#run((wake) => this.#inner.entries(id, from, most, wake))
+  }
+
+  /** The safety number with somebody, and whether it is the one that was verified. */
+  async safetyNumber(handle: string): Promise<{ number: string; verified: boolean }> {
+    return this.#safety(handle, undefined)
+  }
+
+  /** The user has compared the number: from now on changes of the person's devices stop messages. */
+  async verify(handle: string, number: string): Promise<{ number: string; verified: boolean }> {
+    return this.#safety(handle, check.text(number, 'number'))
+  }
+
+  async #safety(handle: string, given: string | undefined): Promise<{ number: string; verified: boolean }> {
+    const value = check.text(handle, 'handle')
+    const [number, verified] = await this.#run<[string, boolean]>((wake) => this.#inner.safety(value, given, wake))
+    return { number, verified }
+  }
+
+  /** Gives the server a newer chain of one's own. */
+  async putChain(chain: Chain): Promise<void> {
+    const bundle = check.instance(chain, Chain, 'chain').export()
+    await this.#run((wake) => this.#inner.putChain(bundle, wake))
+  }
+
+  /** What was not shown yet; it counts as shown from now on. */
+  async news(): Promise<{ conversation: string; entry: ChatEntry }[]> {
+    const told = await this.#run<[string, ChatEntry[]][]>((wake) => this.#inner.news(wake))
+    for (const [conversation, entries] of told) {
+      const last = entries.at(-1)
+      if (last !== undefined) await this.#run((wake) => this.#inner.shown(conversation, last.index + 1, wake))
+    }
+    return told.flatMap(([conversation, entries]) => entries.map((entry) => ({ conversation, entry })))
+  }
+
+  /** Everything new, as it comes, until the signal ends it. It comes back by itself after failures. */
+  async *listen(options?: {
+    signal?: AbortSignal | undefined
+    onState?: ((state: 'open' | 'waiting', error?: unknown) => void) | undefined
+  }): AsyncGenerator<{ conversation: string; entry: ChatEntry }, void, void> {
+    const { signal, onState } = check.options(options, ['signal', 'onState'], 'options')
+    let wait = 500
+    const over = () => signal?.aborted === true
+    while (!over()) {
+      let failure: unknown
+      try {
+        await this.sync()
+        yield* await this.news()
+        for await (const data of this.#stream(signal, () => onState?.('open'))) {
+          wait = 500
+          await this.#run((wake) => this.#inner.pushed(data, wake))
+          yield* await this.news()
+        }
+      } catch (error) {
+        if (over()) return
+        if (!(error instanceof KezError) || !error.retryable) throw error
+        failure = error
+        wait = Math.min(wait * 2, 60_000)
+      }
+      onState?.('waiting', failure)
+      await new Promise((done) => setTimeout(done, wait))
+    }
+  }
+
+  /** The data of the stream's items. */
+  async *#stream(signal: AbortSignal | undefined, opened: () => void): AsyncGenerator<string, void, void> {
+    const url = call(() => this.#inner.streamUrl())
+    const failed = (cause: unknown) =>
+      new KezError('connect_failed', 'the stream of the chat server', { kind: 'network', cause })
+    // A server is never silent for so long.
+    const quiet = new AbortController()
+    let timer = setTimeout(() => quiet.abort(), 45_000)
+    try {
+      const both = signal === undefined ? quiet.signal : AbortSignal.any([signal, quiet.signal])
+      const response = await this.#fetch(url, { signal: both, cache: 'no-store', credentials: 'omit', referrerPolicy: 'no-referrer' })
+      if (response.status !== 200 || response.body === null) throw failed(response.status)
+      opened()
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+      let text = ''
+      for (;;) {
+        const { done, value } = await reader.read()
+        if (done) return
+        clearTimeout(timer)
+        timer = setTimeout(() => quiet.abort(), 45_000)
+        text += value
+        for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+          const lines = text.slice(0, end).split('\n')
+          text = text.slice(end + 2)
+          const data = lines.find((line) => line.startsWith('data: '))?.slice(6)
+          if (lines.includes('event: item') && data !== undefined) yield data
+          if (lines.includes('event: end')) return
+        }
+      }
+    } catch (error) {
+      throw error instanceof KezError ? error : failed(error)
+    } finally {
+      clearTimeout(timer)
+      quiet.abort()
+    }
+  }
+
+  /** Gives the memory back, and wipes the device's key in it. */
+  async close(): Promise<void> {
+    await this.#queue
+    call(() => this.#inner.free())
+  }
+}
