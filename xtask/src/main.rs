@@ -16,7 +16,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   cross           build kez-core for bare metal and wasm32
   npm             build and pack the npm package
   api             hold the sigchain server against its OpenAPI document
-  size            how large the WebAssembly module is, against its budget, and what each crate costs
+  size [chat]     how large the WebAssembly modules are, against their budgets, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
   bench sig [events]...
                   the sigchain server under load as its store grows, beside SQLite with a transaction
@@ -50,6 +50,7 @@ fn main() -> ExitCode {
             })
         }
         ["bench", "npm"] => setup::npm().and_then(|()| npm::bench()),
+        ["size", "chat"] => setup::npm().and_then(|()| size::chat()),
         ["size"] => setup::npm().and_then(|()| size::run()),
         _ => Err(USAGE.into()),
     };

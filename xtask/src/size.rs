@@ -56,19 +56,33 @@ pub fn run() -> Result<()> {
         let name = file["name"].as_str().unwrap_or_default();
         println!("{name:<30} {:>9} {:>9} {:>9}", file["raw"], file["gzip"], file["brotli"]);
     }
-    for (module, name) in [(Module::Verify, "kez-verify"), (Module::Chat, "kez-chat")] {
-        let weights = weigh(&fs::read(wasm::named(module)?)?)?;
-        println!("\n{name}.wasm by crate, raw ({} of constants besides):", weights.data);
-        let total: usize = weights.crates.iter().map(|(_, size)| size).sum();
-        for (name, size) in &weights.crates {
-            println!("{size:>9} {:>5.1} %  {name}", *size as f64 / total as f64 * 100.0);
-        }
-        println!("\nits largest functions:");
-        for (name, size) in weights.functions.iter().take(40) {
-            println!("{size:>9}  {name}");
-        }
-    }
+    weights(Module::Verify, "kez-verify")?;
+    weights(Module::Chat, "kez-chat")?;
     check()
+}
+
+/// Builds the module of chat alone, and prints what it costs.
+///
+/// # Errors
+/// What the build says.
+pub fn chat() -> Result<()> {
+    let module = wasm::build(Module::Chat)?.join("kez_wasm_bg.wasm");
+    println!("{}", measure(&[&module.to_string_lossy()])?[0]);
+    weights(Module::Chat, "kez-chat")
+}
+
+fn weights(module: Module, name: &str) -> Result<()> {
+    let weights = weigh(&fs::read(wasm::named(module)?)?)?;
+    println!("\n{name}.wasm by crate, raw ({} of constants besides):", weights.data);
+    let total: usize = weights.crates.iter().map(|(_, size)| size).sum();
+    for (name, size) in &weights.crates {
+        println!("{size:>9} {:>5.1} %  {name}", *size as f64 / total as f64 * 100.0);
+    }
+    println!("\nits largest functions:");
+    for (name, size) in weights.functions.iter().take(40) {
+        println!("{size:>9}  {name}");
+    }
+    Ok(())
 }
 
 /// The sizes of files of the package.
