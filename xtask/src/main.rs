@@ -99,17 +99,13 @@ fn test() -> Result<()> {
         ("set-up", setup::all),
         ("lints", || {
             cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-            // Without what signs.
-            cargo(&[
-                "clippy",
-                "-q",
-                "-p",
-                "kez-wasm",
-                "--no-default-features",
-                "--",
-                "-D",
-                "warnings",
-            ])
+            // Without what signs, and chat by itself.
+            for feature in ["verify", "chat"] {
+                let words = ["clippy", "-q", "-p", "kez-wasm", "--no-default-features"];
+                let rest = ["--features", feature, "--", "-D", "warnings"];
+                cargo(&[&words[..], &rest].concat())?;
+            }
+            Ok(())
         }),
         ("documentation", || {
             let mut doc = Command::new(env!("CARGO"));
