@@ -10,7 +10,7 @@ type Revocation = { seq: number; at: number }
 type Listing = { subject: string; seq: number; account?: string }
 type Era = { key: string; from: number; until?: number; since?: number }
 type Op = { type: string; [name: string]: any }
-type Event = { id: string; chain: string; seq: number; prev: string | null; at: number; op: Op; next?: string; critical?: boolean }
+export type Event = { id: string; chain: string; seq: number; prev: string | null; at: number; op: Op; next?: string; critical?: boolean }
 
 /** KEZ-CHN-11 */
 export const commitment = (key: string): string => bytesToHex(o.digest('next', key))
@@ -63,8 +63,9 @@ function readOp(value: Json): Op {
         const version = /^[a-z0-9-]+\/(0|[1-9][0-9]*)$/.exec(cap as string)?.[1]
         if (version === undefined || Number(version) > 65535 || (cap as string).length > 32) refuse('text_refused')
       }
+      op.caps = caps
       const notAfter = m.optionalText('not_after')
-      if (notAfter !== undefined) o.time(notAfter)
+      if (notAfter !== undefined) op.notAfter = o.time(notAfter)
       o.freeText(m.optionalText('name'))
       break
     }
@@ -78,7 +79,7 @@ function readOp(value: Json): Op {
   return op
 }
 
-function readEvent(object: o.Envelope): Event {
+export function readEvent(object: o.Envelope): Event {
   const m = new o.Members(object.payload)
   const type = m.text('type')
   if (type !== 'event') refuse('type_unknown', type)

@@ -2,8 +2,9 @@
 
 import { hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Chain, divergence, fork } from './chain.ts'
+import * as chat from './chat.ts'
 import { find, type Found, fromCompact, fromJson, fromPointer, parseCanonical } from './encoding.ts'
 import { canonical, input } from './identity.ts'
 import { parse, Refused, refuse } from './json.ts'
@@ -47,8 +48,9 @@ function judge({ proof, subject, account, history, rolled_back }: any, now: numb
   return undefined
 }
 
-function run(vector: Vector): unknown {
+function run(vector: Vector, isChat: boolean): unknown {
   const now = time(vector.now)
+  if (isChat) return chat.run(vector.kind, vector.input, now)
   if (vector.kind === 'judge') return judge(vector.input, now)
   const text = String(vector.input)
   const bytes = typeof vector.input === 'string' ? utf8ToBytes(text) : hexToBytes(vector.input.hex)
@@ -87,12 +89,12 @@ function run(vector: Vector): unknown {
 const directory = process.argv[2]
 let passed = 0
 let failed = 0
-for (const name of readdirSync(directory).filter((n) => n.endsWith('.json')).sort()) {
+for (const name of readdirSync(directory, { recursive: true }).map(String).filter((n) => n.endsWith('.json')).sort()) {
   const vector: Vector = JSON.parse(readFileSync(join(directory, name), 'utf8'))
   let got = 'ok'
   let output: unknown
   try {
-    output = run(vector)
+    output = run(vector, dirname(name) === 'chat')
   } catch (error) {
     got = error instanceof Refused ? error.code : `a defect: ${(error as Error).stack}`
   }

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[cfg(feature = "chat")]
+mod chat_vectors;
 mod judge;
 
 use kez_core::{Chain, Code, Fork, Identity, Proof, Result, Status, Timestamp, json::Value, proof};
@@ -31,6 +33,10 @@ fn run(case: &Json) -> Result<Json> {
     let kind = case["kind"].as_str().unwrap();
     if kind == "judge" {
         return judged(case, now);
+    }
+    #[cfg(feature = "chat")]
+    if let Some(result) = chat_vectors::run(kind, &case["input"], now) {
+        return result;
     }
     let bytes = input(case);
     let text = || String::from_utf8(bytes.clone()).unwrap();
@@ -87,12 +93,17 @@ fn judged(case: &Json, now: Timestamp) -> Result<Json> {
 
 fn cases() -> Vec<(String, Json)> {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors");
-    let mut all: Vec<_> = fs::read_dir(dir)
-        .unwrap()
+    let mut dirs = vec![dir.clone()];
+    if cfg!(feature = "chat") {
+        dirs.push(dir.join("chat"));
+    }
+    let mut all: Vec<_> = dirs
+        .iter()
+        .flat_map(|dir| fs::read_dir(dir).unwrap())
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .map(|path| {
-            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let name = path.strip_prefix(&dir).unwrap().to_str().unwrap().to_owned();
             (name, serde_json::from_slice(&fs::read(path).unwrap()).unwrap())
         })
         .collect();
@@ -135,6 +146,25 @@ fn there_are_enough_and_they_cover_the_codes() {
         Code::LogInconsistent,
         Code::LogUnwitnessed,
         Code::Usage,
+        // These need a server or other members.
+        #[cfg(feature = "chat")]
+        Code::HandleTaken,
+        #[cfg(feature = "chat")]
+        Code::HandleUnknown,
+        #[cfg(feature = "chat")]
+        Code::ContactChanged,
+        #[cfg(feature = "chat")]
+        Code::DevicesChanged,
+        #[cfg(feature = "chat")]
+        Code::KeyPackageRefused,
+        #[cfg(feature = "chat")]
+        Code::WelcomeRefused,
+        #[cfg(feature = "chat")]
+        Code::CommitRefused,
+        #[cfg(feature = "chat")]
+        Code::MessageRefused,
+        #[cfg(feature = "chat")]
+        Code::ConversationUnknown,
     ];
     for code in Code::ALL {
         let offline = !matches!(code.kind(), Kind::Network | Kind::Storage);

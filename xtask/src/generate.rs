@@ -35,8 +35,9 @@ pub fn run(check: bool) -> Result<()> {
     files.insert(root().join("npm/src/data.ts"), types());
     files.insert(root().join("npm/src/codes.ts"), codes());
     let mut stale = Vec::new();
-    if dir.is_dir() {
-        for entry in fs::read_dir(&dir)? {
+    for dir in [dir.join("chat"), dir] {
+        let entries = if dir.is_dir() { Some(fs::read_dir(&dir)?) } else { None };
+        for entry in entries.into_iter().flatten() {
             let path = entry?.path();
             if path.extension().is_some_and(|e| e == "json") && !files.contains_key(&path) {
                 stale.push(path.clone());

@@ -2,6 +2,7 @@
 //! are made of one repeated byte, and all signatures are deterministic.
 
 mod chain;
+mod chat;
 mod claim;
 mod encoding;
 mod identity;
@@ -232,6 +233,7 @@ pub fn all() -> Result<BTreeMap<String, Json>> {
     op::more_chains(&mut v)?;
     verdict::forks(&mut v)?;
     verdict::verdicts(&mut v)?;
+    chat::chats(&mut v)?;
     // Of a verdict the whole report counts, so that every build is held to the same bytes.
     for case in v.files.values_mut().filter(|case| case["kind"] == "judge") {
         let report = judge::report(&case["input"], now())?;
