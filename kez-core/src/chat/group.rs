@@ -3,17 +3,16 @@
 
 use super::{
     Certificate, Evidence, LIFETIME, Message, Random,
-    suite::{Refused, Suite, X_WING},
+    suite::{Kem, Refused, Suite, XWing},
 };
 use crate::{
     Code, Error, Identity, Result, SecretKey, Timestamp,
     json::{Members, Value},
 };
 use alloc::{borrow::ToOwned, string::String, sync::Arc, vec, vec::Vec};
-use core::fmt;
-use hpke::kem::XWing;
+use core::{fmt, marker::PhantomData};
 use mls_rs::{
-    Client, Extension, ExtensionList, GroupStateStorage, IdentityProvider, KeyPackageStorage,
+    CipherSuite, Client, Extension, ExtensionList, GroupStateStorage, IdentityProvider, KeyPackageStorage,
     MlsMessage, WireFormat,
     client_builder::{
         BaseConfig, PaddingMode, WithCryptoProvider, WithGroupStateStorage, WithIdentityProvider,
@@ -44,17 +43,17 @@ const EPOCHS: usize = 5;
 /// The most members of a conversation: devices, not people.
 pub const MAX_MEMBERS: usize = 256;
 
-type Config = WithMlsRules<
+type Config<K> = WithMlsRules<
     DefaultMlsRules,
     WithIdentityProvider<
         Vouched,
         WithGroupStateStorage<
             Shelf,
-            WithKeyPackageRepo<Shelf, WithCryptoProvider<Suite<XWing>, BaseConfig>>,
+            WithKeyPackageRepo<Shelf, WithCryptoProvider<Suite<K>, BaseConfig>>,
         >,
     >,
 >;
-type Inner = mls_rs::Group<Config>;
+type Inner<K> = mls_rs::Group<Config<K>>;
 
 /// What a conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -198,9 +197,13 @@ impl KeyPackage {
     /// # Errors
     /// `key_package_refused`.
     pub fn owner(public: &[u8], random: &Random) -> Result<(Certificate, String)> {
+        Self::owner_of::<XWing>(public, random)
+    }
+
+    fn owner_of<K: Kem>(public: &[u8], random: &Random) -> Result<(Certificate, String)> {
         let refused = || Error::from(Code::KeyPackageRefused);
         let message = MlsMessage::from_bytes(public).map_err(|_| refused())?;
-        let suite = Suite::<XWing>::new(X_WING, random.clone());
+        let suite = Suite::<K>::new(random.clone());
         let id = message.key_package_reference(&suite).ok().flatten().ok_or_else(refused)?;
         let package = message.as_key_package().ok_or_else(refused)?;
         let certificate = certificate(package.signing_identity(), false).map_err(|_| refused())?;
@@ -263,21 +266,34 @@ pub enum Received {
     },
 }
 
-/// A device that takes part in conversations.
-#[derive(Clone)]
-pub struct Device {
+/// A device that takes part in conversations. The suite's KEM is X-Wing; tests of
+/// interoperation have another.
+pub struct Device<K = XWing> {
     secret: Arc<SecretKey>,
     certificate: Arc<Certificate>,
     random: Random,
+    kem: PhantomData<fn() -> K>,
 }
 
-impl fmt::Debug for Device {
+impl<K> Clone for Device<K> {
+    fn clone(&self) -> Self {
+        let Self { secret, certificate, random, kem } = self;
+        Self {
+            secret: secret.clone(),
+            certificate: certificate.clone(),
+            random: random.clone(),
+            kem: *kem,
+        }
+    }
+}
+
+impl<K> fmt::Debug for Device<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Device({})", self.secret.public())
     }
 }
 
-impl Device {
+impl<K: Kem> Device<K> {
     /// The device of that key and certificate.
     ///
     /// # Errors
@@ -286,7 +302,8 @@ impl Device {
         if secret.public() != certificate.device() {
             return Err(Error::about(Code::CertificateRefused, "it is of another device"));
         }
-        Ok(Self { secret: Arc::new(secret), certificate: Arc::new(certificate), random })
+        let (secret, certificate) = (Arc::new(secret), Arc::new(certificate));
+        Ok(Self { secret, certificate, random, kem: PhantomData })
     }
 
     /// Who this device is.
@@ -301,7 +318,7 @@ impl Device {
         &self.secret
     }
 
-    fn client(&self, shelf: &Shelf) -> Client<Config> {
+    fn client(&self, shelf: &Shelf) -> Client<Config<K>> {
         let credential = BasicCredential::new(self.certificate.as_bytes().to_vec());
         let key = self.secret.public().to_bytes().to_vec();
         let encryption = EncryptionOptions::new(true, PaddingMode::Padme);
@@ -309,7 +326,7 @@ impl Device {
             .with_commit_options(CommitOptions::new())
             .with_encryption_options(encryption);
         Client::builder()
-            .crypto_provider(Suite::new(X_WING, self.random.clone()))
+            .crypto_provider(Suite::<K>::new(self.random.clone()))
             .key_package_repo(shelf.clone())
             .group_state_storage(shelf.clone())
             .identity_provider(Vouched)
@@ -319,7 +336,7 @@ impl Device {
             .signing_identity(
                 SigningIdentity::new(credential.into_credential(), key.into()),
                 self.secret.expose_bytes().to_vec().into(),
-                X_WING,
+                CipherSuite::new(K::SUITE),
             )
             .build()
     }
@@ -352,7 +369,7 @@ impl Device {
     ///
     /// # Errors
     /// `commit_refused` for an [`About`] that no conversation may have.
-    pub fn create(&self, id: [u8; 32], about: &About, now: Timestamp) -> Result<Group> {
+    pub fn create(&self, id: [u8; 32], about: &About, now: Timestamp) -> Result<Group<K>> {
         let shelf = Shelf::default();
         let extensions = about.to_extensions()?;
         let mut inner = self
@@ -373,7 +390,7 @@ impl Device {
     ///
     /// # Errors
     /// `welcome_refused`.
-    pub fn join(&self, welcome: &[u8], package: (&str, &[u8])) -> Result<(Group, bool)> {
+    pub fn join(&self, welcome: &[u8], package: (&str, &[u8])) -> Result<(Group<K>, bool)> {
         let refused = || Error::from(Code::WelcomeRefused);
         let id = crate::hex::decode::<32>(package.0).ok_or_else(refused)?;
         let data = KeyPackageData::mls_decode(&mut &*package.1).map_err(|_| refused())?;
@@ -400,7 +417,7 @@ impl Device {
     ///
     /// # Errors
     /// `state_refused`.
-    pub fn load(&self, snapshot: &[u8]) -> Result<Group> {
+    pub fn load(&self, snapshot: &[u8]) -> Result<Group<K>> {
         let shelf = Shelf::read(snapshot).ok_or(Code::StateRefused)?;
         let id = shelf.0.lock().id.clone();
         let inner = self.client(&shelf).load_group(&id).map_err(|_| Code::StateRefused)?;
@@ -417,19 +434,19 @@ impl Device {
 /// Whatever fails leaves it as it was: the library's group may be half changed by then (a
 /// tampered copy burns the key of a message), so it is taken up again from the last snapshot.
 /// After whatever succeeds, [`Group::snapshot`] has to be stored before anything is sent.
-pub struct Group {
-    inner: Inner,
+pub struct Group<K: Kem = XWing> {
+    inner: Inner<K>,
     shelf: Shelf,
-    device: Device,
+    device: Device<K>,
 }
 
-impl fmt::Debug for Group {
+impl<K: Kem> fmt::Debug for Group<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Group({} at epoch {})", hex(self.id()), self.epoch())
     }
 }
 
-impl Group {
+impl<K: Kem> Group<K> {
     /// The conversation's name, 32 bytes.
     #[must_use]
     pub fn id(&self) -> &[u8] {
@@ -481,7 +498,7 @@ impl Group {
     fn attempt<T>(
         &mut self,
         code: Code,
-        act: impl FnOnce(&mut Inner) -> Result<T, Failure>,
+        act: impl FnOnce(&mut Inner<K>) -> Result<T, Failure>,
     ) -> Result<T> {
         let done = act(&mut self.inner).and_then(|done| {
             self.inner.write_to_storage()?;

@@ -36,7 +36,7 @@ pub use {
     safety::safety_number,
     sealed::{SealedKey, open, seal},
     stream::{EventReader, StreamEvent},
-    suite::Random,
+    suite::{Kem, Random, XWing},
     vault::Vault,
 };
 

@@ -13,7 +13,7 @@ use ed25519_dalek::Signer as _;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
 use hpke::{
-    Deserializable as _, Kem, OpModeR, OpModeS, Serializable as _, aead::AesGcm128,
+    Deserializable as _, OpModeR, OpModeS, Serializable as _, aead::AesGcm128,
     kdf::HkdfSha256, rand_core,
 };
 use mls_rs::{
@@ -49,31 +49,46 @@ impl From<hpke::HpkeError> for Refused {
     }
 }
 
-/// The number of the suite among MLS's.
-pub(super) const X_WING: CipherSuite = CipherSuite::new(0x004f);
+/// The KEM of a suite, with the suite's number among MLS's.
+pub trait Kem: hpke::Kem + 'static {
+    /// The number.
+    const SUITE: u16;
+}
 
-/// A suite over some KEM. The tests of interoperation use X25519 with it, the number 1 of RFC 9420.
+pub use hpke::kem::XWing;
+
+/// draft-ietf-mls-pq-ciphersuites, treated as private until it is an RFC.
+impl Kem for XWing {
+    const SUITE: u16 = 0x004f;
+}
+
+/// Suite 1 of RFC 9420, which every implementation has: for tests of interoperation.
+#[cfg(feature = "interop")]
+impl Kem for hpke::kem::X25519HkdfSha256 {
+    const SUITE: u16 = 1;
+}
+
+/// A suite over some KEM.
 pub(super) struct Suite<K> {
-    number: CipherSuite,
     random: Random,
     kem: PhantomData<fn() -> K>,
 }
 
 impl<K> Clone for Suite<K> {
     fn clone(&self) -> Self {
-        Self { number: self.number, random: self.random.clone(), kem: PhantomData }
+        Self { random: self.random.clone(), kem: PhantomData }
     }
 }
 
-impl<K> fmt::Debug for Suite<K> {
+impl<K: Kem> fmt::Debug for Suite<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Suite({})", *self.number)
+        write!(f, "Suite({})", K::SUITE)
     }
 }
 
 impl<K> Suite<K> {
-    pub(super) const fn new(number: CipherSuite, random: Random) -> Self {
-        Self { number, random, kem: PhantomData }
+    pub(super) const fn new(random: Random) -> Self {
+        Self { random, kem: PhantomData }
     }
 }
 
@@ -156,11 +171,11 @@ where
     type CipherSuiteProvider = Self;
 
     fn supported_cipher_suites(&self) -> Vec<CipherSuite> {
-        vec![self.number]
+        vec![CipherSuite::new(K::SUITE)]
     }
 
     fn cipher_suite_provider(&self, number: CipherSuite) -> Option<Self> {
-        (number == self.number).then(|| self.clone())
+        (*number == K::SUITE).then(|| self.clone())
     }
 }
 
@@ -197,7 +212,7 @@ impl<K: Kem> CipherSuiteProvider for Suite<K> {
     type HpkeContextR = NoContext;
 
     fn cipher_suite(&self) -> CipherSuite {
-        self.number
+        CipherSuite::new(K::SUITE)
     }
 
     fn hash(&self, data: &[u8]) -> Result<Vec<u8>, Refused> {
