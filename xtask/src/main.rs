@@ -18,6 +18,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   api             hold the sigchain server against its OpenAPI document
   size [chat]     how large the WebAssembly modules are, against their budgets, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
+  bench chat [subscribers] [idle streams]
+                  from a POST to every open stream, beside nchan and NATS; what idle streams cost
   bench sig [events]...
                   the sigchain server under load as its store grows, beside SQLite with a transaction
                   a request, and nginx with files";
@@ -46,6 +48,14 @@ fn main() -> ExitCode {
         ["bench", "sig", ref numbers @ ..] => {
             setup::debian(&["nginx"], &["nginx-light"]).and_then(|()| {
                 let words = ["bench", "-p", "kez-sig-server", "--bench", "load", "--"];
+                cargo(&[&words[..], numbers].concat())
+            })
+        }
+        ["bench", "chat", ref numbers @ ..] => {
+            let programs = ["nginx", "nats-server"];
+            let packages = ["nginx-light", "libnginx-mod-nchan", "nats-server"];
+            setup::debian(&programs, &packages).and_then(|()| {
+                let words = ["bench", "-p", "kez-chat-server", "--bench", "push", "--"];
                 cargo(&[&words[..], numbers].concat())
             })
         }

@@ -12,8 +12,8 @@ use crate::{
 use alloc::{borrow::ToOwned, string::String, sync::Arc, vec, vec::Vec};
 use core::{fmt, marker::PhantomData};
 use mls_rs::{
-    CipherSuite, Client, Extension, ExtensionList, GroupStateStorage, IdentityProvider, KeyPackageStorage,
-    MlsMessage, WireFormat,
+    CipherSuite, Client, Extension, ExtensionList, GroupStateStorage, IdentityProvider,
+    KeyPackageStorage, MlsMessage, WireFormat,
     client_builder::{
         BaseConfig, PaddingMode, WithCryptoProvider, WithGroupStateStorage, WithIdentityProvider,
         WithKeyPackageRepo, WithMlsRules,

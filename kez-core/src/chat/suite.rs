@@ -13,8 +13,8 @@ use ed25519_dalek::Signer as _;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
 use hpke::{
-    Deserializable as _, OpModeR, OpModeS, Serializable as _, aead::AesGcm128,
-    kdf::HkdfSha256, rand_core,
+    Deserializable as _, OpModeR, OpModeS, Serializable as _, aead::AesGcm128, kdf::HkdfSha256,
+    rand_core,
 };
 use mls_rs::{
     CipherSuite, CipherSuiteProvider, CryptoProvider,
