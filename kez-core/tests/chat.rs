@@ -471,7 +471,7 @@ fn certificates_that_are_none() {
     mallory.add_device_key(&silent, &["other/1"], None);
     let silent = silent.public().identity();
     assert_eq!(refused(Certificate::of(&mallory.chain, silent)), Code::DeviceUnknown);
-    let stolen = Device::new(evil, device.certificate().clone(), random());
+    let stolen: Result<Device> = Device::new(evil, device.certificate().clone(), random());
     assert_eq!(refused(stolen), Code::CertificateRefused);
     // An event that is well signed, but not on the chain that others know.
     let chain = Chain::new(alice.primary()).unwrap();
@@ -543,7 +543,7 @@ fn broken_randomness_makes_nothing() {
     alice.add_device_key(&key, &[CAPABILITY], None);
     let certificate = Certificate::of(&alice.chain, key.public().identity()).unwrap();
     let vault = Vault::of(&key, random.clone());
-    let device = Device::new(key, certificate, random.clone()).unwrap();
+    let device: Device = Device::new(key, certificate, random.clone()).unwrap();
     let about = About::direct(alice.primary().clone(), alice.primary().clone());
     // A conversation with oneself names one person once.
     assert_eq!(refused(device.create(bytes(), &about, NOW)), Code::CommitRefused);

@@ -4,7 +4,7 @@
 //! nothing else does.
 //!
 //!     cargo xtask bench chat [subscribers] [idle streams]
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;

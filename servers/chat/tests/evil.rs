@@ -105,7 +105,7 @@ fn devices_of_somebody_else() {
     let secret = common::client::copy(&mallory.devices[0]);
     let device = mallory.device(0).clone();
     let certificate = Certificate::of(&mallory.chain, &device).unwrap();
-    let evil = Device::new(secret, certificate, common::client::random()).unwrap();
+    let evil: Device = Device::new(secret, certificate, common::client::random()).unwrap();
     let package = base64(&evil.key_package(false, common::now()).unwrap().public);
     let bundle = |person: &Person, primary: &kez_core::Identity| {
         let bundle = Bundle {
