@@ -4,14 +4,20 @@ use crate::{
     Result,
     setup::{self, quietly, root},
 };
-use kez_core::{Event, Identity, ObjectId, Op, Scheme, SecretKey, Timestamp};
+use kez_core::{
+    Chain, Event, Identity, ObjectId, Op, Scheme, SecretKey, Timestamp,
+    chat::{CAPABILITY, HandleRecord},
+};
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
+
+/// The secrets that RFC 8032, section 7.1, prints: of the identity, and of its device.
+const OWNER: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+const DEVICE: &str = "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb";
 
 /// A process that ends with this.
 pub struct Running(Child);
@@ -23,44 +29,48 @@ impl Drop for Running {
     }
 }
 
-/// The sigchain server: what it answers to a thousand requests, good and bad, is what its document
-/// says.
+/// The servers: what they answer to a thousand requests, good and bad, is what their documents say.
 ///
 /// # Errors
 /// Where it is not.
 pub fn run() -> Result<()> {
     let schemathesis = setup::schemathesis()?;
-    let (mut server, url) = serve(&root().join("target/api/sig"))?;
-    publish(&url)?;
-    let mut tests = Command::new(schemathesis);
-    tests.args(["run", &format!("{url}/openapi.json"), "--max-examples", "50", "--seed", "1"]);
-    // A grammar of keys says more than a schema can, so what fits the schema may be refused.
-    tests.args(["--exclude-checks", "positive_data_acceptance"]);
-    // A stream does not end.
-    tests.args(["--exclude-path-regex", "stream$", "--no-color", "--warnings", "off"]);
-    tests.env("SCHEMATHESIS_HOOKS", "openapi_hooks");
-    tests.env("PYTHONPATH", root().join("servers/sig/tests"));
-    tests.env("PYTHONDONTWRITEBYTECODE", "1");
-    tests.current_dir(root().join("target"));
-    quietly(&mut tests)?;
-    match server.0.try_wait()? {
-        None => Ok(()),
-        Some(status) => Err(format!("the server ended: {status}").into()),
+    for (which, fill) in [("sig", publish as fn(&str) -> Result<()>), ("chat", register)] {
+        let (mut server, url) = serve(which, &root().join("target/api").join(which))?;
+        fill(&url)?;
+        let mut tests = Command::new(&schemathesis);
+        tests.args(["run", &format!("{url}/openapi.json"), "--max-examples", "50", "--seed", "1"]);
+        // A grammar of keys says more than a schema can, so what fits the schema may be refused.
+        tests.args(["--exclude-checks", "positive_data_acceptance"]);
+        // A stream does not end; and a handle that was given up is nobody's for good.
+        tests.args(["--exclude-path-regex", "stream$", "--exclude-method", "DELETE"]);
+        tests.args(["--no-color", "--warnings", "off"]);
+        tests.env("SCHEMATHESIS_HOOKS", "openapi_hooks").env("KEZ_API_DEVICE", DEVICE);
+        tests.env("PYTHONPATH", root().join("servers").join(which).join("tests"));
+        tests.env("PYTHONDONTWRITEBYTECODE", "1");
+        tests.current_dir(root().join("target"));
+        quietly(&mut tests)?;
+        if let Some(status) = server.0.try_wait()? {
+            return Err(format!("the server ended: {status}").into());
+        }
     }
+    Ok(())
 }
 
-/// Builds the sigchain server and starts it with an empty folder. Gives its URL.
+/// Builds one of the servers and starts it with an empty folder. Gives its URL.
 ///
 /// # Errors
 /// What the compiler or the server says.
-pub fn serve(data: &Path) -> Result<(Running, String)> {
+pub fn serve(which: &str, data: &Path) -> Result<(Running, String)> {
+    let name = format!("kez-{which}-server");
     let mut cargo = Command::new(env!("CARGO"));
-    quietly(cargo.current_dir(root()).args(["build", "-p", "kez-sig-server"]))?;
+    quietly(cargo.current_dir(root()).args(["build", "-p", &name]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
     let _ = fs::remove_dir_all(data);
-    let mut command = Command::new(target.join("debug/kez-sig-server"));
+    let mut command = Command::new(target.join("debug").join(name));
     command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
-    command.args(["--address-rate", "1000000", "--chain-rate", "1000000"]);
+    let owner = if which == "sig" { "--chain-rate" } else { "--device-rate" };
+    command.args(["--address-rate", "1000000", owner, "1000000"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let out = child.stdout.take().ok_or("no output")?;
     let running = Running(child);
@@ -70,29 +80,60 @@ pub fn serve(data: &Path) -> Result<(Running, String)> {
     Ok((running, url))
 }
 
-/// Publishes the chain that the document's examples name, of the first key of RFC 8032, section 7.1, whose secret is printed there.
+/// A chain of one event, signed by these keys.
+fn chain(op: Op, keys: &[&SecretKey]) -> Result<Chain> {
+    let [owner, ..] = keys else { return Err("no key".into()) };
+    let name = owner.public().identity().clone();
+    let at = Timestamp::from_seconds(1_795_262_400);
+    let mut event = Event::new(name.clone(), None, at, op).to_envelope()?;
+    for key in keys {
+        event.sign(key, &[0; 32])?;
+    }
+    let mut chain = Chain::new(&name)?;
+    chain.append(&event, at)?;
+    Ok(chain)
+}
+
+/// Publishes the chain that the document's examples name.
 fn publish(url: &str) -> Result<()> {
-    let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
-    let key = SecretKey::from_text(Scheme::Ed25519, seed)?;
-    let name = key.public().identity().clone();
+    let key = SecretKey::from_text(Scheme::Ed25519, OWNER)?;
     let op = Op::Add {
         subject: Identity::parse("github:jason")?,
         claim: ObjectId::digest("claim", b"{}"),
         account: None,
         url: None,
     };
-    let at = Timestamp::from_seconds(1_795_262_400);
-    let mut event = Event::new(name.clone(), None, at, op).to_envelope()?;
-    event.sign(&key, &[0; 32])?;
-    let body = format!("{}\n", event.to_canonical());
-    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap_or(url))?;
-    write!(
-        stream,
-        "POST /v1/sigchains/{name} HTTP/1.1\r\nhost: x\r\ncontent-type: application/jsonl\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    if answer.starts_with("HTTP/1.1 201") { Ok(()) } else { Err(answer.into()) }
+    let chain = chain(op, &[&key])?;
+    ureq::post(format!("{url}/v1/sigchains/{}", chain.name()))
+        .content_type("application/jsonl")
+        .send(chain.to_bundle())?;
+    Ok(())
+}
+
+/// Registers the handle that the document's examples name.
+fn register(url: &str) -> Result<()> {
+    let key = SecretKey::from_text(Scheme::Ed25519, OWNER)?;
+    let device = SecretKey::from_text(Scheme::Ed25519, DEVICE)?;
+    let op = Op::AddDevice {
+        device: device.public().clone(),
+        caps: vec![CAPABILITY.to_owned()],
+        not_after: None,
+        name: None,
+    };
+    let chain = chain(op, &[&key, &device])?;
+    let record = HandleRecord {
+        handle: "alice".parse()?,
+        server: url.to_owned(),
+        primary: chain.name().clone(),
+        created_at: Timestamp::from_seconds(1_795_262_400),
+        sources: Vec::new(),
+    };
+    let mut record = record.to_envelope()?;
+    record.sign(&key, &[0; 32])?;
+    let body = serde_json::json!({
+        "record": record.to_canonical(),
+        "chain": chain.to_bundle(),
+    });
+    ureq::post(format!("{url}/v1/handles")).send_json(body)?;
+    Ok(())
 }

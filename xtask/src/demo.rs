@@ -76,7 +76,7 @@ pub fn run() -> Result<()> {
     let demo = Demo { kez, home: dir.join("home") };
     let _ = fs::remove_dir_all(&demo.home);
     fs::create_dir_all(&demo.home)?;
-    let (_server, server) = api::serve(&dir.join("sig"))?;
+    let (_server, server) = api::serve("sig", &dir.join("sig"))?;
     // Settings of tests come in tables, and a table would swallow what follows it.
     let config = format!("sig_servers = [\"{server}\"]\n{}", net.config());
     fs::write(demo.home.join("config.toml"), config)?;

@@ -15,7 +15,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   crosstest [-v]  hold the three implementations against each other
   cross           build kez-core for bare metal and wasm32
   npm             build and pack the npm package
-  api             hold the sigchain server against its OpenAPI document
+  api             hold the servers against their OpenAPI documents
   size [chat]     how large the WebAssembly modules are, against their budgets, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
   bench chat [subscribers] [idle streams]
@@ -128,7 +128,7 @@ fn test() -> Result<()> {
         ("the size of what pages load", size::check),
         ("the npm package where users have it", npm::packaging),
         ("three implementations", || crosstest(&[])),
-        ("the sigchain server against its description", api::run),
+        ("the servers against their descriptions", api::run),
         ("tests", || cargo(&["test", "--quiet", "--workspace"])),
         ("the package's command", npm_command),
     ];

@@ -152,11 +152,11 @@ pub fn browsers() -> Result<()> {
 /// # Errors
 /// What apt or pip says.
 pub fn schemathesis() -> Result<PathBuf> {
-    const VERSION: &str = "schemathesis==4.32.5";
+    const VERSIONS: [&str; 2] = ["schemathesis==4.32.5", "pynacl==1.6.2"];
     let dir = root().join("target/services/python");
     let stamp = dir.join("kez-stamp");
     let program = dir.join("bin/schemathesis");
-    if program.is_file() && fs::read_to_string(&stamp).is_ok_and(|old| old == VERSION) {
+    if program.is_file() && fs::read_to_string(&stamp).is_ok_and(|old| old == VERSIONS.join(" ")) {
         return Ok(program);
     }
     debian(&["python3"], &["python3", "python3-venv"])?;
@@ -167,8 +167,9 @@ pub fn schemathesis() -> Result<PathBuf> {
         debian(&["python3-venv"], &["python3-venv"])?;
         quietly(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
     }
-    quietly(Command::new(dir.join("bin/pip")).args(["install", "--quiet", VERSION]))?;
-    fs::write(stamp, VERSION)?;
+    let mut pip = Command::new(dir.join("bin/pip"));
+    quietly(pip.args(["install", "--quiet"]).args(VERSIONS))?;
+    fs::write(stamp, VERSIONS.join(" "))?;
     Ok(program)
 }
 

@@ -143,7 +143,7 @@ pub(super) fn since(
         Problem::new(StatusCode::BAD_REQUEST, Code::Usage, why)
     };
     let since = query.map_err(|_| refused())?.0.since;
-    if since > kez_core::json::MAX_INTEGER as u64 { Err(refused()) } else { Ok(since) }
+    if since > super::MAX_INTEGER as u64 { Err(refused()) } else { Ok(since) }
 }
 
 /// A message to post.
@@ -207,6 +207,8 @@ struct NewWelcome {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewCommit {
     /// The position of the last commit that the sender knows, 0 for none.
+    #[serde(deserialize_with = "super::position")]
+    #[schema(maximum = 9007199254740991_u64)]
     expect: u64,
     /// The sender's name for it, 32 hex digits.
     id: String,

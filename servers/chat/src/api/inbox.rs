@@ -132,6 +132,8 @@ pub(super) async fn poll(
 #[serde(deny_unknown_fields)]
 pub(super) struct AckBody {
     /// The position in the inbox.
+    #[serde(deserialize_with = "super::position")]
+    #[schema(maximum = 9007199254740991_u64)]
     seq: u64,
 }
 

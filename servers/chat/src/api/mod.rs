@@ -22,12 +22,18 @@ use axum::{
     middleware, routing,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use kez_core::{Code, Envelope, Error, json::Value};
+use kez_core::{
+    Code, Envelope, Error,
+    json::{MAX_INTEGER, Value},
+};
 use kez_server::{
     body, metrics,
     problem::{Problem, ProblemBody},
 };
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize as _, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
 use tower_http::{cors, services::ServeDir};
@@ -170,6 +176,15 @@ async fn read_json<T: DeserializeOwned>(request: Request) -> Result<(T, Bytes), 
         Problem::new(StatusCode::BAD_REQUEST, Code::Usage, format!("{:?} JSON", e.classify()))
     })?;
     Ok((value, bytes))
+}
+
+/// A position: a number that every JSON reader keeps, up to 2^53 - 1.
+fn position<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if number > MAX_INTEGER as u64 {
+        return Err(D::Error::custom("a number up to 2^53 - 1"));
+    }
+    Ok(number)
 }
 
 /// Bytes in base64url without padding.
