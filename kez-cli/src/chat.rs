@@ -170,7 +170,7 @@ impl<'a, N: Net> Account<'a, N> {
         let name = match names[..] {
             [name] => name,
             [] => {
-                return Err(Error::about(Code::StateRefused, "register first: kez chat register"));
+                return Err(Error::about(Code::Usage, "register first: kez chat register"));
             }
             _ => return Err(Error::about(Code::Usage, "several accounts: name one by --account")),
         };

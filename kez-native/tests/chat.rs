@@ -278,7 +278,7 @@ fn what_goes_wrong_is_told() {
     let server = server("chat-errors");
     let alice = join("chat-errors-alice", "alice", &server);
     let nobody = User::new("chat-errors-nobody", CONFIG);
-    nobody.run(&["chat", "send", "alice", "hello"]).fails(2, "state_refused");
+    nobody.run(&["chat", "send", "alice", "hello"]).fails(2, "usage");
     nobody.key("default", "nostr");
     let taken = ["chat", "register", "alice", "--server", &server, "--no-passphrase"];
     nobody.run(&taken).fails(2, "handle_taken");

@@ -9,8 +9,9 @@ use sha2::{Digest as _, Sha256};
 /// force. Both sides get the same; it changes when somebody's devices do.
 ///
 /// ```
-/// use kez_core::{Identity, chat::safety_number};
-/// let key = |n: u8| Identity::parse(&format!("ed25519:{}", format!("{n:02x}").repeat(32))).unwrap();
+/// use kez_core::{Scheme, SecretKey, chat::safety_number};
+/// let secret = |n: u8| SecretKey::from_bytes(Scheme::Ed25519, [n; 32]).unwrap();
+/// let key = |n: u8| secret(n).public().identity().clone();
 /// let alice = (key(1), vec![key(2), key(3)]);
 /// let bob = (key(4), vec![key(5)]);
 /// let number = safety_number(&alice, &bob);
