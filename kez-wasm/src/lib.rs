@@ -2,6 +2,8 @@
 //! no rule of the protocol; bytes are `Uint8Array`s, times are seconds since 1970 that the caller
 //! supplies. The npm package's facade stands between this and users, and checks what they pass.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 #[cfg(feature = "verify")]
 pub mod chain;
 #[cfg(feature = "chat")]

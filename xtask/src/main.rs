@@ -20,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
   bench chat [subscribers] [idle streams]
                   from a POST to every open stream, beside nchan and NATS; what idle streams cost
+  bench mls       conversations in WebAssembly, beside other MLS and Olm for JavaScript
   bench sig [events]...
                   the sigchain server under load as its store grows, beside SQLite with a transaction
                   a request, and nginx with files";
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
                 cargo(&[&words[..], numbers].concat())
             })
         }
+        ["bench", "mls"] => npm::bench_mls(),
         ["bench", "npm"] => setup::npm().and_then(|()| npm::bench()),
         ["size", "chat"] => setup::npm().and_then(|()| size::chat()),
         ["size"] => setup::npm().and_then(|()| size::run()),

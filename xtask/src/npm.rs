@@ -180,6 +180,18 @@ pub fn bench() -> Result<()> {
     if status.success() { Ok(()) } else { Err("the measurement failed".into()) }
 }
 
+/// What conversations cost, beside other MLS and Olm for JavaScript.
+///
+/// # Errors
+/// If something could not be measured.
+pub fn bench_mls() -> Result<()> {
+    setup::browsers()?;
+    wasm::build(Module::Bench)?;
+    let mut bench = Command::new(node());
+    let status = bench.arg("bench-mls.mjs").current_dir(folder().join("packaging")).status()?;
+    if status.success() { Ok(()) } else { Err("the measurement failed".into()) }
+}
+
 fn report(name: &str, text: &str) {
     let counts = text.lines().filter(|l| l.starts_with("# pass") || l.starts_with("# fail"));
     eprintln!("xtask: {name}: {}", counts.map(|l| &l[2..]).collect::<Vec<_>>().join(", "));

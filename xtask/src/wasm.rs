@@ -36,6 +36,8 @@ pub enum Module {
     Cli,
     /// Chat.
     Chat,
+    /// Chat, and what measures it.
+    Bench,
 }
 
 /// Builds a module and its bindings. Gives their folder, with `kez_wasm.js` and
@@ -49,6 +51,7 @@ pub fn build(which: Module) -> Result<PathBuf> {
         Module::Verify => "target/wasm-verify",
         Module::Cli => "target/wasm-cli",
         Module::Chat => "target/wasm-chat",
+        Module::Bench => "target/wasm-bench",
     });
     bind(&compile(which)?, &out, false)?;
     Ok(out)
@@ -82,8 +85,9 @@ fn compile(which: Module) -> Result<PathBuf> {
                 }
             }
             Module::Cli => drop(cargo.args(["--features", "cli"])),
-            Module::Chat => {
-                cargo.args(["--no-default-features", "--features", "chat"]);
+            Module::Chat | Module::Bench => {
+                let feature = if which == Module::Bench { "bench" } else { "chat" };
+                cargo.args(["--no-default-features", "--features", feature]);
                 for part in SMALL {
                     let small = format!("profile.wasm-release.package.{part}.opt-level=\"s\"");
                     cargo.args(["--config", &small]);
