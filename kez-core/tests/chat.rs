@@ -236,7 +236,7 @@ fn snapshots_carry_everything() {
     assert_eq!(refused(laptop.load(&snapshot[..snapshot.len() / 2])), Code::StateRefused);
     assert_eq!(refused(laptop.load(&[])), Code::StateRefused);
     let mut other = snapshot.to_vec();
-    other[0] = 2;
+    other[0] = 1;
     assert_eq!(refused(laptop.load(&other)), Code::StateRefused);
 }
 
@@ -335,6 +335,41 @@ fn only_the_two_are_in_a_direct_conversation() {
 }
 
 /// KEZ-CONV-01, KEZ-CONV-03
+/// KEZ-MSG-02: who has left writes late, and the leaf is somebody else's by then.
+#[test]
+fn a_late_message_is_nobody_elses() {
+    let mut people: Vec<Person> = (0..4).map(|_| Person::new(Scheme::Ed25519)).collect();
+    let devices: Vec<Device> = people.iter_mut().map(Person::device).collect();
+    let about = About::group("three", people[0].primary().clone());
+    let mut first = devices[0].create(bytes(), &about, NOW).unwrap();
+    let (_, mut groups) = add(&mut first, &[&devices[1], &devices[2]]);
+    let [leaves, stays] = &mut groups[..] else { panic!() };
+    let late = leaves.encrypt(&text("late")).unwrap();
+    let timely = stays.encrypt(&text("timely")).unwrap();
+    let change = Change {
+        add: vec![devices[3].key_package(false, NOW).unwrap().public],
+        remove: vec![name(&devices[1]).clone()],
+        ..Change::default()
+    };
+    // Members are told in the order of their leaves.
+    let leaf = |group: &Group, device: &Device| {
+        group.members().unwrap().iter().position(|m| m.device() == name(device)).unwrap()
+    };
+    let before = leaf(&first, &devices[1]);
+    let commit = first.commit(&change, NOW).unwrap();
+    first.confirm().unwrap();
+    stays.process(&commit.message).unwrap();
+    assert_eq!(leaf(&first, &devices[3]), before);
+    // For who made the change, who followed it, and after a restart.
+    let mut again = devices[0].load(&first.snapshot()).unwrap();
+    for group in [&mut first, stays, &mut again] {
+        assert_eq!(refused(group.process(&late)), Code::MessageRefused);
+    }
+    for group in [&mut first, &mut again] {
+        assert_eq!(words(&group.process(&timely).unwrap()), ("timely", name(&devices[2])));
+    }
+}
+
 #[test]
 fn ten_people_in_a_group() {
     let mut people: Vec<Person> = (0..10)

@@ -37,7 +37,7 @@ use zeroize::Zeroizing;
 /// The extension that says what a conversation is, of those for private use.
 const ABOUT: ExtensionType = ExtensionType::new(0xf4b5);
 /// The version of snapshots, their first byte.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// How many epochs back a late message can be decrypted.
 const EPOCHS: usize = 5;
 /// The most members of a conversation: devices, not people.
@@ -472,11 +472,7 @@ impl<K: Kem> Group<K> {
     /// # Errors
     /// `certificate_refused`, which no conversation that was joined here gives.
     pub fn members(&self) -> Result<Vec<Member>> {
-        let read = |member: mls_rs::group::Member| {
-            let certificate = certificate(&member.signing_identity, false)?;
-            Ok(Member { index: member.index, certificate })
-        };
-        self.inner.roster().members_iter().map(read).collect()
+        self.inner.roster().members_iter().map(|leaf| member(&leaf)).collect()
     }
 
     /// A value that all members in this epoch have in common, and nobody else: 32 bytes.
@@ -500,8 +496,15 @@ impl<K: Kem> Group<K> {
         code: Code,
         act: impl FnOnce(&mut Inner<K>) -> Result<T, Failure>,
     ) -> Result<T> {
+        let epoch = self.epoch();
+        let before = holders(&self.inner);
         let done = act(&mut self.inner).and_then(|done| {
             self.inner.write_to_storage()?;
+            if self.inner.current_epoch() != epoch {
+                let mut after = holders(&self.inner);
+                after.retain(|holder| !before.contains(holder));
+                self.shelf.came(after.iter().map(|(index, _)| *index), epoch + 1);
+            }
             Ok(done)
         });
         done.map_err(|failure| {
@@ -627,24 +630,34 @@ impl<K: Kem> Group<K> {
         if message.group_id() != Some(self.id()) {
             return Err(Error::about(Code::MessageRefused, "of another conversation"));
         }
-        let members = self.members()?;
-        let about = self.about()?;
+        let refused = || Failure::Ours(Code::MessageRefused.into());
+        let epoch = message.epoch().unwrap_or_default();
+        let shelf = self.shelf.clone();
+        // The group before a change is what the change is held against. Certificates are read
+        // when they are needed, which for messages is one.
+        let leaves = self.inner.roster().members();
+        let extensions = self.inner.context().extensions().clone();
         self.attempt(Code::MessageRefused, |inner| {
-            let member = |index: u32| {
-                let member = members.iter().find(|m| m.index == index).cloned();
-                member.ok_or_else(|| Failure::Ours(Code::MessageRefused.into()))
+            let holder = |index: u32| {
+                let leaf = leaves.iter().find(|leaf| leaf.index == index).ok_or_else(refused)?;
+                member(leaf).map_err(Failure::Ours)
             };
             match inner.process_incoming_message(message)? {
                 ReceivedMessage::ApplicationMessage(received) => {
-                    if !received.authenticated_data.is_empty() {
-                        return Err(Failure::Ours(Code::MessageRefused.into()));
+                    // Of an earlier epoch, its author may have left, and the leaf be another's.
+                    let gone = shelf.since(received.sender_index) > epoch;
+                    if gone || !received.authenticated_data.is_empty() {
+                        return Err(refused());
                     }
-                    let from = member(received.sender_index)?;
+                    let from = holder(received.sender_index)?;
                     let message = Message::read(received.data()).map_err(Failure::Ours)?;
                     Ok(Received::Message { from, message })
                 }
                 ReceivedMessage::Commit(commit) => {
-                    let by = member(commit.committer)?;
+                    let members = leaves.iter().map(member).collect::<Result<Vec<_>>>();
+                    let members = members.map_err(Failure::Ours)?;
+                    let about = About::read(&extensions).map_err(Failure::Ours)?;
+                    let by = holder(commit.committer)?;
                     let refuse =
                         |about: &str| Failure::Ours(Error::about(Code::CommitRefused, about));
                     let (epoch, gone) = match &commit.effect {
@@ -661,7 +674,7 @@ impl<K: Kem> Group<K> {
                                 let read = certificate(add.signing_identity(), false);
                                 added.push(read.map_err(|_| refuse("a certificate"))?);
                             }
-                            Proposal::Remove(remove) => removed.push(member(remove.to_remove())?),
+                            Proposal::Remove(remove) => removed.push(holder(remove.to_remove())?),
                             Proposal::GroupContextExtensions(list) => {
                                 changed = Some(About::read(list).map_err(Failure::Ours)?);
                             }
@@ -678,10 +691,24 @@ impl<K: Kem> Group<K> {
                     }
                     Ok(Received::Changed { by, added, removed, about: changed })
                 }
-                _ => Err(Failure::Ours(Code::MessageRefused.into())),
+                _ => Err(refused()),
             }
         })
     }
+}
+
+/// A leaf and whose it is.
+fn member(leaf: &mls_rs::group::Member) -> Result<Member> {
+    let certificate = certificate(&leaf.signing_identity, false)?;
+    Ok(Member { index: leaf.index, certificate })
+}
+
+/// Each leaf with the key of who has it.
+fn holders<K: Kem>(inner: &Inner<K>) -> Vec<(u32, Vec<u8>)> {
+    let key = |leaf: mls_rs::group::Member| {
+        (leaf.index, leaf.signing_identity.signature_key.as_bytes().to_vec())
+    };
+    inner.roster().members_iter().map(key).collect()
 }
 
 /// Who may change what, decided by the change and the conversation's own data alone, so that all
@@ -825,13 +852,33 @@ struct Shelf(Arc<Mutex<Kept>>);
 struct Kept {
     id: Vec<u8>,
     state: Option<Zeroizing<Vec<u8>>>,
+    /// Since which epoch a leaf has had its holder, where that was not always so.
+    since: Vec<(u32, u64)>,
     epochs: Vec<EpochRecord>,
     package: Option<(Vec<u8>, KeyPackageData)>,
 }
 
 impl Shelf {
-    /// A version, then every part after its length of 4 bytes: id, state, and of each epoch its
-    /// number and data.
+    /// Leaves got other holders in that epoch. What is older than all epochs that are kept says
+    /// nothing any more.
+    fn came(&self, leaves: impl Iterator<Item = u32>, epoch: u64) {
+        let mut kept = self.0.lock();
+        for leaf in leaves {
+            kept.since.retain(|(index, _)| *index != leaf);
+            kept.since.push((leaf, epoch));
+        }
+        let oldest = kept.epochs.first().map_or(epoch, |record| record.id);
+        kept.since.retain(|(_, since)| *since > oldest);
+    }
+
+    /// Since which epoch a leaf has had its holder.
+    fn since(&self, leaf: u32) -> u64 {
+        let kept = self.0.lock();
+        kept.since.iter().find(|(index, _)| *index == leaf).map_or(0, |(_, since)| *since)
+    }
+
+    /// A version, then every part after its length of 4 bytes: id, state, since when leaves have
+    /// had their holders, and of each epoch its number and data.
     fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let kept = self.0.lock();
         let mut out = Zeroizing::new(vec![VERSION]);
@@ -841,6 +888,9 @@ impl Shelf {
         };
         put(&kept.id);
         put(kept.state.as_ref().map_or(&[][..], |state| state));
+        let since =
+            |(leaf, epoch): &(u32, u64)| [&leaf.to_be_bytes()[..], &epoch.to_be_bytes()].concat();
+        put(&kept.since.iter().flat_map(since).collect::<Vec<u8>>());
         for epoch in &kept.epochs {
             put(&epoch.id.to_be_bytes());
             put(&epoch.data);
@@ -861,12 +911,18 @@ impl Shelf {
         };
         let id = take()??.to_vec();
         let state = Zeroizing::new(take()??.to_vec());
+        let (since, []) = take()??.as_chunks::<12>() else { return None };
+        let since = since.iter().filter_map(|entry| {
+            let (leaf, epoch) = entry.split_first_chunk::<4>()?;
+            Some((u32::from_be_bytes(*leaf), u64::from_be_bytes(epoch.try_into().ok()?)))
+        });
+        let since = since.collect();
         let mut epochs = Vec::new();
         while let Some(number) = take()? {
             let number = u64::from_be_bytes(number.try_into().ok()?);
             epochs.push(EpochRecord::new(number, Zeroizing::new(take()??.to_vec())));
         }
-        let kept = Kept { id, state: Some(state), epochs, package: None };
+        let kept = Kept { id, state: Some(state), since, epochs, package: None };
         Some(Self(Arc::new(Mutex::new(kept))))
     }
 }
