@@ -134,7 +134,10 @@ pub fn identity_in_chromium(query: &str, routes: &[(String, String)]) -> Result<
 /// What fails.
 pub fn chat_page() -> Result<PathBuf> {
     setup::browsers()?;
-    build()?;
+    // Where the tests run the package's command, it is there, and in use.
+    if std::env::var_os("KEZ").is_none() {
+        build()?;
+    }
     let app = root().join("target/chat-page");
     let _ = fs::remove_dir_all(&app);
     fs::create_dir_all(app.join("kez"))?;
