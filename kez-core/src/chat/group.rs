@@ -1,8 +1,10 @@
 //! Conversations: MLS groups whose every leaf is a device (SPEC.md, "Conversations"). All of
-//! mls-rs stays behind this file, so that another library could take its place.
+//! mls-rs stays behind this file, `shelf.rs` and `suite.rs`, so that another library could take its
+//! place.
 
 use super::{
     Certificate, Evidence, LIFETIME, Message, Random,
+    shelf::Shelf,
     suite::{Kem, Refused, Suite, XWing},
 };
 use crate::{
@@ -12,34 +14,25 @@ use crate::{
 use alloc::{borrow::ToOwned, string::String, sync::Arc, vec, vec::Vec};
 use core::{fmt, marker::PhantomData};
 use mls_rs::{
-    CipherSuite, Client, Extension, ExtensionList, GroupStateStorage, IdentityProvider,
-    KeyPackageStorage, MlsMessage, WireFormat,
+    CipherSuite, Client, Extension, ExtensionList, IdentityProvider, MlsMessage,
+    MlsMessageDescription, WireFormat,
     client_builder::{
         BaseConfig, PaddingMode, WithCryptoProvider, WithGroupStateStorage, WithIdentityProvider,
         WithKeyPackageRepo, WithMlsRules,
     },
     error::MlsError,
     extension::{ExtensionType, MlsExtension as _, recommended::LastResortKeyPackageExt},
-    group::{CommitEffect, ReceivedMessage, proposal::Proposal},
+    group::{CommitEffect, ContentType, ReceivedMessage, proposal::Proposal},
     identity::{Credential, CredentialType, SigningIdentity, basic::BasicCredential},
     mls_rs_codec::{MlsDecode as _, MlsEncode as _},
     mls_rules::{CommitOptions, DefaultMlsRules, EncryptionOptions},
     time::MlsTime,
 };
-use mls_rs_core::{
-    group::{EpochRecord, GroupState},
-    identity::MemberValidationContext,
-    key_package::KeyPackageData,
-};
-use spin::Mutex;
+use mls_rs_core::{identity::MemberValidationContext, key_package::KeyPackageData};
 use zeroize::Zeroizing;
 
 /// The extension that says what a conversation is, of those for private use.
 const ABOUT: ExtensionType = ExtensionType::new(0xf4b5);
-/// The version of snapshots, their first byte.
-const VERSION: u8 = 2;
-/// How many epochs back a late message can be decrypted.
-const EPOCHS: usize = 5;
 /// The most members of a conversation: devices, not people.
 pub const MAX_MEMBERS: usize = 256;
 
@@ -359,8 +352,7 @@ impl<K: Kem> Device<K> {
             .generate_key_package_message(extensions, ExtensionList::new(), Some(time(now, -3600)))
             .map_err(refused)?;
         let public = message.to_bytes().map_err(refused)?;
-        let made = shelf.0.lock().package.take();
-        let (id, data) = made.ok_or(Code::KeyPackageRefused)?;
+        let (id, data) = shelf.take_package().ok_or(Code::KeyPackageRefused)?;
         let secret = data.mls_encode_to_vec().map_err(|_| Error::from(Code::KeyPackageRefused))?;
         Ok(KeyPackage { public, secret: Zeroizing::new(secret), id })
     }
@@ -394,15 +386,14 @@ impl<K: Kem> Device<K> {
         let refused = || Error::from(Code::WelcomeRefused);
         let id = crate::hex::decode::<32>(package.0).ok_or_else(refused)?;
         let data = KeyPackageData::mls_decode(&mut &*package.1).map_err(|_| refused())?;
-        let shelf = Shelf::default();
-        shelf.0.lock().package = Some((id.to_vec(), data));
+        let shelf = Shelf::with_package(id.to_vec(), data);
         let message = MlsMessage::from_bytes(welcome).map_err(|_| refused())?;
         // Without a time: whether the others' key packages were in date was for those to see who
         // added them, and clocks must not decide who may join.
         let (mut inner, _) =
             self.client(&shelf).join_group(None, &message, None).map_err(|_| refused())?;
         inner.write_to_storage().map_err(|_| Code::StateRefused)?;
-        let spent = shelf.0.lock().package.take().is_none();
+        let spent = shelf.take_package().is_none();
         let group = Group { inner, shelf, device: self.clone() };
         let about = group.about().map_err(|_| refused())?;
         let strangers = group.members()?;
@@ -419,8 +410,7 @@ impl<K: Kem> Device<K> {
     /// `state_refused`.
     pub fn load(&self, snapshot: &[u8]) -> Result<Group<K>> {
         let shelf = Shelf::read(snapshot).ok_or(Code::StateRefused)?;
-        let id = shelf.0.lock().id.clone();
-        let inner = self.client(&shelf).load_group(&id).map_err(|_| Code::StateRefused)?;
+        let inner = self.client(&shelf).load_group(&shelf.id()).map_err(|_| Code::StateRefused)?;
         let own = inner.current_member_signing_identity().map_err(|_| Code::StateRefused)?;
         if own.signature_key.as_bytes() != self.secret.public().to_bytes() {
             return Err(Error::about(Code::StateRefused, "it is of another device"));
@@ -496,15 +486,8 @@ impl<K: Kem> Group<K> {
         code: Code,
         act: impl FnOnce(&mut Inner<K>) -> Result<T, Failure>,
     ) -> Result<T> {
-        let epoch = self.epoch();
-        let before = holders(&self.inner);
         let done = act(&mut self.inner).and_then(|done| {
             self.inner.write_to_storage()?;
-            if self.inner.current_epoch() != epoch {
-                let mut after = holders(&self.inner);
-                after.retain(|holder| !before.contains(holder));
-                self.shelf.came(after.iter().map(|(index, _)| *index), epoch + 1);
-            }
             Ok(done)
         });
         done.map_err(|failure| {
@@ -518,6 +501,20 @@ impl<K: Kem> Group<K> {
                 Failure::Ours(error) => error,
             }
         })
+    }
+
+    /// As [`Group::attempt`], for what begins an epoch: some leaves may have other holders then.
+    fn advance<T>(
+        &mut self,
+        code: Code,
+        act: impl FnOnce(&mut Inner<K>) -> Result<T, Failure>,
+    ) -> Result<T> {
+        let before = holders(&self.inner);
+        let done = self.attempt(code, act)?;
+        let mut new = holders(&self.inner);
+        new.retain(|holder| !before.contains(holder));
+        self.shelf.came(new.into_iter().map(|(index, _)| index), self.epoch());
+        Ok(done)
     }
 
     /// Encrypts a message.
@@ -600,7 +597,7 @@ impl<K: Kem> Group<K> {
     /// # Errors
     /// `commit_refused` if none waits.
     pub fn confirm(&mut self) -> Result<()> {
-        self.attempt(Code::CommitRefused, |inner| {
+        self.advance(Code::CommitRefused, |inner| {
             inner.apply_pending_commit()?;
             Ok(())
         })
@@ -624,77 +621,88 @@ impl<K: Kem> Group<K> {
     /// change that is forged or not allowed. Both have no effect.
     pub fn process(&mut self, entry: &[u8]) -> Result<Received> {
         let message = MlsMessage::from_bytes(entry).map_err(|_| Code::MessageRefused)?;
-        if message.wire_format() != WireFormat::PrivateMessage {
+        let MlsMessageDescription::PrivateProtocolMessage { group_id, epoch_id, content_type } =
+            message.description()
+        else {
             return Err(Error::about(Code::MessageRefused, "not encrypted"));
-        }
-        if message.group_id() != Some(self.id()) {
+        };
+        if group_id != self.id() {
             return Err(Error::about(Code::MessageRefused, "of another conversation"));
         }
-        let refused = || Failure::Ours(Code::MessageRefused.into());
-        let epoch = message.epoch().unwrap_or_default();
+        match content_type {
+            ContentType::Commit => self.process_commit(message),
+            _ => self.process_message(message, epoch_id),
+        }
+    }
+
+    fn process_message(&mut self, message: MlsMessage, epoch: u64) -> Result<Received> {
         let shelf = self.shelf.clone();
-        // The group before a change is what the change is held against. Certificates are read
-        // when they are needed, which for messages is one.
-        let leaves = self.inner.roster().members();
-        let extensions = self.inner.context().extensions().clone();
         self.attempt(Code::MessageRefused, |inner| {
-            let holder = |index: u32| {
-                let leaf = leaves.iter().find(|leaf| leaf.index == index).ok_or_else(refused)?;
-                member(leaf).map_err(Failure::Ours)
+            let ReceivedMessage::ApplicationMessage(received) =
+                inner.process_incoming_message(message)?
+            else {
+                return Err(refused());
             };
-            match inner.process_incoming_message(message)? {
-                ReceivedMessage::ApplicationMessage(received) => {
-                    // Of an earlier epoch, its author may have left, and the leaf be another's.
-                    let gone = shelf.since(received.sender_index) > epoch;
-                    if gone || !received.authenticated_data.is_empty() {
-                        return Err(refused());
-                    }
-                    let from = holder(received.sender_index)?;
-                    let message = Message::read(received.data()).map_err(Failure::Ours)?;
-                    Ok(Received::Message { from, message })
-                }
-                ReceivedMessage::Commit(commit) => {
-                    let members = leaves.iter().map(member).collect::<Result<Vec<_>>>();
-                    let members = members.map_err(Failure::Ours)?;
-                    let about = About::read(&extensions).map_err(Failure::Ours)?;
-                    let by = holder(commit.committer)?;
-                    let refuse =
-                        |about: &str| Failure::Ours(Error::about(Code::CommitRefused, about));
-                    let (epoch, gone) = match &commit.effect {
-                        CommitEffect::NewEpoch(epoch) => (epoch, false),
-                        CommitEffect::Removed { new_epoch, .. } => (new_epoch, true),
-                        CommitEffect::ReInit(_) => return Err(refuse("a new beginning")),
-                    };
-                    let mut added = Vec::new();
-                    let mut removed = Vec::new();
-                    let mut changed = None;
-                    for info in epoch.applied_proposals() {
-                        match &info.proposal {
-                            Proposal::Add(add) => {
-                                let read = certificate(add.signing_identity(), false);
-                                added.push(read.map_err(|_| refuse("a certificate"))?);
-                            }
-                            Proposal::Remove(remove) => removed.push(holder(remove.to_remove())?),
-                            Proposal::GroupContextExtensions(list) => {
-                                changed = Some(About::read(list).map_err(Failure::Ours)?);
-                            }
-                            _ => return Err(refuse("an unknown proposal")),
-                        }
-                    }
-                    let evidence = read_evidence(&commit.authenticated_data)
-                        .map_err(|_| refuse("the evidence"))?;
-                    let gone_ones: Vec<&Member> = removed.iter().collect();
-                    permit(&about, &members, &by, &added, &gone_ones, changed.as_ref(), &evidence)
-                        .map_err(Failure::Ours)?;
-                    if gone {
-                        return Ok(Received::Removed { by });
-                    }
-                    Ok(Received::Changed { by, added, removed, about: changed })
-                }
-                _ => Err(refused()),
+            // Of an earlier epoch, its author may have left, and the leaf be another's.
+            let gone = shelf.since(received.sender_index) > epoch;
+            if gone || !received.authenticated_data.is_empty() {
+                return Err(refused());
             }
+            let leaf = inner.member_at_index(received.sender_index).ok_or_else(refused)?;
+            let from = member(&leaf).map_err(Failure::Ours)?;
+            let message = Message::read(received.data()).map_err(Failure::Ours)?;
+            Ok(Received::Message { from, message })
         })
     }
+
+    /// A change is held against the group before it.
+    fn process_commit(&mut self, message: MlsMessage) -> Result<Received> {
+        let members = self.members()?;
+        let about = self.about()?;
+        self.advance(Code::MessageRefused, |inner| {
+            let ReceivedMessage::Commit(commit) = inner.process_incoming_message(message)? else {
+                return Err(refused());
+            };
+            let holder =
+                |index: u32| members.iter().find(|m| m.index == index).cloned().ok_or_else(refused);
+            let refuse = |about: &str| Failure::Ours(Error::about(Code::CommitRefused, about));
+            let by = holder(commit.committer)?;
+            let (epoch, gone) = match &commit.effect {
+                CommitEffect::NewEpoch(epoch) => (epoch, false),
+                CommitEffect::Removed { new_epoch, .. } => (new_epoch, true),
+                CommitEffect::ReInit(_) => return Err(refuse("a new beginning")),
+            };
+            let mut added = Vec::new();
+            let mut removed = Vec::new();
+            let mut changed = None;
+            for info in epoch.applied_proposals() {
+                match &info.proposal {
+                    Proposal::Add(add) => {
+                        let read = certificate(add.signing_identity(), false);
+                        added.push(read.map_err(|_| refuse("a certificate"))?);
+                    }
+                    Proposal::Remove(remove) => removed.push(holder(remove.to_remove())?),
+                    Proposal::GroupContextExtensions(list) => {
+                        changed = Some(About::read(list).map_err(Failure::Ours)?);
+                    }
+                    _ => return Err(refuse("an unknown proposal")),
+                }
+            }
+            let evidence =
+                read_evidence(&commit.authenticated_data).map_err(|_| refuse("the evidence"))?;
+            let gone_ones: Vec<&Member> = removed.iter().collect();
+            permit(&about, &members, &by, &added, &gone_ones, changed.as_ref(), &evidence)
+                .map_err(Failure::Ours)?;
+            if gone {
+                return Ok(Received::Removed { by });
+            }
+            Ok(Received::Changed { by, added, removed, about: changed })
+        })
+    }
+}
+
+fn refused() -> Failure {
+    Failure::Ours(Code::MessageRefused.into())
 }
 
 /// A leaf and whose it is.
@@ -841,147 +849,5 @@ impl IdentityProvider for Vouched {
 
     fn supported_types(&self) -> Vec<CredentialType> {
         vec![CredentialType::BASIC]
-    }
-}
-
-/// Where the library lays down one group and takes one key package from.
-#[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<Kept>>);
-
-#[derive(Default)]
-struct Kept {
-    id: Vec<u8>,
-    state: Option<Zeroizing<Vec<u8>>>,
-    /// Since which epoch a leaf has had its holder, where that was not always so.
-    since: Vec<(u32, u64)>,
-    epochs: Vec<EpochRecord>,
-    package: Option<(Vec<u8>, KeyPackageData)>,
-}
-
-impl Shelf {
-    /// Leaves got other holders in that epoch. What is older than all epochs that are kept says
-    /// nothing any more.
-    fn came(&self, leaves: impl Iterator<Item = u32>, epoch: u64) {
-        let mut kept = self.0.lock();
-        for leaf in leaves {
-            kept.since.retain(|(index, _)| *index != leaf);
-            kept.since.push((leaf, epoch));
-        }
-        let oldest = kept.epochs.first().map_or(epoch, |record| record.id);
-        kept.since.retain(|(_, since)| *since > oldest);
-    }
-
-    /// Since which epoch a leaf has had its holder.
-    fn since(&self, leaf: u32) -> u64 {
-        let kept = self.0.lock();
-        kept.since.iter().find(|(index, _)| *index == leaf).map_or(0, |(_, since)| *since)
-    }
-
-    /// A version, then every part after its length of 4 bytes: id, state, since when leaves have
-    /// had their holders, and of each epoch its number and data.
-    fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let kept = self.0.lock();
-        let mut out = Zeroizing::new(vec![VERSION]);
-        let mut put = |part: &[u8]| {
-            out.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-            out.extend_from_slice(part);
-        };
-        put(&kept.id);
-        put(kept.state.as_ref().map_or(&[][..], |state| state));
-        let since =
-            |(leaf, epoch): &(u32, u64)| [&leaf.to_be_bytes()[..], &epoch.to_be_bytes()].concat();
-        put(&kept.since.iter().flat_map(since).collect::<Vec<u8>>());
-        for epoch in &kept.epochs {
-            put(&epoch.id.to_be_bytes());
-            put(&epoch.data);
-        }
-        out
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes.strip_prefix(&[VERSION])?;
-        let mut take = || -> Option<Option<&[u8]>> {
-            if rest.is_empty() {
-                return Some(None);
-            }
-            let (len, after) = rest.split_first_chunk::<4>()?;
-            let (part, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize)?;
-            rest = after;
-            Some(Some(part))
-        };
-        let id = take()??.to_vec();
-        let state = Zeroizing::new(take()??.to_vec());
-        let (since, []) = take()??.as_chunks::<12>() else { return None };
-        let since = since.iter().filter_map(|entry| {
-            let (leaf, epoch) = entry.split_first_chunk::<4>()?;
-            Some((u32::from_be_bytes(*leaf), u64::from_be_bytes(epoch.try_into().ok()?)))
-        });
-        let since = since.collect();
-        let mut epochs = Vec::new();
-        while let Some(number) = take()? {
-            let number = u64::from_be_bytes(number.try_into().ok()?);
-            epochs.push(EpochRecord::new(number, Zeroizing::new(take()??.to_vec())));
-        }
-        let kept = Kept { id, state: Some(state), since, epochs, package: None };
-        Some(Self(Arc::new(Mutex::new(kept))))
-    }
-}
-
-impl GroupStateStorage for Shelf {
-    type Error = Refused;
-
-    fn state(&self, id: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Refused> {
-        let kept = self.0.lock();
-        Ok(kept.state.clone().filter(|_| kept.id == id))
-    }
-
-    fn epoch(&self, id: &[u8], epoch: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Refused> {
-        let kept = self.0.lock();
-        let found = kept.epochs.iter().find(|e| e.id == epoch && kept.id == id);
-        Ok(found.map(|e| e.data.clone()))
-    }
-
-    fn write(
-        &mut self,
-        state: GroupState,
-        new: Vec<EpochRecord>,
-        changed: Vec<EpochRecord>,
-    ) -> Result<(), Refused> {
-        let mut kept = self.0.lock();
-        kept.id = state.id;
-        kept.state = Some(state.data);
-        kept.epochs.extend(new);
-        for epoch in changed {
-            if let Some(old) = kept.epochs.iter_mut().find(|old| old.id == epoch.id) {
-                *old = epoch;
-            }
-        }
-        let spare = kept.epochs.len().saturating_sub(EPOCHS);
-        kept.epochs.drain(..spare);
-        Ok(())
-    }
-
-    fn max_epoch_id(&self, id: &[u8]) -> Result<Option<u64>, Refused> {
-        let kept = self.0.lock();
-        Ok(kept.epochs.last().map(|e| e.id).filter(|_| kept.id == id))
-    }
-}
-
-impl KeyPackageStorage for Shelf {
-    type Error = Refused;
-
-    fn delete(&mut self, _: &[u8]) -> Result<(), Refused> {
-        self.0.lock().package = None;
-        Ok(())
-    }
-
-    fn insert(&mut self, id: Vec<u8>, package: KeyPackageData) -> Result<(), Refused> {
-        self.0.lock().package = Some((id, package));
-        Ok(())
-    }
-
-    fn get(&self, id: &[u8]) -> Result<Option<KeyPackageData>, Refused> {
-        let kept = self.0.lock();
-        Ok(kept.package.as_ref().filter(|p| p.0 == id).map(|p| p.1.clone()))
     }
 }

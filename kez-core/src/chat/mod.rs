@@ -19,6 +19,8 @@ mod safety;
 #[cfg(feature = "chat")]
 mod sealed;
 #[cfg(feature = "chat")]
+mod shelf;
+#[cfg(feature = "chat")]
 mod stream;
 #[cfg(feature = "chat")]
 mod suite;
