@@ -146,7 +146,8 @@ struct Public {
 /// An account of this machine.
 struct Account<'a, N> {
     context: &'a Context<'a, N>,
-    public: Public,
+    /// The file of what is known without the key.
+    card: PathBuf,
     dir: PathBuf,
     /// The device's key, asked for once.
     secret: SecretKey,
@@ -174,9 +175,9 @@ impl<'a, N: Net> Account<'a, N> {
             }
             _ => return Err(Error::about(Code::Usage, "several accounts: name one by --account")),
         };
-        let public = read_public(context, &root.join(format!("{name}.json")))?;
-        let secret = context.open(&public.device)?;
-        Ok(Self { context, dir: root.join(name), public, secret })
+        let card = root.join(format!("{name}.json"));
+        let secret = context.open(&read_public(context, &card)?.device)?;
+        Ok(Self { context, card, dir: root.join(name), secret })
     }
 
     /// Takes the account up, alone: another command waits until this one is done.
@@ -193,28 +194,23 @@ impl<'a, N: Net> Account<'a, N> {
 
     /// Gives the server the newest own chain, once.
     async fn publish(&self, seat: &Seat<'_, N>) -> Result<()> {
-        let chains = self.context.home.chains(self.context.host.now())?;
-        let chain = chains.into_iter().find(|c| c.name().as_str() == self.public.primary);
+        let own = seat.client.device().certificate().primary();
+        let chain = self.context.home.chain(own, self.context.host.now())?;
         let Some((chain, head)) = chain.and_then(|c| c.head().map(|head| (c, head))) else {
             return Ok(());
         };
         let head = head.id.to_string();
-        let path = self.dir.with_file_name(format!("{}.json", file_name(&self.dir)));
-        let mut public = read_public(self.context, &path)?;
+        let mut public = read_public(self.context, &self.card)?;
         if public.published.as_ref() == Some(&head) {
             return Ok(());
         }
         // A server that cannot be reached gets it another time.
         if seat.client.put_chain(&chain).await.is_ok() {
             public.published = Some(head);
-            write_public(self.context, &path, &public)?;
+            write_public(self.context, &self.card, &public)?;
         }
         Ok(())
     }
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn copy(secret: &SecretKey) -> Result<SecretKey> {
@@ -245,12 +241,7 @@ impl<N: Net> Platform for Desk<'_, N> {
     }
 
     async fn load(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let path = self.dir.join(name);
-        match self.context.host.read(&path, MAX_RECORD) {
-            Ok(data) => Ok(Some(data)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(storage(&path)(e)),
-        }
+        self.context.home.look_up(&self.dir.join(name), MAX_RECORD)
     }
 
     async fn save(&self, name: &str, data: Option<&[u8]>) -> Result<()> {
@@ -271,8 +262,8 @@ impl<N: Net> Platform for Desk<'_, N> {
             Err(error) => return History::Unknown(Some(error)),
         };
         verifier.sources.extend(sources.iter().cloned());
-        let own = self.context.home.chains(self.context.host.now()).unwrap_or_default();
-        let own = own.into_iter().filter(|chain| chain.name() == primary);
+        // A damaged one counts for nothing here; whoever writes to it says so.
+        let own = self.context.home.chain(primary, self.context.host.now()).unwrap_or_default();
         verifier.bundles.extend(own.map(|chain| chain.to_bundle().into_bytes()));
         verifier.history(primary, None, None).await
     }
@@ -599,7 +590,7 @@ async fn devices(
         History::Known { chain, .. } => chain,
         other => return Err(other.doubt().unwrap_or_else(|| Code::ChainUnreachable.into())),
     };
-    for device in chain.devices().filter(|d| d.caps.iter().any(|cap| cap == CAPABILITY)) {
+    for device in chain.devices().filter(|d| d.can(CAPABILITY)) {
         let this = device.key == *seat.client.device().secret().public().identity();
         let value = serde_json::json!({
             "schema": "kez.chat.device/1",

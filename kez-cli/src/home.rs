@@ -80,6 +80,15 @@ impl<'a> Home<'a> {
         Ok(chains)
     }
 
+    /// The user's own chain of that name, replayed.
+    ///
+    /// # Errors
+    /// As [`Home::chains`].
+    pub fn chain(&self, name: &Identity, now: Timestamp) -> Result<Option<Chain>> {
+        let bundle = self.look_up(&self.own_chain(name), MAX_BUNDLE)?;
+        bundle.map(|bundle| Chain::replay(&bundle, Some(name), now)).transpose()
+    }
+
     /// Writes an own chain, whole or not at all.
     ///
     /// # Errors
@@ -110,17 +119,28 @@ impl<'a> Home<'a> {
 
     /// Reads a file up to a limit.
     pub(crate) fn read(&self, path: &Path, limit: usize) -> Result<Vec<u8>> {
-        let bytes = self.host.read(path, limit).map_err(storage(path))?;
-        if bytes.len() > limit {
-            return Err(Error::about(Code::TooLarge, format!("more than {limit} bytes")));
+        bounded(self.host.read(path, limit).map_err(storage(path))?, limit)
+    }
+
+    /// As [`Home::read`], if the file is there.
+    pub(crate) fn look_up(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
+        match self.host.read(path, limit) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => bounded(other.map_err(storage(path))?, limit).map(Some),
         }
-        Ok(bytes)
     }
 
     /// Writes a file, whole or not at all.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8], access: Access) -> Result<()> {
         self.host.write(path, bytes, access, true).map_err(storage(path))
     }
+}
+
+fn bounded(bytes: Vec<u8>, limit: usize) -> Result<Vec<u8>> {
+    if bytes.len() > limit {
+        return Err(Error::about(Code::TooLarge, format!("more than {limit} bytes")));
+    }
+    Ok(bytes)
 }
 
 impl Memory for Home<'_> {

@@ -308,7 +308,7 @@ fn show(out: &Out<'_>, chain: &Chain) {
 fn import(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result<()> {
     let bundle = context.read_input(file, kez_core::chain::MAX_BUNDLE)?;
     let theirs = Chain::replay(&bundle, None, context.now)?;
-    let mine = context.home.chains(context.now)?.into_iter().find(|c| c.name() == theirs.name());
+    let mine = context.home.chain(theirs.name(), context.now)?;
     let merged = match mine {
         None => theirs,
         Some(mine) => match merge(mine, theirs)? {

@@ -6,6 +6,7 @@ use crate::{
     Target, Timestamp, batch, commitment, event, map::Map,
 };
 use alloc::{borrow::ToOwned, string::String, sync::Arc, vec::Vec};
+use core::borrow::Borrow;
 
 /// The largest bundle in bytes.
 pub const MAX_BUNDLE: usize = 32 * 1024 * 1024;
@@ -72,6 +73,14 @@ pub struct Device {
     pub name: Option<String>,
     /// Its revocation.
     pub revoked: Option<Revocation>,
+}
+
+impl Device {
+    /// Whether it was given a capability, such as `chat/1`.
+    #[must_use]
+    pub fn can(&self, capability: &str) -> bool {
+        self.caps.iter().any(|cap| cap == capability)
+    }
 }
 
 /// What a chain says, as data. The JSON form is versioned by `schema`.
@@ -185,6 +194,19 @@ impl PartialEq for Chain {
 }
 
 impl Eq for Chain {}
+
+/// Who signs a rotation (KEZ-CHN-12): where a key was committed to, that key alone.
+pub(crate) fn rotation_signers<K: Borrow<Key>>(
+    current: K,
+    to: K,
+    next: Option<ObjectId>,
+) -> Result<Vec<K>> {
+    match next {
+        Some(next) if commitment(to.borrow().identity()) != next => Err(Code::NextMismatch.into()),
+        Some(_) => Ok(alloc::vec![to]),
+        None => Ok(alloc::vec![current, to]),
+    }
+}
 
 impl Chain {
     /// An empty chain of that genesis primary.
@@ -367,13 +389,7 @@ impl Chain {
                         format_args!("from {from} on"),
                     ));
                 }
-                match self.next {
-                    Some(next) if commitment(to.identity()) != next => {
-                        Err(Code::NextMismatch.into())
-                    }
-                    Some(_) => Ok(alloc::vec![to]),
-                    None => Ok(alloc::vec![self.current.clone(), to]),
-                }
+                rotation_signers(self.current.clone(), to, self.next)
             }
             Op::AddDevice { device, .. } => Ok(alloc::vec![self.current.clone(), fresh(device)?]),
             Op::RevokeDevice { device, .. } => match self.devices.get(device) {

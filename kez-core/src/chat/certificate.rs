@@ -6,7 +6,8 @@
 //! members of a conversation judged its changes by what each knows of a chain, they would part.
 
 use crate::{
-    Chain, Code, Error, Event, Identity, Key, ObjectId, Op, Result, Timestamp, commitment,
+    Chain, Code, Error, Event, Identity, Key, ObjectId, Op, Result, Timestamp,
+    chain::rotation_signers,
 };
 use alloc::{string::String, vec::Vec};
 
@@ -35,7 +36,7 @@ impl Certificate {
     pub fn of(chain: &Chain, device: &Identity) -> Result<Self> {
         let unknown = || Error::about(Code::DeviceUnknown, device);
         let known = chain.devices().find(|d| d.key == *device).ok_or_else(unknown)?;
-        if !known.caps.iter().any(|cap| cap == super::CAPABILITY) {
+        if !known.can(super::CAPABILITY) {
             return Err(unknown());
         }
         if known.revoked.is_some() {
@@ -236,11 +237,9 @@ fn follow(bytes: &[u8], verify: bool) -> Result<Last> {
             Op::AddDevice { device, .. } => Some(device),
             _ => None,
         };
-        let signers: Vec<&Key> = match (&to, next) {
-            (Some(to), Some(next)) if commitment(to.identity()) == next => alloc::vec![to],
-            (Some(_), Some(_)) => return Err(Code::NextMismatch.into()),
-            (Some(to), None) => alloc::vec![&key, to],
-            (None, _) => core::iter::once(&key).chain(device).collect(),
+        let signers: Vec<&Key> = match &to {
+            Some(to) => rotation_signers(&key, to, next)?,
+            None => core::iter::once(&key).chain(device).collect(),
         };
         if verify {
             envelope.verify(&signers)?

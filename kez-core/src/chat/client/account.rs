@@ -46,7 +46,7 @@ impl Account {
             ("version", Value::Int(1)),
             ("handle", self.handle.as_str().into()),
             ("server", self.server.as_str().into()),
-            ("sources", Value::Array(self.sources.iter().map(|s| s.as_str().into()).collect())),
+            ("sources", record::list(self.sources.iter().map(String::as_str))),
             ("cursor", record::int(self.cursor)),
             ("certificate", certificate.into()),
             ("sealed_key", Value::String(hex::encode(sealed.expose_bytes()))),
@@ -96,12 +96,11 @@ pub struct Contact {
 
 impl Contact {
     fn to_value(&self) -> Value {
-        let names =
-            |list: &[Identity]| Value::Array(list.iter().map(|i| i.as_str().into()).collect());
+        let names = |all: &[Identity]| record::list(all.iter().map(Identity::as_str));
         let mut members = vec![
             ("primary", self.primary.as_str().into()),
             ("handle", self.handle.as_str().into()),
-            ("sources", Value::Array(self.sources.iter().map(|s| s.as_str().into()).collect())),
+            ("sources", record::list(self.sources.iter().map(String::as_str))),
             ("devices", names(&self.devices)),
             ("checked_at", Value::String(self.checked_at.to_string())),
         ];

@@ -7,7 +7,9 @@ use super::{
 };
 use crate::{
     Code, Error, Identity, Result,
-    chat::{About, Body, Change, Group, Handle, Kind, Message, MessageId, seal, suite::fill},
+    chat::{
+        About, Body, Change, Group, Handle, Kind, Member, Message, MessageId, seal, suite::fill,
+    },
     hex,
     json::Value,
 };
@@ -49,6 +51,19 @@ pub struct Overview {
     pub waiting: usize,
 }
 
+/// These people, and whose devices the members are.
+pub(super) fn people_of<'a>(
+    mut people: Vec<Identity>,
+    members: impl IntoIterator<Item = &'a Member>,
+) -> Vec<Identity> {
+    for member in members {
+        if !people.contains(member.primary()) {
+            people.push(member.primary().clone());
+        }
+    }
+    people
+}
+
 impl<P: Platform> Client<P> {
     pub(super) fn group(&self, record: &Record) -> Result<Group> {
         self.device.load(&record.snapshot)
@@ -70,17 +85,11 @@ impl<P: Platform> Client<P> {
             let Some(record) = self.load_record(&id).await? else { continue };
             let group = self.group(&record)?;
             let members = group.members()?;
-            let mut people: Vec<Identity> = Vec::new();
-            for member in &members {
-                if !people.contains(member.primary()) {
-                    people.push(member.primary().clone());
-                }
-            }
             all.push(Overview {
                 id,
                 state: record.state,
                 about: group.about()?,
-                people,
+                people: people_of(Vec::new(), &members),
                 devices: members.len(),
                 epoch: group.epoch(),
                 entries: record.entries,
@@ -161,6 +170,7 @@ impl<P: Platform> Client<P> {
         let group = self.group(&record)?;
         // What cannot be reached now is no reason not to keep what was written. But nothing is
         // encrypted, let alone posted, before the gate was passed.
+        self.head.set(None);
         let settled = match self.settle(&mut record, group).await {
             Err(error) if error.code().kind() != crate::Kind::Network => return Err(error),
             other => other,
@@ -309,9 +319,9 @@ impl<P: Platform> Client<P> {
             evidence: plan.evidence,
         };
         let mut recipients = vec![self.account.handle.to_string()];
-        let staying = group.members()?.into_iter().filter(|m| !change.remove.contains(m.device()));
-        let mut people: Vec<Identity> = staying.map(|m| m.primary().clone()).collect();
-        people.dedup();
+        let members = group.members()?;
+        let staying = members.iter().filter(|m| !change.remove.contains(m.device()));
+        let people = people_of(Vec::new(), staying);
         for person in people.iter().filter(|p| !self.is_me(p)) {
             let contact = self.contact(person).await?;
             let unknown = || Error::about(Code::HandleUnproven, person);
@@ -339,7 +349,7 @@ impl<P: Platform> Client<P> {
             ("id", Value::from(id.as_str())),
             ("body", record::base64(&commit.message)),
             ("welcomes", Value::Array(welcomes)),
-            ("recipients", Value::Array(recipients.iter().map(|r| r.as_str().into()).collect())),
+            ("recipients", record::list(recipients.iter().map(String::as_str))),
         ]);
         let out = Outgoing {
             id,

@@ -1,6 +1,6 @@
 //! The gate before every sending: the one place where *now* is asked (SPEC.md, "The gate").
 
-use super::{Client, Contact, Platform, record::Record, server::Claimed};
+use super::{Client, Contact, Platform, conversation::people_of, record::Record, server::Claimed};
 use crate::{
     Chain, Code, Envelope, Error, History, Identity, Result,
     chat::{
@@ -72,21 +72,34 @@ impl<P: Platform> Client<P> {
         Ok(contact)
     }
 
+    /// A chain, by the word of its sources and of the server. Also whether nobody could be asked,
+    /// so that it is what was seen before.
+    async fn ask(
+        &self,
+        primary: &Identity,
+        sources: &[String],
+        handle: &Handle,
+    ) -> Result<(Chain, bool)> {
+        let mut sources = sources.to_vec();
+        sources.push(self.chain_url(handle.as_str()));
+        match self.platform.history(primary, &sources).await {
+            History::Known { chain, remembered, .. } => Ok((*chain, remembered)),
+            History::Forked(_) => Err(Error::about(Code::Forked, primary)),
+            History::Unknown(Some(error)) => Err(error),
+            History::Unknown(None) | History::Absent => {
+                Err(Error::about(Code::ChainUnreachable, primary))
+            }
+        }
+    }
+
     /// The chain of a contact, with what it tells, if it is new enough and no older than what was
     /// heard of it.
     async fn look(&self, mut contact: Contact, most: i64) -> Result<(Chain, Contact)> {
-        let mut sources = contact.sources.clone();
-        sources.push(self.chain_url(contact.handle.as_str()));
-        let unreachable = || Error::about(Code::ChainUnreachable, &contact.primary);
-        let (chain, remembered) = match self.platform.history(&contact.primary, &sources).await {
-            History::Known { chain, remembered, .. } => (*chain, remembered),
-            History::Forked(_) => return Err(Error::about(Code::Forked, &contact.primary)),
-            History::Unknown(Some(error)) => return Err(error),
-            History::Unknown(None) | History::Absent => return Err(unreachable()),
-        };
+        let (chain, remembered) =
+            self.ask(&contact.primary, &contact.sources, &contact.handle).await?;
         let now = self.now();
         if remembered && now.seconds() - contact.checked_at.seconds() > most {
-            return Err(unreachable());
+            return Err(Error::about(Code::ChainUnreachable, &contact.primary));
         }
         if let Some(told) = contact.head {
             match chain.id_at(told.seq) {
@@ -104,24 +117,19 @@ impl<P: Platform> Client<P> {
 
     /// One's own chain, which this device has to be on.
     async fn own_chain(&self) -> Result<Chain> {
-        let mut sources = self.account.sources.clone();
-        sources.push(self.chain_url(self.account.handle.as_str()));
-        match self.platform.history(self.me(), &sources).await {
-            History::Known { chain, .. } => {
-                self.device.certificate().check(&chain, self.now())?;
-                Ok(*chain)
-            }
-            History::Forked(_) => Err(Error::about(Code::Forked, self.me())),
-            History::Unknown(Some(error)) => Err(error),
-            History::Unknown(None) | History::Absent => {
-                Err(Error::about(Code::ChainUnreachable, self.me()))
-            }
-        }
+        let (chain, _) = self.ask(self.me(), &self.account.sources, &self.account.handle).await?;
+        self.device.certificate().check(&chain, self.now())?;
+        self.head.set(chain.head());
+        Ok(chain)
     }
 
-    /// The head of one's own chain, for others to hear of.
+    /// The head of one's own chain, for others to hear of: as the gate has seen it just now, or by
+    /// asking.
     pub(super) async fn own_head(&self) -> Option<crate::Head> {
-        self.own_chain().await.ok().and_then(|chain| chain.head())
+        match self.head.take() {
+            Some(head) => Some(head),
+            None => self.own_chain().await.ok().and_then(|chain| chain.head()),
+        }
     }
 
     /// Learns who the people of a conversation are whom one has no contact of: the server tells
@@ -146,12 +154,7 @@ impl<P: Platform> Client<P> {
     /// What has to change before anything is written, or why nothing may be.
     pub(super) async fn gate(&self, record: &Record, group: &Group) -> Result<Plan> {
         let members = group.members()?;
-        let mut people: Vec<Identity> = record.people.clone();
-        for member in &members {
-            if !people.contains(member.primary()) {
-                people.push(member.primary().clone());
-            }
-        }
+        let people = people_of(record.people.clone(), &members);
         self.learn(&record.id, &people).await?;
         let mut plan = Plan::default();
         for person in people {
@@ -288,7 +291,7 @@ fn devices(chain: &Chain, now: crate::Timestamp) -> Vec<Identity> {
     let mut all: Vec<Identity> = chain
         .devices()
         .filter(|d| d.revoked.is_none() && d.not_after.is_none_or(|until| until > now))
-        .filter(|d| d.caps.iter().any(|cap| cap == CAPABILITY))
+        .filter(|d| d.can(CAPABILITY))
         .map(|d| d.key.clone())
         .collect();
     all.sort();

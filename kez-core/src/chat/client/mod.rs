@@ -18,7 +18,7 @@ pub use record::{Entry, EntryKind, State};
 
 use super::{Device, Random, SealedKey, Vault};
 use crate::{
-    Chain, Code, Error, History, Identity, Result, SecretKey, Timestamp, json::Value,
+    Chain, Code, Error, Head, History, Identity, Result, SecretKey, Timestamp, json::Value,
     transport::Failure,
 };
 use alloc::{string::String, vec::Vec};
@@ -79,6 +79,8 @@ pub struct Client<P> {
     account: Account,
     /// When the last request was signed: no two are at the same moment.
     signed_at: Cell<u64>,
+    /// The head of one's own chain, when it was asked last.
+    head: Cell<Option<Head>>,
 }
 
 impl<P> core::fmt::Debug for Client<P> {
@@ -139,8 +141,8 @@ impl<P: Platform> Client<P> {
         sealed: SealedKey,
         account: Account,
     ) -> Self {
-        let signed_at = Cell::new(0);
-        Self { platform, random, vault, device, sealed, account, signed_at }
+        let (signed_at, head) = Default::default();
+        Self { platform, random, vault, device, sealed, account, signed_at, head }
     }
 
     /// The account.

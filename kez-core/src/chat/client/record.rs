@@ -46,6 +46,11 @@ pub(super) fn version(m: &mut Members<'_>) -> Result<()> {
     if number(m, "version")? == 1 { Ok(()) } else { Err(Code::VersionUnknown.into()) }
 }
 
+/// Texts or names as an array; [`texts`] and [`identities`] read it.
+pub(super) fn list<'a>(items: impl IntoIterator<Item = &'a str>) -> Value {
+    Value::Array(items.into_iter().map(Value::from).collect())
+}
+
 pub(super) fn texts(values: &[Value]) -> Result<Vec<String>> {
     let text = |v: &Value| v.as_str().map(ToOwned::to_owned).ok_or(Code::MemberType.into());
     values.iter().map(text).collect()
@@ -186,7 +191,7 @@ impl Record {
             ("renewed_at", Value::String(self.renewed.1.to_string())),
             ("entries", int(self.entries)),
             ("counts", Value::Array(counts.collect())),
-            ("people", Value::Array(self.people.iter().map(|p| p.as_str().into()).collect())),
+            ("people", list(self.people.iter().map(Identity::as_str))),
             ("outbox", Value::Array(outbox.collect())),
         ])
     }
@@ -352,8 +357,7 @@ impl<P: Platform> Client<P> {
             return Ok(());
         }
         all.push(id.to_owned());
-        let list = all.iter().map(|id| id.as_str().into()).collect();
-        self.save(CONVERSATIONS, &Value::Array(list)).await
+        self.save(CONVERSATIONS, &list(all.iter().map(String::as_str))).await
     }
 
     pub(super) async fn load_record(&self, id: &str) -> Result<Option<Record>> {

@@ -2,6 +2,7 @@
 
 use super::{
     Client, Entry, EntryKind, Platform, State,
+    conversation::people_of,
     record::{self, Record, What},
     server::{Item, ItemKind},
 };
@@ -264,12 +265,7 @@ impl<P: Platform> Client<P> {
             return Ok(());
         }
         let members = group.members()?;
-        let mut people: Vec<Identity> = Vec::new();
-        for member in &members {
-            if !people.contains(member.primary()) {
-                people.push(member.primary().clone());
-            }
-        }
+        let people = people_of(Vec::new(), &members);
         let _ = self.learn(&item.conversation, &people).await;
         let mut strange = true;
         for overview in self.conversations().await? {

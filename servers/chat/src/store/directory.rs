@@ -382,7 +382,7 @@ fn save_chain(db: &Connection, chain: &Chain) -> Result<bool, Refusal> {
         .query_row([person], |row| row.get(0))?;
     // A compromised key's devices vanish from the chain altogether.
     db.prepare_cached("UPDATE devices SET active = 0 WHERE person = ?")?.execute([person])?;
-    for device in chain.devices().filter(|d| d.caps.iter().any(|cap| cap == CAPABILITY)) {
+    for device in chain.devices().filter(|d| d.can(CAPABILITY)) {
         // A device that is new needs nothing of what is there already.
         db.prepare_cached(
             "INSERT INTO devices (device, person, active, not_after, acked)
