@@ -10,7 +10,6 @@ use kez_chat_server::{
 };
 use kez_server::process;
 use std::{
-    io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -18,33 +17,19 @@ use std::{
 };
 
 fn main() -> ExitCode {
-    let command = Command::parse();
-    let settings = match command.settings.with_file(command.config.as_deref()) {
-        Ok(settings) => settings,
-        Err(error) => return failure(&error),
-    };
+    process::exit("kez-chat-server", run(Command::parse()))
+}
+
+fn run(command: Command) -> Result<(), String> {
+    let settings = command.settings.with_file(command.config.as_deref())?;
     process::init_log(settings.log_json);
     let data = settings.data();
-    let done = match command.job {
+    match command.job {
         None => serve(settings, &data),
         Some(Job::Backup { to }) => store::backup(&data, &to).map_err(|e| e.to_string()),
         Some(Job::Restore { from }) => store::restore(&from, &data).map_err(|e| e.to_string()),
-        Some(Job::Openapi) => print_openapi(),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure(&error),
+        Some(Job::Openapi) => process::print_openapi(&openapi()),
     }
-}
-
-fn failure(error: &str) -> ExitCode {
-    eprintln!("kez-chat-server: {error}");
-    ExitCode::FAILURE
-}
-
-fn print_openapi() -> Result<(), String> {
-    let text = openapi().to_pretty_json().map_err(|e| e.to_string())?;
-    writeln!(io::stdout(), "{text}").map_err(|e| e.to_string())
 }
 
 /// An origin has a scheme and a host, and nothing after them: clients sign it as it stands.
@@ -69,7 +54,7 @@ async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
             .map_or(usual.retention, |days| i64::from(days.get()) * 86_400),
         ..usual
     };
-    let (store, writer) = Store::open(data, quotas).map_err(|e| format!("{e:?}"))?;
+    let (store, writer) = Store::open(data, quotas).map_err(|e| e.to_string())?;
     let usual = Limits::default();
     let life = settings.stream_life.map(|seconds| Duration::from_secs(seconds.get().into()));
     let limits = Limits {

@@ -7,8 +7,30 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     path::Path,
+    process::ExitCode,
 };
 use tokio::{net::TcpListener, sync::watch};
+use utoipa::openapi::OpenApi;
+
+/// How a process ends: an error's words go to standard error, after its name.
+pub fn exit(name: &str, done: Result<(), String>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints an OpenAPI document.
+///
+/// # Errors
+/// If nobody takes it.
+pub fn print_openapi(document: &OpenApi) -> Result<(), String> {
+    let text = document.to_pretty_json().map_err(|e| e.to_string())?;
+    writeln!(io::stdout(), "{text}").map_err(|e| e.to_string())
+}
 
 /// Sends messages to standard error, as text or as JSON, one a line.
 pub fn init_log(json: bool) {

@@ -9,22 +9,17 @@ use kez_sig_server::{
     Limits, Server, Witness, openapi,
     store::{Options, Store, copy},
 };
-use std::{
-    io::{self, Write as _},
-    net::SocketAddr,
-    path::Path,
-    process::ExitCode,
-};
+use std::{io, net::SocketAddr, path::Path, process::ExitCode};
 
 fn main() -> ExitCode {
-    let command = Command::parse();
-    let settings = match command.settings.with_file(command.config.as_deref()) {
-        Ok(settings) => settings,
-        Err(error) => return failure(&error),
-    };
+    process::exit("kez-sig-server", run(Command::parse()))
+}
+
+fn run(command: Command) -> Result<(), String> {
+    let settings = command.settings.with_file(command.config.as_deref())?;
     process::init_log(settings.log_json);
     let data = settings.data();
-    let done = match command.job {
+    match command.job {
         None => serve(settings, &data),
         Some(Job::Backup { to }) => copy::backup(&data, &to).map_err(|e| e.to_string()),
         Some(Job::Restore { from }) => copy::restore(&from, &data).map_err(|e| e.to_string()),
@@ -32,22 +27,8 @@ fn main() -> ExitCode {
             copy::export(&data, &mut io::stdout().lock()).map_err(|e| e.to_string())
         }
         Some(Job::Import) => import(&settings, &data),
-        Some(Job::Openapi) => print_openapi(),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure(&error),
+        Some(Job::Openapi) => process::print_openapi(&openapi()),
     }
-}
-
-fn failure(error: &str) -> ExitCode {
-    eprintln!("kez-sig-server: {error}");
-    ExitCode::FAILURE
-}
-
-fn print_openapi() -> Result<(), String> {
-    let text = openapi().to_pretty_json().map_err(|e| e.to_string())?;
-    writeln!(io::stdout(), "{text}").map_err(|e| e.to_string())
 }
 
 fn options(settings: &Settings) -> Options {

@@ -1,12 +1,16 @@
 //! Who asks: devices sign their requests.
 
-use super::{App, Shared};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use super::{App, Shared, read_json};
+use axum::{
+    extract,
+    http::{Method, StatusCode, Uri, header, request::Parts},
+};
 use kez_core::{
     Code, Identity,
     chat::auth::{Binds, Credentials, Request, WINDOW_MS},
 };
 use kez_server::problem::Problem;
+use serde::de::DeserializeOwned;
 use std::{
     collections::HashSet,
     sync::{Mutex, PoisonError},
@@ -67,17 +71,22 @@ fn now_ms() -> u64 {
 }
 
 /// The device that signed a request in its header.
-pub(super) async fn caller(
-    app: &App,
-    headers: &HeaderMap,
-    method: &Method,
-    uri: &Uri,
-    binds: Binds<'_>,
-) -> Result<Caller, Problem> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+pub(super) async fn caller(app: &App, parts: &Parts, binds: Binds<'_>) -> Result<Caller, Problem> {
+    let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let value = value.ok_or_else(missing)?;
     let credentials = Credentials::from_header(value).map_err(|e| refuse(app, e.into()))?;
-    admit(app, credentials, method, uri, binds).await
+    admit(app, credentials, &parts.method, &parts.uri, binds).await
+}
+
+/// A body of JSON, and the device that signed the request with it.
+pub(super) async fn signed<T: DeserializeOwned>(
+    app: &App,
+    request: extract::Request,
+) -> Result<(T, Caller), Problem> {
+    let (parts, body) = request.into_parts();
+    let request = extract::Request::from_parts(parts.clone(), body);
+    let (value, bytes) = read_json(request).await?;
+    Ok((value, caller(app, &parts, Binds::Body(&bytes)).await?))
 }
 
 /// The device that signed a stream in its query.

@@ -1,11 +1,17 @@
 //! Conversations and what is posted to them.
 
-use super::{App, auth::caller, hex_id, inbox::ItemBody, read_json, unbase64};
-use crate::store::{Posted, Welcome};
+use super::{
+    App,
+    auth::{caller, signed},
+    hex_id,
+    inbox::ItemBody,
+    unbase64,
+};
+use crate::store::{Commit, NewEntry, Posted, Welcome};
 use axum::{
     Json,
     extract::{Path, Query, Request, State},
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{StatusCode, request::Parts},
 };
 use kez_core::{
     Code, Error, Identity,
@@ -62,13 +68,9 @@ fn posted(posted: Posted) -> (StatusCode, Json<PostedBody>) {
     ))]
 pub(super) async fn create(
     State(app): State<App>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
     request: Request,
 ) -> Result<(StatusCode, Json<ConversationBody>), Problem> {
-    let (body, bytes) = read_json::<NewConversation>(request).await?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Body(&bytes)).await?;
+    let (body, caller) = signed::<NewConversation>(&app, request).await?;
     let id = hex_id(&body.id, 64)?;
     let new = app.store.create(id.clone(), caller.handle.clone()).await?;
     let (position, changed, recipients) = app.store.conversation(id, caller.handle).await?;
@@ -86,12 +88,10 @@ pub(super) async fn create(
 pub(super) async fn show(
     State(app): State<App>,
     Path(conversation): Path<String>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
+    parts: Parts,
 ) -> Result<Json<ConversationBody>, Problem> {
     let id = hex_id(&conversation, 64)?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Nothing).await?;
+    let caller = caller(&app, &parts, Binds::Nothing).await?;
     let (position, changed, recipients) = app.store.conversation(id, caller.handle).await?;
     Ok(Json(ConversationBody { position, changed, recipients }))
 }
@@ -99,7 +99,7 @@ pub(super) async fn show(
 /// The parameter `since`.
 #[derive(Deserialize)]
 pub(super) struct Since {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::position")]
     pub(super) since: u64,
 }
 
@@ -123,13 +123,11 @@ pub(super) async fn log(
     State(app): State<App>,
     Path(conversation): Path<String>,
     query: Result<Query<Since>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
+    parts: Parts,
 ) -> Result<Json<LogBody>, Problem> {
     let since = since(query)?;
     let id = hex_id(&conversation, 64)?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Since(since)).await?;
+    let caller = caller(&app, &parts, Binds::Since(since)).await?;
     let items = app.store.log(id, caller.handle, since).await?;
     Ok(Json(LogBody { items: items.iter().map(ItemBody::of).collect() }))
 }
@@ -142,8 +140,7 @@ pub(super) fn since(
         let why = "since is a number from 0 to 9007199254740991, once";
         Problem::new(StatusCode::BAD_REQUEST, Code::Usage, why)
     };
-    let since = query.map_err(|_| refused())?.0.since;
-    if since > super::MAX_INTEGER as u64 { Err(refused()) } else { Ok(since) }
+    Ok(query.map_err(|_| refused())?.0.since)
 }
 
 /// A message to post.
@@ -176,18 +173,17 @@ fn small(body: Vec<u8>) -> Result<Vec<u8>, Problem> {
     ))]
 pub(super) async fn message(
     State(app): State<App>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
     request: Request,
 ) -> Result<(StatusCode, Json<PostedBody>), Problem> {
-    let (body, bytes) = read_json::<NewMessage>(request).await?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Body(&bytes)).await?;
-    let conversation = hex_id(&body.conversation, 64)?;
-    let id = hex_id(&body.id, 32)?;
-    let body = small(unbase64(&body.body, "body")?)?;
-    let now = kez_server::now();
-    Ok(posted(app.store.message(conversation, caller.handle, id, body, now).await?))
+    let (body, caller) = signed::<NewMessage>(&app, request).await?;
+    let entry = NewEntry {
+        conversation: hex_id(&body.conversation, 64)?,
+        from: caller.handle,
+        id: hex_id(&body.id, 32)?,
+        body: small(unbase64(&body.body, "body")?)?,
+        at: kez_server::now(),
+    };
+    Ok(posted(app.store.post(entry, None).await?))
 }
 
 /// An invitation.
@@ -236,16 +232,12 @@ pub(super) struct NewCommit {
 pub(super) async fn change(
     State(app): State<App>,
     Path(conversation): Path<String>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
     request: Request,
 ) -> Result<(StatusCode, Json<PostedBody>), Problem> {
     let conversation = hex_id(&conversation, 64)?;
-    let (body, bytes) = read_json::<NewCommit>(request).await?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Body(&bytes)).await?;
+    let (body, caller) = signed::<NewCommit>(&app, request).await?;
     let id = hex_id(&body.id, 32)?;
-    let commit = unbase64(&body.body, "body")?;
+    let message = unbase64(&body.body, "body")?;
     let mut welcomes = Vec::new();
     for welcome in body.welcomes {
         welcomes.push(Welcome {
@@ -259,10 +251,8 @@ pub(super) async fn change(
     }
     let recipients = body.recipients.iter().map(|handle| Ok(handle.parse::<Handle>()?.to_string()));
     let recipients = recipients.collect::<Result<Vec<_>, Problem>>()?;
-    let now = kez_server::now();
-    let done = app
-        .store
-        .change(conversation, caller.handle, body.expect, id, commit, welcomes, recipients, now)
-        .await?;
-    Ok(posted(done))
+    let commit = Commit { expect: body.expect, welcomes, recipients };
+    let at = kez_server::now();
+    let entry = NewEntry { conversation, from: caller.handle, id, body: message, at };
+    Ok(posted(app.store.post(entry, Some(commit)).await?))
 }

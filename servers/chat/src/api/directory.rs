@@ -1,11 +1,15 @@
 //! Handles, sigchains, bundles and key packages.
 
-use super::{App, JSONL, auth::caller, envelope, hex_id, read_json, unbase64};
+use super::{
+    App, JSONL,
+    auth::{caller, signed},
+    envelope, hex_id, read_json, unbase64,
+};
 use crate::store::NewKeyPackage;
 use axum::{
     Json,
     extract::{ConnectInfo, Path, Request, State},
-    http::{HeaderMap, Method, StatusCode, Uri, header},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -133,12 +137,10 @@ pub(super) async fn handle(
 pub(super) async fn release(
     State(app): State<App>,
     Path(handle): Path<String>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
+    parts: Parts,
 ) -> Result<StatusCode, Problem> {
     let handle: Handle = handle.parse()?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Nothing).await?;
+    let caller = caller(&app, &parts, Binds::Nothing).await?;
     caller.must_be(handle.as_str())?;
     app.store.release(caller.handle).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -202,23 +204,19 @@ pub(super) struct BundleBody {
 pub(super) async fn put_bundle(
     State(app): State<App>,
     Path(device): Path<String>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let device = hex_id(&device, 64)?;
-    let (body, bytes) = read_json::<BundleBody>(request).await?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Body(&bytes)).await?;
-    let signed = SignedBundle::read(envelope(&body.bundle)?, kez_server::now())?;
-    let bundle = signed.bundle();
+    let (body, caller) = signed::<BundleBody>(&app, request).await?;
+    let new = SignedBundle::read(envelope(&body.bundle)?, kez_server::now())?;
+    let bundle = new.bundle();
     let own = caller.device.value() == device
         && bundle.device == caller.device
         && bundle.primary.as_str() == caller.person;
     if !own {
         return Err(Error::about(Code::BundleRefused, "it is of another device").into());
     }
-    app.store.put_bundle(signed).await?;
+    app.store.put_bundle(new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -258,13 +256,9 @@ pub(super) struct CountBody {
     ))]
 pub(super) async fn put_key_packages(
     State(app): State<App>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
     request: Request,
 ) -> Result<Json<CountBody>, Problem> {
-    let (body, bytes) = read_json::<PackagesBody>(request).await?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Body(&bytes)).await?;
+    let (body, caller) = signed::<PackagesBody>(&app, request).await?;
     let too_large = |why| Problem::from(Error::about(Code::TooLarge, why));
     if body.packages.len() > PACKAGES {
         return Err(too_large("at most 32 key packages"));
@@ -295,11 +289,9 @@ pub(super) async fn put_key_packages(
     ))]
 pub(super) async fn key_packages(
     State(app): State<App>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
+    parts: Parts,
 ) -> Result<Json<CountBody>, Problem> {
-    let caller = caller(&app, &headers, &method, &uri, Binds::Nothing).await?;
+    let caller = caller(&app, &parts, Binds::Nothing).await?;
     Ok(Json(CountBody { count: app.store.key_packages(caller.device).await? }))
 }
 
@@ -331,14 +323,10 @@ pub(super) struct ClaimBody {
 pub(super) async fn claim(
     State(app): State<App>,
     Path(handle): Path<String>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
     request: Request,
 ) -> Result<Json<ClaimBody>, Problem> {
     let handle: Handle = handle.parse()?;
-    let (_, bytes) = read_json::<serde_json::Value>(request).await?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Body(&bytes)).await?;
+    let (_, caller) = signed::<serde_json::Value>(&app, request).await?;
     app.limiter.claim(caller.device.as_str()).map_err(Problem::too_often)?;
     let claimed = app.store.claim(handle, kez_server::now()).await?;
     let packages = claimed

@@ -2,9 +2,8 @@
 
 use super::{
     App,
-    auth::{caller, streamer},
+    auth::{caller, signed, streamer},
     conversation::{Since, since},
-    read_json,
 };
 use crate::{
     broker::{News, Subscription},
@@ -15,7 +14,7 @@ use axum::{
     Json,
     body::{Body, Bytes},
     extract::{Path, Query, Request, State},
-    http::{HeaderMap, Method, StatusCode, Uri, header},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -114,13 +113,11 @@ pub(super) async fn poll(
     State(app): State<App>,
     Path(handle): Path<String>,
     query: Result<Query<Since>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
+    parts: Parts,
 ) -> Result<Json<InboxBody>, Problem> {
     let handle: Handle = handle.parse()?;
     let since = since(query)?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Since(since)).await?;
+    let caller = caller(&app, &parts, Binds::Since(since)).await?;
     caller.must_be(handle.as_str())?;
     let page = app.store.inbox(caller.handle, since).await?;
     let items = page.items.iter().map(ItemBody::of).collect();
@@ -149,14 +146,10 @@ pub(super) struct AckBody {
 pub(super) async fn acknowledge(
     State(app): State<App>,
     Path(handle): Path<String>,
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
     request: Request,
 ) -> Result<Json<AckBody>, Problem> {
     let handle: Handle = handle.parse()?;
-    let (body, bytes) = read_json::<AckBody>(request).await?;
-    let caller = caller(&app, &headers, &method, &uri, Binds::Body(&bytes)).await?;
+    let (body, caller) = signed::<AckBody>(&app, request).await?;
     caller.must_be(handle.as_str())?;
     let now = kez_server::now();
     let seq = app.store.acknowledge(caller.handle, caller.device, body.seq, now).await?;
@@ -184,15 +177,14 @@ pub(super) async fn stream(
     State(app): State<App>,
     Path(handle): Path<String>,
     query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-    uri: Uri,
+    parts: Parts,
 ) -> Result<Response, Problem> {
     let handle: Handle = handle.parse()?;
     let bad = |why: &str| Problem::new(StatusCode::BAD_REQUEST, Code::Usage, why);
     let Query(query) = query.map_err(|_| bad("the query"))?;
-    let caller = streamer(&app, &query, &uri).await?;
+    let caller = streamer(&app, &query, &parts.uri).await?;
     caller.must_be(handle.as_str())?;
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let asked = query.iter().find(|(key, _)| key == "since").map(|(_, value)| value.as_str());
     let since = match last.or(asked) {
         None => 0,

@@ -1,6 +1,6 @@
 //! Conversations: logs whose order the server fixes, and nothing else.
 
-use super::{Item, ItemKind, Refusal, Store, inbox};
+use super::{Item, ItemKind, Quotas, Refusal, Store, inbox};
 use crate::broker::News;
 use kez_core::{Code, Error, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -14,6 +14,32 @@ pub struct Posted {
     pub new: bool,
     /// The members whose inboxes are full, and did not get it.
     pub full: Vec<String>,
+}
+
+/// An entry to post.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// The conversation, 64 hex digits.
+    pub conversation: String,
+    /// The handle of who posts it.
+    pub from: String,
+    /// The sender's name for it, 32 hex digits.
+    pub id: String,
+    /// What the server cannot read.
+    pub body: Vec<u8>,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// What makes an entry a commit.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The position of the commit that it was made for.
+    pub expect: u64,
+    /// Its invitations.
+    pub welcomes: Vec<Welcome>,
+    /// The handles that are in the conversation from then on.
+    pub recipients: Vec<String>,
 }
 
 /// An invitation, sealed for a device.
@@ -74,105 +100,33 @@ impl Store {
             .await
     }
 
-    /// Posts a message: it takes the next position.
+    /// Posts a message, or a commit if the last one is still the one that it was made for. The
+    /// entry takes the next position. It, a commit's invitations and who is in the conversation
+    /// from then on are one step.
     ///
     /// # Errors
-    /// `Absent` for those who are not in the conversation, `Quota`, `Failed`; `Invalid` with
-    /// `message_refused` if another entry has its id.
-    pub async fn message(
-        &self,
-        conversation: String,
-        from: String,
-        id: String,
-        body: Vec<u8>,
-        now: Timestamp,
-    ) -> Result<Posted, Refusal> {
+    /// `Absent` for those who are not in the conversation, `Conflict`, `Quota`, `Failed`;
+    /// `Invalid` with `message_refused` if another entry has its id.
+    pub async fn post(&self, entry: NewEntry, commit: Option<Commit>) -> Result<Posted, Refusal> {
         let (broker, quotas) = (self.broker.clone(), self.quotas);
         self.writer
             .write(
                 move |db| {
-                    let heads = heads(db, &conversation, &from)?;
-                    if let Some(posted) = again(db, &conversation, &id, &body)? {
+                    let heads = heads(db, &entry.conversation, &entry.from)?;
+                    if let Some(posted) = again(db, &entry)? {
                         return Ok((posted, Vec::new()));
                     }
-                    let entry = Entry { conversation, kind: ItemKind::Message, id, body, at: now };
-                    let position = heads.position + 1;
-                    entry.write(db, position)?;
-                    let (items, full) = entry.deliver(db, position, &from, &quotas)?;
-                    Ok((Posted { position, new: true, full }, items))
-                },
-                move |(_, items)| publish(&*broker, items),
-            )
-            .await
-            .map(|(posted, _)| posted)
-    }
-
-    /// Posts a change, if the last one is still the one that it was made for. Its entry, the
-    /// invitations and who is in the conversation from now on are one step.
-    ///
-    /// # Errors
-    /// `Conflict`, and those of [`Store::message`].
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
-    pub async fn change(
-        &self,
-        conversation: String,
-        from: String,
-        expect: u64,
-        id: String,
-        body: Vec<u8>,
-        welcomes: Vec<Welcome>,
-        recipients: Vec<String>,
-        now: Timestamp,
-    ) -> Result<Posted, Refusal> {
-        let (broker, quotas) = (self.broker.clone(), self.quotas);
-        self.writer
-            .write(
-                move |db| {
-                    let heads = heads(db, &conversation, &from)?;
-                    if let Some(posted) = again(db, &conversation, &id, &body)? {
-                        return Ok((posted, Vec::new()));
-                    }
-                    if heads.changed != expect {
+                    if commit.as_ref().is_some_and(|commit| commit.expect != heads.changed) {
                         let Heads { position, changed } = heads;
                         return Err(Refusal::Conflict { position, changed });
                     }
-                    let entry = Entry { conversation, kind: ItemKind::Change, id, body, at: now };
+                    let kind = if commit.is_some() { ItemKind::Change } else { ItemKind::Message };
                     let position = heads.position + 1;
-                    entry.write(db, position)?;
+                    write(db, &entry, kind, position)?;
                     // Those who go are told by this very entry.
-                    let (mut items, full) = entry.deliver(db, position, &from, &quotas)?;
-                    let conversation = entry.conversation;
-                    db.prepare_cached("UPDATE conversations SET changed = ?2 WHERE id = ?1")?
-                        .execute(params![conversation, position])?;
-                    db.prepare_cached("DELETE FROM members WHERE conversation = ?")?
-                        .execute([&conversation])?;
-                    for handle in &recipients {
-                        super::directory::find_handle(db, handle)?;
-                        db.prepare_cached(
-                            "INSERT INTO members (conversation, handle) VALUES (?1, ?2)
-                             ON CONFLICT DO NOTHING",
-                        )?
-                        .execute([&conversation, handle])?;
-                    }
-                    for welcome in welcomes {
-                        if !recipients.contains(&welcome.handle) {
-                            let about = "a welcome for somebody who is no recipient";
-                            return Err(Error::about(Code::WelcomeRefused, about).into());
-                        }
-                        let item = Item {
-                            position: 0,
-                            kind: ItemKind::Welcome,
-                            conversation: conversation.clone(),
-                            entry: position,
-                            id: String::new(),
-                            device: Some(welcome.device),
-                            at: now,
-                            body: welcome.body,
-                        };
-                        let whose =
-                            || Refusal::Quota(format!("of the inbox of {}", welcome.handle));
-                        let put = inbox::put(db, welcome.handle.clone(), item, &quotas)?;
-                        items.push(put.ok_or_else(whose)?);
+                    let (mut items, full) = deliver(db, &entry, kind, position, &quotas)?;
+                    if let Some(commit) = commit {
+                        items.extend(commit.apply(db, &entry, position, &quotas)?);
                     }
                     Ok((Posted { position, new: true, full }, items))
                 },
@@ -251,12 +205,8 @@ fn heads(db: &Connection, conversation: &str, member: &str) -> Result<Heads, Ref
 }
 
 /// An entry that was posted before, by its id.
-fn again(
-    db: &Connection,
-    conversation: &str,
-    id: &str,
-    body: &[u8],
-) -> Result<Option<Posted>, Refusal> {
+fn again(db: &Connection, entry: &NewEntry) -> Result<Option<Posted>, Refusal> {
+    let NewEntry { conversation, id, body, .. } = entry;
     let mut query = db.prepare_cached(
         "SELECT position, body = ?3 FROM entries WHERE conversation = ?1 AND id = ?2",
     )?;
@@ -272,70 +222,98 @@ fn again(
     }
 }
 
-/// What was put into which inbox, and whose inboxes are full.
-type Delivered = (Vec<(String, Item)>, Vec<String>);
+/// What was put into which inbox.
+type Put = Vec<(String, Item)>;
 
-struct Entry {
-    conversation: String,
-    kind: ItemKind,
-    id: String,
-    body: Vec<u8>,
-    at: Timestamp,
+fn write(db: &Connection, entry: &NewEntry, kind: ItemKind, position: u64) -> Result<(), Refusal> {
+    let NewEntry { conversation, id, body, at, .. } = entry;
+    db.prepare_cached(
+        "INSERT INTO entries (conversation, position, kind, id, at, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![conversation, position, kind.number(), id, at.seconds(), body])?;
+    db.prepare_cached("UPDATE conversations SET position = ?2 WHERE id = ?1")?
+        .execute(params![conversation, position])?;
+    Ok(())
 }
 
-impl Entry {
-    fn write(&self, db: &Connection, position: u64) -> Result<(), Refusal> {
-        db.prepare_cached(
-            "INSERT INTO entries (conversation, position, kind, id, at, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            self.conversation,
-            position,
-            self.kind.number(),
-            self.id,
-            self.at.seconds(),
-            self.body
-        ])?;
-        db.prepare_cached("UPDATE conversations SET position = ?2 WHERE id = ?1")?
-            .execute(params![self.conversation, position])?;
-        Ok(())
+/// Puts an entry into the inbox of every member, and gives whose are full. One whose inbox is full
+/// must not keep the others from talking; but if nobody else gets it, it is not taken.
+fn deliver(
+    db: &Connection,
+    entry: &NewEntry,
+    kind: ItemKind,
+    position: u64,
+    quotas: &Quotas,
+) -> Result<(Put, Vec<String>), Refusal> {
+    let mut query = db.prepare_cached("SELECT handle FROM members WHERE conversation = ?")?;
+    let members: Vec<String> =
+        query.query_map([&entry.conversation], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let (mut items, mut full) = (Vec::with_capacity(members.len()), Vec::new());
+    for handle in members {
+        let item = Item {
+            position: 0,
+            kind,
+            conversation: entry.conversation.clone(),
+            entry: position,
+            id: entry.id.clone(),
+            device: None,
+            at: entry.at,
+            body: entry.body.clone(),
+        };
+        match inbox::put(db, handle.clone(), item, quotas)? {
+            Some(put) => items.push(put),
+            None => full.push(handle),
+        }
     }
+    let reached = items.iter().any(|(handle, _)| *handle != entry.from);
+    if full.contains(&entry.from) || (!full.is_empty() && !reached) {
+        return Err(Refusal::Quota(format!("of the inbox of {}", full.join(", "))));
+    }
+    Ok((items, full))
+}
 
-    /// Puts it into the inbox of every member. One whose inbox is full must not keep the others
-    /// from talking; but if nobody else gets it, it is not taken.
-    fn deliver(
-        &self,
+impl Commit {
+    /// Who is in the conversation from now on, and the invitations.
+    fn apply(
+        self,
         db: &Connection,
+        entry: &NewEntry,
         position: u64,
-        from: &str,
-        quotas: &super::Quotas,
-    ) -> Result<Delivered, Refusal> {
-        let mut query = db.prepare_cached("SELECT handle FROM members WHERE conversation = ?")?;
-        let members: Vec<String> =
-            query.query_map([&self.conversation], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        let (mut items, mut full) = (Vec::with_capacity(members.len()), Vec::new());
-        for handle in members {
+        quotas: &Quotas,
+    ) -> Result<Put, Refusal> {
+        let conversation = &entry.conversation;
+        db.prepare_cached("UPDATE conversations SET changed = ?2 WHERE id = ?1")?
+            .execute(params![conversation, position])?;
+        db.prepare_cached("DELETE FROM members WHERE conversation = ?")?.execute([conversation])?;
+        for handle in &self.recipients {
+            super::directory::find_handle(db, handle)?;
+            db.prepare_cached(
+                "INSERT INTO members (conversation, handle) VALUES (?1, ?2)
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute([conversation, handle])?;
+        }
+        let mut items = Vec::with_capacity(self.welcomes.len());
+        for Welcome { handle, device, body } in self.welcomes {
+            if !self.recipients.contains(&handle) {
+                let about = "a welcome for somebody who is no recipient";
+                return Err(Error::about(Code::WelcomeRefused, about).into());
+            }
             let item = Item {
                 position: 0,
-                kind: self.kind,
-                conversation: self.conversation.clone(),
+                kind: ItemKind::Welcome,
+                conversation: conversation.clone(),
                 entry: position,
-                id: self.id.clone(),
-                device: None,
-                at: self.at,
-                body: self.body.clone(),
+                id: String::new(),
+                device: Some(device),
+                at: entry.at,
+                body,
             };
-            match inbox::put(db, handle.clone(), item, quotas)? {
-                Some(put) => items.push(put),
-                None => full.push(handle),
-            }
+            let full = || Refusal::Quota(format!("of the inbox of {handle}"));
+            items.push(inbox::put(db, handle.clone(), item, quotas)?.ok_or_else(full)?);
         }
-        let reached = items.iter().any(|(handle, _)| handle != from);
-        if full.iter().any(|handle| handle == from) || (!full.is_empty() && !reached) {
-            return Err(Refusal::Quota(format!("of the inbox of {}", full.join(", "))));
-        }
-        Ok((items, full))
+        Ok(items)
     }
 }
 

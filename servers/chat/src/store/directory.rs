@@ -159,14 +159,7 @@ impl Store {
     pub async fn handle(&self, handle: Handle, now: Timestamp) -> Result<HandleRow, Refusal> {
         self.read(move |db| {
             let (person, record) = find_handle(db, handle.as_str())?;
-            let mut query = db.prepare_cached(
-                "SELECT device, bundle FROM devices WHERE person = ?1 AND active = 1
-                 AND bundle IS NOT NULL AND (not_after IS NULL OR not_after > ?2) ORDER BY device",
-            )?;
-            let rows = query
-                .query_map(params![person, now.seconds()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let devices = rows.collect::<Result<_, _>>()?;
-            drop(query);
+            let devices = reachable(db, &person, now)?;
             Ok(HandleRow { record, person, devices })
         })
         .await
@@ -311,17 +304,8 @@ impl Store {
             .write(
                 move |db| {
                     let (person, _) = find_handle(db, handle.as_str())?;
-                    let mut devices = db.prepare_cached(
-                        "SELECT device, bundle FROM devices WHERE person = ?1 AND active = 1
-                         AND bundle IS NOT NULL AND (not_after IS NULL OR not_after > ?2)",
-                    )?;
-                    let devices: Vec<(String, String)> = devices
-                        .query_map(params![person, now.seconds()], |row| {
-                            Ok((row.get(0)?, row.get(1)?))
-                        })?
-                        .collect::<Result<_, _>>()?;
                     let mut claimed = Vec::new();
-                    for (device, bundle) in devices {
+                    for (device, bundle) in reachable(db, &person, now)? {
                         let mut query = db.prepare_cached(
                             "SELECT id, last_resort, body FROM key_packages
                              WHERE device = ?1 AND expires > ?2
@@ -352,6 +336,21 @@ pub(super) fn find_handle(db: &Connection, handle: &str) -> Result<(String, Stri
     )?;
     let found = query.query_row([handle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     found.ok_or_else(|| Refusal::absent(Code::HandleUnknown, handle))
+}
+
+/// The devices in force of an identity that have a bundle: key and signed bundle.
+fn reachable(
+    db: &Connection,
+    person: &str,
+    now: Timestamp,
+) -> Result<Vec<(String, String)>, Refusal> {
+    let mut query = db.prepare_cached(
+        "SELECT device, bundle FROM devices WHERE person = ?1 AND active = 1
+         AND bundle IS NOT NULL AND (not_after IS NULL OR not_after > ?2) ORDER BY device",
+    )?;
+    let rows =
+        query.query_map(params![person, now.seconds()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn load_chain(db: &Connection, person: &str) -> Result<Option<String>, Refusal> {

@@ -6,7 +6,7 @@ mod directory;
 mod inbox;
 mod upkeep;
 
-pub use conversation::{Posted, Welcome};
+pub use conversation::{Commit, NewEntry, Posted, Welcome};
 pub use directory::{Claimed, DeviceRow, HandleRow, NewKeyPackage};
 pub use inbox::{Item, ItemKind, Page};
 
@@ -176,7 +176,7 @@ impl Store {
     ///
     /// # Errors
     /// What the file system or SQLite says.
-    pub fn open(dir: &Path, quotas: Quotas) -> Result<(Self, JoinHandle<()>), Refusal> {
+    pub fn open(dir: &Path, quotas: Quotas) -> Result<(Self, JoinHandle<()>), Failure> {
         let path = dir.join(FILE);
         let connection = SCHEMA.open(&path, quotas.file)?;
         let (writer, thread) = Writer::start(connection)?;
