@@ -184,13 +184,7 @@ function message(text: string): string {
   if (!/^[0-9a-f]{32}$/.test(m.text('id'))) refuse('id_refused')
   o.time(m.text('at'))
   m.seq('count')
-  const head = m.optional('head')
-  if (head !== undefined) {
-    const h = new o.Members(head)
-    h.seq('seq')
-    o.objectId(h.text('id'))
-    h.end()
-  }
+  o.optionalHead(m)
   const type = m.text('type')
   if (type !== 'text') return `unknown ${type}`
   const said = m.text('text')

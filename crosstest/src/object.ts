@@ -182,6 +182,16 @@ export function verifySignature(object: Envelope, signature: Signature): void {
 }
 
 export type Head = { seq: number; id: string }
+
+export function optionalHead(m: Members): Head | undefined {
+  const value = m.optional('head')
+  if (value === undefined) return undefined
+  const h = new Members(value)
+  const head = { seq: h.seq('seq'), id: objectId(h.text('id')) }
+  h.end()
+  return head
+}
+
 export type Claim = {
   id: string
   subject: string
@@ -208,13 +218,7 @@ export function claim(object: Envelope): Claim {
   if (expiresAt !== undefined && expiresAt <= createdAt) refuse('expiry_refused')
   const pinned = m.optionalText('account')
   account(pinned)
-  const headValue = m.optional('head')
-  let head: Head | undefined
-  if (headValue !== undefined) {
-    const h = new Members(headValue)
-    head = { seq: h.seq('seq'), id: objectId(h.text('id')) }
-    h.end()
-  }
+  const head = optionalHead(m)
   const list = m.optionalList('sources')
   if (list !== undefined && (list.length < 1 || list.length > 8)) refuse('too_large')
   const sources = (list ?? []).map((item) => {

@@ -16,15 +16,15 @@ use kez_core::{Chain, Code, Fork, Identity, Proof, Result, Status, Timestamp, js
 use serde_json::{Value as Json, json};
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
+fn unhex(value: &Json) -> Vec<u8> {
+    let hex = value.as_str().unwrap();
+    (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()
+}
+
 fn input(case: &Json) -> Vec<u8> {
     match &case["input"] {
         Json::String(text) => text.clone().into_bytes(),
-        other => {
-            let hex = other["hex"].as_str().unwrap();
-            (0..hex.len() / 2)
-                .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
-                .collect()
-        }
+        other => unhex(&other["hex"]),
     }
 }
 

@@ -35,7 +35,10 @@ impl Drop for Running {
 /// Where it is not.
 pub fn run() -> Result<()> {
     let schemathesis = setup::schemathesis()?;
-    for (which, fill) in [("sig", publish as fn(&str) -> Result<()>), ("chat", register)] {
+    type Fill = fn(&str) -> Result<()>;
+    let servers: [(&str, Fill, &str); 2] =
+        [("sig", publish, "openapi_media"), ("chat", register, "openapi_hooks")];
+    for (which, fill, hooks) in servers {
         let (mut server, url) = serve(which, &root().join("target/api").join(which))?;
         fill(&url)?;
         let mut tests = Command::new(&schemathesis);
@@ -45,8 +48,9 @@ pub fn run() -> Result<()> {
         // A stream does not end; and a handle that was given up is nobody's for good.
         tests.args(["--exclude-path-regex", "stream$", "--exclude-method", "DELETE"]);
         tests.args(["--no-color", "--warnings", "off"]);
-        tests.env("SCHEMATHESIS_HOOKS", "openapi_hooks").env("KEZ_API_DEVICE", DEVICE);
-        tests.env("PYTHONPATH", root().join("servers").join(which).join("tests"));
+        tests.env("SCHEMATHESIS_HOOKS", hooks).env("KEZ_API_DEVICE", DEVICE);
+        let folders = ["common", which].map(|of| root().join("servers").join(of).join("tests"));
+        tests.env("PYTHONPATH", std::env::join_paths(folders)?);
         tests.env("PYTHONDONTWRITEBYTECODE", "1");
         tests.current_dir(root().join("target"));
         quietly(&mut tests)?;

@@ -58,6 +58,14 @@ pub fn build() -> Result<()> {
     Ok(())
 }
 
+/// The variable that says so where the package was built just before: tests that need it do not
+/// build it again, and not under those that run its command.
+pub const BUILT: &str = "KEZ_PACKAGE_BUILT";
+
+fn built() -> Result<()> {
+    if std::env::var_os(BUILT).is_some() { Ok(()) } else { build() }
+}
+
 /// Packs what [`build`] made into the tarball that would be published. Gives its path.
 ///
 /// # Errors
@@ -111,7 +119,7 @@ pub fn packaging() -> Result<()> {
 /// What fails.
 pub fn identity_in_chromium(query: &str, routes: &[(String, String)]) -> Result<serde_json::Value> {
     setup::browsers()?;
-    build()?;
+    built()?;
     let dir = root().join("target/tls");
     fs::create_dir_all(&dir)?;
     let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
@@ -134,10 +142,7 @@ pub fn identity_in_chromium(query: &str, routes: &[(String, String)]) -> Result<
 /// What fails.
 pub fn chat_page() -> Result<PathBuf> {
     setup::browsers()?;
-    // Where the tests run the package's command, it is there, and in use.
-    if std::env::var_os("KEZ").is_none() {
-        build()?;
-    }
+    built()?;
     let app = root().join("target/chat-page");
     let _ = fs::remove_dir_all(&app);
     fs::create_dir_all(app.join("kez"))?;

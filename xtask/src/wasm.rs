@@ -74,24 +74,19 @@ fn compile(which: Module) -> Result<PathBuf> {
     setup::npm_package()?;
     let target = cross::wasm(which == Module::Cli, |cargo| {
         cargo.args(["build", "--profile", "wasm-release", "-p", "kez-wasm"]);
-        match which {
-            Module::Library => {}
-            Module::Verify => {
-                cargo.args(["--no-default-features", "--features", "verify"]);
-                // A page that waits for the module checks a few claims.
-                for part in SMALL {
-                    let small = format!("profile.wasm-release.package.{part}.opt-level=\"s\"");
-                    cargo.args(["--config", &small]);
-                }
-            }
-            Module::Cli => drop(cargo.args(["--features", "cli"])),
-            Module::Chat | Module::Bench => {
-                let feature = if which == Module::Bench { "bench" } else { "chat" };
-                cargo.args(["--no-default-features", "--features", feature]);
-                for part in SMALL {
-                    let small = format!("profile.wasm-release.package.{part}.opt-level=\"s\"");
-                    cargo.args(["--config", &small]);
-                }
+        let features = match which {
+            Module::Library => "sign",
+            Module::Verify => "verify",
+            Module::Cli => "cli",
+            Module::Chat => "chat",
+            Module::Bench => "bench",
+        };
+        cargo.args(["--no-default-features", "--features", features]);
+        if !matches!(which, Module::Library | Module::Cli) {
+            // A page that waits for the module checks a few claims.
+            for part in SMALL {
+                let small = format!("profile.wasm-release.package.{part}.opt-level=\"s\"");
+                cargo.args(["--config", &small]);
             }
         }
     })?;

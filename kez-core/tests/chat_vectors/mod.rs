@@ -1,5 +1,6 @@
 //! The kinds of vectors that chat has.
 
+use super::unhex;
 use kez_core::{
     Chain, Envelope, Identity, Result, Timestamp,
     chat::{
@@ -17,11 +18,6 @@ fn envelope(value: &Json) -> Result<Envelope> {
 
 fn text(value: &Json) -> &str {
     value.as_str().unwrap()
-}
-
-fn bytes(value: &Json) -> Vec<u8> {
-    let hex = text(value);
-    (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()
 }
 
 /// Runs a vector of chat; nothing for the other kinds.
@@ -49,8 +45,8 @@ pub(crate) fn run(kind: &str, input: &Json, now: Timestamp) -> Option<Result<Jso
             Ok(json!(safety_number(&side(0), &side(1))))
         }
         "sealed" => {
-            let key = SealedKey::from_bytes(&bytes(&input["secret"]).try_into().unwrap()).unwrap();
-            let envelope = bytes(&input["envelope"]);
+            let key = SealedKey::from_bytes(&unhex(&input["secret"]).try_into().unwrap()).unwrap();
+            let envelope = unhex(&input["envelope"]);
             open(&key, text(&input["purpose"]), text(&input["to"]), &envelope)
                 .map(|data| json!(str::from_utf8(&data).unwrap()))
         }

@@ -1,4 +1,4 @@
-"""What schemathesis does not know of the sigchain server: its media types."""
+"""What schemathesis does not know of the servers: their media types."""
 
 import schemathesis
 
