@@ -10,7 +10,7 @@ use js_sys::{Array, Function, Promise, Reflect, Uint8Array, futures::JsFuture};
 use kez_core::{
     Chain, Code, Envelope, Error, History, Identity, Result as CoreResult, Scheme, SecretKey,
     chat::{
-        Handle, Random, SignedHandle,
+        EventReader, Handle, Random, SignedHandle,
         client::{Call, Client, Platform},
     },
     json::Value,
@@ -137,6 +137,32 @@ fn device(mut seed: Vec<u8>) -> Result<SecretKey, JsValue> {
     seed.zeroize();
     let bytes = or_throw(bytes.map_err(|_| Code::KeyRefused.into()))?;
     or_throw(SecretKey::from_bytes(Scheme::Ed25519, bytes))
+}
+
+/// Reads the events of a stream.
+#[wasm_bindgen]
+#[derive(Debug, Default)]
+pub struct Events {
+    reader: EventReader,
+}
+
+#[wasm_bindgen]
+impl Events {
+    /// At the start of a stream.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes bytes, and gives `[name, data]` of each event that is complete with them.
+    ///
+    /// # Errors
+    /// `body_too_large`.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<JsValue, JsValue> {
+        let events = or_throw(self.reader.push(bytes))?;
+        plain(&events.into_iter().map(|event| (event.name, event.data)).collect::<Vec<_>>())
+    }
 }
 
 /// A client of one device.

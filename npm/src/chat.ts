@@ -9,54 +9,20 @@ import * as glue from './chat-glue/kez_wasm.js'
 import { Chain } from './chain.js'
 import * as check from './check.js'
 import type { Code } from './data.js'
-import { fromThrown, isThrown, KezError, KezInternalError, KezNotInitializedError } from './errors.js'
-import { Handle, type Source } from './instance.js'
+import { KezError } from './errors.js'
+import { Handle, Held, Instance, type Source } from './instance.js'
 import { identityOf, SecretKey, sign, type Signer } from './key.js'
-import { drive, type Task } from './task.js'
+import type { Task } from './task.js'
 import { history, type VerifyOptions } from './verifier.js'
 
 export { browserStorage, type BrowserStorage, type ChatStorage, memoryStorage } from './chat-storage.js'
 import type { ChatStorage } from './chat-storage.js'
 
-let state: 'none' | 'ready' | 'broken' = 'none'
-let starting: Promise<void> | undefined
+const instance = new Instance<typeof glue>('chat', 'initChat')
 
 /** Starts the module; to be awaited once, beside `init` of `kez`. */
 export function initChat(source?: Source): Promise<void> {
-  if (state === 'ready') return Promise.resolve()
-  starting ??= (async () => {
-    try {
-      if (state === 'broken') glue.__wbg_reset_state()
-      await glue.default({ module_or_path: source ?? new URL('./kez-chat.wasm', import.meta.url) })
-      state = 'ready'
-    } catch (cause) {
-      throw new KezNotInitializedError('init_failed', 'the WebAssembly module of chat could not be loaded', { cause })
-    } finally {
-      starting = undefined
-    }
-  })()
-  return starting
-}
-
-/** Calls into the module. What is no error of the core's is a panic: its memory is not to be trusted. */
-function call<T>(work: () => T): T {
-  if (state === 'none') throw new KezNotInitializedError('not_initialized', 'chat is not ready: call `await initChat()` first')
-  try {
-    if (state === 'broken') throw new Error('broken before')
-    return work()
-  } catch (error) {
-    if (error instanceof KezError) throw error
-    if (isThrown(error)) throw fromThrown(error)
-    state = 'broken'
-    throw new KezInternalError('internal_panic', 'kez met a defect of its own and stopped; please report this', {
-      kind: 'internal',
-      cause: error,
-    })
-  }
-}
-
-async function run<T>(begin: (wake: () => void) => Task): Promise<T> {
-  return (await drive(begin, call).done) as T
+  return instance.start(glue, () => source ?? new URL('./kez-chat.wasm', import.meta.url))
 }
 
 /** A conversation. */
@@ -185,21 +151,25 @@ function page(given: ChatOptions) {
  * ```
  */
 export class Chat {
-  readonly #inner: glue.Chat
+  readonly #held: Held<glue.Chat, typeof glue>
   readonly #fetch: typeof fetch
   /** One thing after the other: two at once would use one key twice. */
   #queue: Promise<unknown> = Promise.resolve()
 
   private constructor(inner: glue.Chat, given: ChatOptions) {
-    this.#inner = inner
+    this.#held = new Held(instance, () => inner)
     this.#fetch = given.fetch ?? fetch
+  }
+
+  get #inner(): glue.Chat {
+    return this.#held.inner()
   }
 
   /** Takes a device up that was registered with this storage. */
   static async open(options: ChatOptions): Promise<Chat> {
     const given = check.options(options, OPTIONS, 'options')
     const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
-    return new Chat(await run((wake) => glue.Chat.open(page(given), seed, wake)), given)
+    return new Chat(await instance.drive((wake) => glue.Chat.open(page(given), seed, wake)), given)
   }
 
   /** Registers a handle, or a further device of one's own handle. */
@@ -215,19 +185,19 @@ export class Chat {
     await sign(draft, given.owner)
     const record = draft.use((d) => d.text())
     draft.free()
-    const chat: glue.Chat = await run((wake) => glue.Chat.register(page(given), seed, record, chain.export(), wake))
+    const chat: glue.Chat = await instance.drive((wake) => glue.Chat.register(page(given), seed, record, chain.export(), wake))
     return new Chat(chat, given)
   }
 
   #run<T>(begin: (wake: () => void) => Task): Promise<T> {
-    const next = this.#queue.then(() => run<T>(begin))
+    const next = this.#queue.then(() => instance.drive<T>(begin))
     this.#queue = next.catch(() => undefined)
     return next
   }
 
   /** This device's account. */
   get account(): { handle: string; server: string; primary: string; device: string } {
-    return call(() => this.#inner.account() as { handle: string; server: string; primary: string; device: string })
+    return this.#held.use((inner) => inner.account() as { handle: string; server: string; primary: string; device: string })
   }
 
   /** Takes what waits at the server, and posts what waits here. */
@@ -344,31 +314,27 @@ export class Chat {
 
   /** The data of the stream's items. */
   async *#stream(signal: AbortSignal | undefined, opened: () => void): AsyncGenerator<string, void, void> {
-    const url = call(() => this.#inner.streamUrl())
+    const url = this.#held.use((inner) => inner.streamUrl())
     const failed = (cause: unknown) =>
       new KezError('connect_failed', 'the stream of the chat server', { kind: 'network', cause })
     // A server is never silent for so long.
     const quiet = new AbortController()
+    const events = new Held(instance, (wasm) => new wasm.Events())
     let timer = setTimeout(() => quiet.abort(), 45_000)
     try {
       const both = signal === undefined ? quiet.signal : AbortSignal.any([signal, quiet.signal])
       const response = await this.#fetch(url, { signal: both, cache: 'no-store', credentials: 'omit', referrerPolicy: 'no-referrer' })
       if (response.status !== 200 || response.body === null) throw failed(response.status)
       opened()
-      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
-      let text = ''
+      const reader = response.body.getReader()
       for (;;) {
         const { done, value } = await reader.read()
         if (done) return
         clearTimeout(timer)
         timer = setTimeout(() => quiet.abort(), 45_000)
-        text += value
-        for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
-          const lines = text.slice(0, end).split('\n')
-          text = text.slice(end + 2)
-          const data = lines.find((line) => line.startsWith('data: '))?.slice(6)
-          if (lines.includes('event: item') && data !== undefined) yield data
-          if (lines.includes('event: end')) return
+        for (const [name, data] of events.use((inner) => inner.push(value) as [string, string][])) {
+          if (name === 'item') yield data
+          if (name === 'end') return
         }
       }
     } catch (error) {
@@ -376,12 +342,13 @@ export class Chat {
     } finally {
       clearTimeout(timer)
       quiet.abort()
+      events.free()
     }
   }
 
   /** Gives the memory back, and wipes the device's key in it. */
   async close(): Promise<void> {
     await this.#queue
-    call(() => this.#inner.free())
+    this.#held.free()
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The one WebAssembly instance: how it starts, and what happens when it breaks.
+ * The WebAssembly instances: how they start, and what happens when they break.
  */
 import type * as full from './glue/kez_wasm.js'
 import {
@@ -22,24 +22,136 @@ export type Glue = typeof full
 /** Where the module comes from. */
 export type Source = string | URL | Request | Response | BufferSource | WebAssembly.Module
 
-let glue: Glue | undefined
-let state: 'none' | 'ready' | 'poisoned' = 'none'
-/** Counts instances: what an earlier one made cannot be used with a later one. */
-let generation = 0
-let starting: Promise<void> | undefined
-let cause: unknown
-/** What ends the work in progress when the instance breaks. */
-const waiting = new Set<(error: KezInternalError) => void>()
-
-function prepare(own: Glue): void {
-  // A poisoned instance is thrown away as a whole.
-  if (state === 'poisoned' && glue === own) own.__wbg_reset_state()
+/** What every module's glue has. */
+interface Module {
+  default(options: { module_or_path: Source | Promise<Source> }): Promise<unknown>
+  initSync(options: { module: BufferSource | WebAssembly.Module }): unknown
+  __wbg_reset_state(): void
 }
 
-function started(own: Glue): void {
-  glue = own
-  state = 'ready'
-  generation += 1
+/**
+ * An instance of a module: how it starts, and what happens when it breaks.
+ *
+ * @internal
+ */
+export class Instance<G extends Module> {
+  readonly #name: string
+  readonly #init: string
+  #glue: G | undefined
+  #state: 'none' | 'ready' | 'poisoned' = 'none'
+  #generation = 0
+  #starting: Promise<void> | undefined
+  #cause: unknown
+  /** What ends the work in progress when the instance breaks. */
+  readonly #waiting = new Set<(error: KezInternalError) => void>()
+
+  /** Its name for users, and that of the function that starts it. */
+  constructor(name: string, init: string) {
+    this.#name = name
+    this.#init = init
+  }
+
+  /** The bindings, once it was started. */
+  get glue(): G | undefined {
+    return this.#glue
+  }
+
+  /** Counts instances: what an earlier one made cannot be used with a later one. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** Whether it was started and nothing has broken since. */
+  get isReady(): boolean {
+    return this.#state === 'ready'
+  }
+
+  #prepare(own: G): void {
+    // A poisoned instance is thrown away as a whole.
+    if (this.#state === 'poisoned' && this.#glue === own) own.__wbg_reset_state()
+  }
+
+  #started(own: G): void {
+    this.#glue = own
+    this.#state = 'ready'
+    this.#generation += 1
+  }
+
+  /** Starts the instance, once; after a failure it may be tried again. */
+  start(own: G, source: () => Source | Promise<Source>): Promise<void> {
+    if (this.isReady) return Promise.resolve()
+    this.#starting ??= (async () => {
+      try {
+        this.#prepare(own)
+        await own.default({ module_or_path: await source() })
+        this.#started(own)
+      } catch (error) {
+        throw failed(error)
+      } finally {
+        this.#starting = undefined
+      }
+    })()
+    return this.#starting
+  }
+
+  /** As {@link start}, at once. */
+  startSync(own: G, module: BufferSource | WebAssembly.Module): void {
+    if (this.isReady) return
+    try {
+      this.#prepare(own)
+      own.initSync({ module })
+      this.#started(own)
+    } catch (error) {
+      throw failed(error)
+    }
+  }
+
+  #poison(error: unknown): KezInternalError {
+    this.#state = 'poisoned'
+    this.#cause = error
+    for (const stop of [...this.#waiting]) stop(this.#poisoned())
+    return this.#poisoned()
+  }
+
+  #poisoned(): KezInternalError {
+    return new KezInternalError(
+      'internal_panic',
+      `kez met a defect of its own and stopped; call ${this.#init}() to start afresh, and please report this`,
+      { kind: 'internal', cause: this.#cause },
+    )
+  }
+
+  /**
+   * Calls into the instance. What the core refuses becomes this package's error; anything else is a
+   * panic, after which the instance's memory cannot be trusted.
+   */
+  call<T>(work: (wasm: G) => T): T {
+    if (this.#glue === undefined || this.#state === 'none') {
+      const message = `${this.#name} is not ready: call \`await ${this.#init}()\` first`
+      throw new KezNotInitializedError('not_initialized', message)
+    }
+    if (this.#state === 'poisoned') throw this.#poisoned()
+    try {
+      return work(this.#glue)
+    } catch (error) {
+      if (error instanceof KezError) throw error
+      if (isThrown(error)) throw fromThrown(error)
+      throw this.#poison(error)
+    }
+  }
+
+  /** Drives a task to its end, unless the instance breaks before; then the signal has its say. */
+  async drive<T>(begin: (wake: () => void) => Task, signal?: AbortSignal): Promise<T> {
+    const { done, stop } = driveTask(begin, (work) => this.call(work))
+    this.#waiting.add(stop)
+    try {
+      const result = await done
+      signal?.throwIfAborted()
+      return result as T
+    } finally {
+      this.#waiting.delete(stop)
+    }
+  }
 }
 
 function failed(error: unknown): KezNotInitializedError {
@@ -50,82 +162,27 @@ function failed(error: unknown): KezNotInitializedError {
   )
 }
 
-/**
- * Starts the instance, once; after a failure it may be tried again. Whichever entry comes first
- * decides what the instance can do.
- *
- * @internal
- */
-export function start(own: Glue, source: () => Source | Promise<Source>): Promise<void> {
-  if (state === 'ready') return Promise.resolve()
-  starting ??= (async () => {
-    try {
-      prepare(own)
-      await own.default({ module_or_path: await source() })
-      started(own)
-    } catch (error) {
-      throw failed(error)
-    } finally {
-      starting = undefined
-    }
-  })()
-  return starting
-}
+/** The one instance of all but chat. Whichever entry starts it decides what it can do. */
+const main = new Instance<Glue>('kez', 'init')
 
-/**
- * As {@link start}, at once.
- *
- * @internal
- */
-export function startSync(own: Glue, module: BufferSource | WebAssembly.Module): void {
-  if (state === 'ready') return
-  try {
-    prepare(own)
-    own.initSync({ module })
-    started(own)
-  } catch (error) {
-    throw failed(error)
-  }
-}
+/** @internal */
+export const start = main.start.bind(main)
+/** @internal */
+export const startSync = main.startSync.bind(main)
 
-/** Whether {@link start} has succeeded and nothing has broken since. */
+/** Whether the module was started and nothing has broken since. */
 export function isReady(): boolean {
-  return state === 'ready'
+  return main.isReady
 }
 
-function poison(error: unknown): KezInternalError {
-  state = 'poisoned'
-  cause = error
-  for (const stop of [...waiting]) stop(poisoned())
-  return poisoned()
-}
-
-function poisoned(): KezInternalError {
-  return new KezInternalError(
-    'internal_panic',
-    'kez met a defect of its own and stopped; call init() to start afresh, and please report this',
-    { kind: 'internal', cause },
-  )
-}
-
-/**
- * Calls into the instance. What the core refuses becomes this package's error; anything else is a
- * panic, after which the instance's memory cannot be trusted.
- *
- * @internal
- */
+/** @internal */
 export function call<T>(work: (wasm: Glue) => T): T {
-  if (glue === undefined || state === 'none') {
-    throw new KezNotInitializedError('not_initialized', 'kez is not ready: call `await init()` first')
-  }
-  if (state === 'poisoned') throw poisoned()
-  try {
-    return work(glue)
-  } catch (error) {
-    if (error instanceof KezError) throw error
-    if (isThrown(error)) throw fromThrown(error)
-    throw poison(error)
-  }
+  return main.call(work)
+}
+
+/** @internal */
+export function drive<T>(begin: (wake: () => void) => Task, signal?: AbortSignal): Promise<T> {
+  return main.drive(begin, signal)
 }
 
 /**
@@ -134,26 +191,9 @@ export function call<T>(work: (wasm: Glue) => T): T {
  * @internal
  */
 export function signing(): void {
-  if (glue !== undefined && !('Draft' in glue)) {
+  if (main.glue !== undefined && !('Draft' in main.glue)) {
     const message = 'kez/verify was started, which does not sign and encode: import all of it from kez'
     throw new KezUsageError('signing_left_out', message)
-  }
-}
-
-/**
- * Drives a task to its end, unless the instance breaks before; then the signal has its say.
- *
- * @internal
- */
-export async function drive<T>(begin: (wake: () => void) => Task, signal?: AbortSignal): Promise<T> {
-  const { done, stop } = driveTask(begin, call)
-  waiting.add(stop)
-  try {
-    const result = await done
-    signal?.throwIfAborted()
-    return result as T
-  } finally {
-    waiting.delete(stop)
   }
 }
 
@@ -163,28 +203,30 @@ interface Freeable {
 }
 
 /**
- * Holds an object of the instance, until it is freed or the instance is gone.
+ * Holds an object of an instance, until it is freed or the instance is gone.
  *
  * @internal
  */
-export class Handle<T extends Freeable> {
+export class Held<T extends Freeable, G extends Module> {
+  readonly #instance: Instance<G>
   #inner: T | undefined
-  readonly #generation = generation
+  readonly #generation: number
 
-  constructor(make: (wasm: Glue) => T) {
-    this.#inner = call(make)
-    this.#generation = generation
+  constructor(instance: Instance<G>, make: (wasm: G) => T) {
+    this.#instance = instance
+    this.#inner = instance.call(make)
+    this.#generation = instance.generation
   }
 
   /** Calls into the instance with the object. */
-  use<R>(work: (inner: T, wasm: Glue) => R): R {
-    return call((wasm) => work(this.inner(), wasm))
+  use<R>(work: (inner: T, wasm: G) => R): R {
+    return this.#instance.call((wasm) => work(this.inner(), wasm))
   }
 
   /** The object, for a call that takes several. */
   inner(): T {
     if (this.#inner === undefined) throw freed('the object was freed')
-    if (this.#generation !== generation) throw freed('the object belongs to an instance that is gone')
+    if (this.#generation !== this.#instance.generation) throw freed('the object belongs to an instance that is gone')
     return this.#inner
   }
 
@@ -192,7 +234,19 @@ export class Handle<T extends Freeable> {
   free(): void {
     const inner = this.#inner
     this.#inner = undefined
-    if (inner !== undefined && this.#generation === generation && isReady()) call(() => inner.free())
+    const there = this.#instance.isReady && this.#generation === this.#instance.generation
+    if (inner !== undefined && there) this.#instance.call(() => inner.free())
+  }
+}
+
+/**
+ * As {@link Held}, of the main instance.
+ *
+ * @internal
+ */
+export class Handle<T extends Freeable> extends Held<T, Glue> {
+  constructor(make: (wasm: Glue) => T) {
+    super(main, make)
   }
 }
 
