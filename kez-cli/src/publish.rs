@@ -10,7 +10,7 @@ use kez_core::{
     chain_path,
     channel::{chain_carrier, chain_filters},
     chat::client::Call,
-    fork::{Merge, merge},
+    publish::{appended_at_server, missing_at_server, server_url},
     transport::{Body, Failure, Request},
 };
 use std::{
@@ -62,39 +62,20 @@ pub async fn to_relay(net: &impl Net, chain: &Chain, key: &SecretKey, url: &str)
 /// # Errors
 /// `head_conflict` if the server has other or newer events, `publish_refused`.
 pub async fn to_server(net: &impl Net, chain: &Chain, base: &str, now: Timestamp) -> Result<()> {
-    let url = format!("{}/v1/sigchains/{}", base.trim_end_matches('/'), chain.name());
+    let url = server_url(base, chain);
     let request = Request::Http { url: url.clone(), accept: "*/*", limit: MAX_BUNDLE };
     let answer = net.fetch_if(&request, None).await.map_err(refused(&url))?;
-    let have = match answer.body {
-        Body::Http { status: 200, bytes, .. } => {
-            let theirs = Chain::replay(&bytes, Some(chain.name()), now)?;
-            let seq = theirs.head().map_or(0, |h| h.seq);
-            match merge(chain.clone(), theirs)? {
-                Merge::Same(longest) if longest.head() == chain.head() => seq,
-                _ => return Err(Error::about(Code::HeadConflict, url)),
-            }
-        }
-        Body::Http { status: 404, .. } => 0,
-        Body::Http { status, .. } => {
-            return Err(Error::about(Code::PublishRefused, format!("{url}: HTTP status {status}")));
-        }
-        _ => 0,
+    let Body::Http { status, bytes, .. } = answer.body else { return Ok(()) };
+    let at = |e: Error| {
+        let detail = e.context().map(|c| format!(": {c}")).unwrap_or_default();
+        Error::about(e.code(), format!("{url}{detail}"))
     };
-    let skip = usize::try_from(have).unwrap_or(usize::MAX);
-    let lines: String = chain.lines().iter().skip(skip).map(|l| format!("{l}\n")).collect();
+    let lines = missing_at_server(chain, status, &bytes, now).map_err(at)?;
     if lines.is_empty() {
         return Ok(());
     }
     let body = Some(("application/jsonl", lines));
     let call = Call { method: "POST", url: url.clone(), authorization: None, body };
     let (status, body) = net.call(call).await.map_err(refused(&url))?;
-    match status {
-        200 | 201 => Ok(()),
-        409 => Err(Error::about(Code::HeadConflict, url)),
-        _ => {
-            let body = String::from_utf8_lossy(&body);
-            let body: String = body.chars().take(200).collect();
-            Err(Error::about(Code::PublishRefused, format!("{url}: HTTP status {status}: {body}")))
-        }
-    }
+    appended_at_server(status, &body).map_err(at)
 }

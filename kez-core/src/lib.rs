@@ -23,11 +23,14 @@ pub mod hex;
 mod identity;
 pub mod json;
 mod key;
+#[cfg(feature = "keyfile")]
+pub mod keyfile;
 pub mod log;
 mod map;
 pub mod proof;
 #[cfg(test)]
 mod public_vectors;
+pub mod publish;
 pub mod relay;
 mod source;
 mod time;

@@ -51,12 +51,12 @@ fn keys_are_encrypted_and_private() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&file, &stored[..stored.len() / 2]).unwrap();
     with(&["key", "export", "safe"]).fails(2, "key_file");
+    fs::write(&file, &stored).unwrap();
+    let other = me.key("other", "nostr");
     // A file that asks for endless work is refused at once.
-    fs::write(&file, stored.replace("\"memory_kib\": 65536", "\"memory_kib\": 4000000000"))
-        .unwrap();
+    fs::write(&file, stored.replace("\"memory_kib\":65536", "\"memory_kib\":4000000000")).unwrap();
     with(&["key", "export", "safe"]).fails(2, "key_file");
     // The public name is bound to the secret.
-    let other = me.key("other", "nostr");
     let own = made.json()["identity"].as_str().unwrap().to_owned();
     fs::write(&file, stored.replace(&own, &other)).unwrap();
     with(&["key", "export", "safe"]).fails(2, "passphrase_wrong");

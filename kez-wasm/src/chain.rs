@@ -1,7 +1,7 @@
 //! Sigchains and forks.
 
 use crate::{error::or_throw, plain, time};
-use kez_core::{Fork, Identity};
+use kez_core::{Fork, Identity, publish};
 use wasm_bindgen::prelude::*;
 
 /// A replayed sigchain.
@@ -62,6 +62,22 @@ impl Chain {
         plain(&self.inner.summary())
     }
 
+    /// Where a sigchain server has it.
+    #[wasm_bindgen(js_name = serverUrl)]
+    #[must_use]
+    pub fn server_url(&self, base: &str) -> String {
+        publish::server_url(base, &self.inner)
+    }
+
+    /// The lines that a sigchain server lacks, by its answer to a `GET`.
+    ///
+    /// # Errors
+    /// Those of `publish::missing_at_server`.
+    #[wasm_bindgen(js_name = missingAtServer)]
+    pub fn missing_at_server(&self, status: u16, body: &[u8], now: f64) -> Result<String, JsValue> {
+        or_throw(publish::missing_at_server(&self.inner, status, body, time(now)))
+    }
+
     /// The bundle, the same bytes from every implementation.
     #[must_use]
     pub fn bundle(&self) -> String {
@@ -76,4 +92,13 @@ impl Chain {
 #[wasm_bindgen(js_name = forkIsSettled)]
 pub fn fork_is_settled(bytes: &[u8], now: f64) -> Result<bool, JsValue> {
     or_throw(Fork::from_json(bytes, time(now))).map(|fork| fork.is_settled())
+}
+
+/// What a sigchain server's answer to a `POST` means.
+///
+/// # Errors
+/// `head_conflict`, `publish_refused`.
+#[wasm_bindgen(js_name = appendedAtServer)]
+pub fn appended_at_server(status: u16, body: &[u8]) -> Result<(), JsValue> {
+    or_throw(publish::appended_at_server(status, body))
 }

@@ -68,6 +68,15 @@ impl Draft {
         or_throw(make()).map(|inner| Self { inner })
     }
 
+    /// What somebody else has begun to sign.
+    ///
+    /// # Errors
+    /// Those of `Envelope::from_value`.
+    #[wasm_bindgen(js_name = fromText)]
+    pub fn from_text(text: &[u8]) -> Result<Self, JsValue> {
+        or_throw(Value::parse(text).and_then(Envelope::from_value)).map(|inner| Self { inner })
+    }
+
     /// The signed object as canonical JSON.
     #[must_use]
     pub fn text(&self) -> String {

@@ -1,7 +1,7 @@
 //! Secret keys.
 
 use crate::error::or_throw;
-use kez_core::{Code, Scheme};
+use kez_core::{Code, Scheme, keyfile::KeyFile};
 use wasm_bindgen::prelude::*;
 use zeroize::Zeroize as _;
 
@@ -53,6 +53,31 @@ impl SecretKey {
         or_throw(key).map(|inner| Self { inner })
     }
 
+    /// From a key file. That takes 64 MiB of memory and a good second of computing.
+    ///
+    /// # Errors
+    /// `key_file`, `passphrase_wrong`.
+    #[wasm_bindgen(js_name = fromFile)]
+    pub fn from_file(file: &str, mut passphrase: String) -> Result<Self, JsValue> {
+        let file = or_throw(KeyFile::read(file.as_bytes()))?;
+        let key = file.open(&passphrase);
+        passphrase.zeroize();
+        or_throw(key).map(|inner| Self { inner })
+    }
+
+    /// A key file that the passphrase opens.
+    ///
+    /// # Errors
+    /// `storage_failed` if the host has no randomness.
+    #[wasm_bindgen(js_name = toFile)]
+    pub fn to_file(&self, mut passphrase: String) -> Result<String, JsValue> {
+        let (salt, mut nonce) = (or_throw(crate::random())?, [0; 24]);
+        or_throw(crate::fill_random(&mut nonce))?;
+        let file = KeyFile::encrypt(&self.inner, &passphrase, &salt, &nonce);
+        passphrase.zeroize();
+        Ok(or_throw(file)?.to_text().to_string())
+    }
+
     /// The public identity.
     #[wasm_bindgen(getter)]
     #[must_use]
@@ -73,4 +98,14 @@ impl SecretKey {
     pub fn expose_bytes(&self) -> Vec<u8> {
         self.inner.expose_bytes().to_vec()
     }
+}
+
+/// Whose key a key file has, and whether it is encrypted, as `[identity, encrypted]`.
+///
+/// # Errors
+/// `key_file`.
+#[wasm_bindgen(js_name = keyFile)]
+pub fn key_file(file: &str) -> Result<JsValue, JsValue> {
+    let file = or_throw(KeyFile::read(file.as_bytes()))?;
+    crate::plain(&(file.identity().as_str(), file.is_encrypted()))
 }

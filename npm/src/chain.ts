@@ -4,6 +4,7 @@
 import * as check from './check.js'
 import type { Head, Reason, Summary } from './data.js'
 import { type Disposable, disposable } from './dispose.js'
+import { KezChannelError } from './errors.js'
 import type * as glue from './glue/kez_wasm.js'
 import { call, Handle, signing } from './instance.js'
 import { identityOf, sign, type Signer } from './key.js'
@@ -86,6 +87,30 @@ export class Chain implements Disposable {
 
   /** Signs the next event and appends it. If anything fails, the chain is as it was. */
   async append(operation: Operation, options: AppendOptions): Promise<Head> {
+    const draft = await this.#draft(operation, options)
+    return this.#take(draft, check.seconds(options.createdAt ?? Date.now(), 'options.createdAt'))
+  }
+
+  /**
+   * Signs the next event with the signers at hand and appends nothing: another machine, which holds the
+   * other signer, finishes it by {@link Chain.accept}. That is how a device joins whose key never leaves it.
+   */
+  async prepare(operation: Operation, options: AppendOptions): Promise<string> {
+    return (await this.#draft(operation, options)).use((draft) => draft.text())
+  }
+
+  /** Adds signatures to what {@link Chain.prepare} gave elsewhere, and appends it. */
+  async accept(prepared: string, options: { signers: readonly Signer[] }): Promise<Head> {
+    signing()
+    const text = check.textOrBytes(prepared, 'prepared')
+    const { signers } = check.options(options, ['signers'], 'options')
+    if (!Array.isArray(signers)) check.refuse('options.signers', 'an array', signers)
+    const draft = new Handle((wasm) => wasm.Draft.fromText(text))
+    for (const signer of signers) await sign(draft, signer)
+    return this.#take(draft, 0)
+  }
+
+  async #draft(operation: Operation, options: AppendOptions): Promise<Handle<glue.Draft>> {
     signing()
     const op = check.json(operation, 'operation')
     const given = check.options(options, ['signers', 'next', 'createdAt'], 'options')
@@ -95,9 +120,41 @@ export class Chain implements Disposable {
     for (const [n, signer] of given.signers.entries()) await identityOf(signer, `options.signers[${n}]`)
     const draft = new Handle((wasm) => wasm.Draft.event(this.#handle.inner(), op, next, at))
     for (const signer of given.signers) await sign(draft, signer)
+    return draft
+  }
+
+  #take(draft: Handle<glue.Draft>, at: number): Head {
     const now = Math.max(at, Math.floor(Date.now() / 1000))
     this.#handle.use((chain) => draft.inner().appendTo(chain, now))
     return this.head as Head
+  }
+
+  /**
+   * Appends to a sigchain server what it does not have. `head_conflict` if it has other or newer events;
+   * a second run changes nothing.
+   */
+  async publish(server: string, options?: { fetch?: typeof fetch | undefined; signal?: AbortSignal | undefined }): Promise<void> {
+    signing()
+    const base = check.text(server, 'server').replace(/#.*/, '')
+    const given = check.options(options, ['fetch', 'signal'], 'options')
+    const url = this.#handle.use((chain) => chain.serverUrl(base))
+    const ask = async (body?: string) => {
+      const how = body === undefined ? {} : { method: 'POST', body, headers: { 'content-type': 'application/jsonl' } }
+      const signal = given.signal ?? AbortSignal.timeout(30_000)
+      try {
+        const init: RequestInit = { ...how, signal, credentials: 'omit', cache: 'no-store', referrerPolicy: 'no-referrer', redirect: 'error' }
+        const response = await (given.fetch ?? fetch)(url, init)
+        return [response.status, new Uint8Array(await response.arrayBuffer())] as const
+      } catch (cause) {
+        given.signal?.throwIfAborted()
+        throw new KezChannelError('connect_failed', `the sigchain server ${base}`, { kind: 'network', cause })
+      }
+    }
+    const [status, body] = await ask()
+    const lines = this.#handle.use((chain) => chain.missingAtServer(status, body, Math.floor(Date.now() / 1000)))
+    if (lines === '') return
+    const [answer, text] = await ask(lines)
+    call((wasm) => wasm.appendedAtServer(answer, text))
   }
 
   /** The bundle: the same bytes from every implementation of KEZ. */

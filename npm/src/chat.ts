@@ -283,13 +283,16 @@ export class Chat {
     return told.flatMap(([conversation, entries]) => entries.map((entry) => ({ conversation, entry })))
   }
 
-  /** Everything new, as it comes, until the signal ends it. It comes back by itself after failures. */
+  /**
+   * Everything new, as it comes, until the signal ends it. It comes back by itself after failures, and asks
+   * the inbox twice a minute besides, so that no gap stays open.
+   */
   async *listen(options?: {
     signal?: AbortSignal | undefined
     onState?: ((state: 'open' | 'waiting', error?: unknown) => void) | undefined
   }): AsyncGenerator<{ conversation: string; entry: ChatEntry }, void, void> {
     const { signal, onState } = check.options(options, ['signal', 'onState'], 'options')
-    let wait = 500
+    let failures = 0
     const over = () => signal?.aborted === true
     while (!over()) {
       let failure: unknown
@@ -297,23 +300,27 @@ export class Chat {
         await this.sync()
         yield* await this.news()
         for await (const data of this.#stream(signal, () => onState?.('open'))) {
-          wait = 500
-          await this.#run((wake) => this.#inner.pushed(data, wake))
+          failures = 0
+          if (data === undefined) await this.sync()
+          else await this.#run((wake) => this.#inner.pushed(data, wake))
           yield* await this.news()
         }
+        // The server ends a stream now and then: others shall not all come back in the same moment.
+        failures = 0
       } catch (error) {
         if (over()) return
         if (!(error instanceof KezError) || !error.retryable) throw error
         failure = error
-        wait = Math.min(wait * 2, 60_000)
+        failures += 1
       }
       onState?.('waiting', failure)
-      await new Promise((done) => setTimeout(done, wait))
+      const wait = failures === 0 ? 500 : Math.min(3000 * 2 ** (failures - 1), 60_000)
+      await pause(wait * (0.75 + Math.random() / 2), signal)
     }
   }
 
-  /** The data of the stream's items. */
-  async *#stream(signal: AbortSignal | undefined, opened: () => void): AsyncGenerator<string, void, void> {
+  /** The data of the stream's items; undefined when it is time to ask the inbox. */
+  async *#stream(signal: AbortSignal | undefined, opened: () => void): AsyncGenerator<string | undefined, void, void> {
     const url = this.#held.use((inner) => inner.streamUrl())
     const failed = (cause: unknown) =>
       new KezError('connect_failed', 'the stream of the chat server', { kind: 'network', cause })
@@ -321,18 +328,27 @@ export class Chat {
     const quiet = new AbortController()
     const events = new Held(instance, (wasm) => new wasm.Events())
     let timer = setTimeout(() => quiet.abort(), 45_000)
+    let beat: ReturnType<typeof setTimeout> | undefined
     try {
       const both = signal === undefined ? quiet.signal : AbortSignal.any([signal, quiet.signal])
       const response = await this.#fetch(url, { signal: both, cache: 'no-store', credentials: 'omit', referrerPolicy: 'no-referrer' })
       if (response.status !== 200 || response.body === null) throw failed(response.status)
       opened()
       const reader = response.body.getReader()
+      const due = () => new Promise<undefined>((resolve) => (beat = setTimeout(() => resolve(undefined), 30_000)))
+      let [next, tick] = [reader.read(), due()]
       for (;;) {
-        const { done, value } = await reader.read()
-        if (done) return
+        const got = await Promise.race([next, tick])
+        if (got === undefined) {
+          yield undefined
+          tick = due()
+          continue
+        }
+        if (got.done) return
+        next = reader.read()
         clearTimeout(timer)
         timer = setTimeout(() => quiet.abort(), 45_000)
-        for (const [name, data] of events.use((inner) => inner.push(value) as [string, string][])) {
+        for (const [name, data] of events.use((inner) => inner.push(got.value) as [string, string][])) {
           if (name === 'item') yield data
           if (name === 'end') return
         }
@@ -341,6 +357,7 @@ export class Chat {
       throw error instanceof KezError ? error : failed(error)
     } finally {
       clearTimeout(timer)
+      clearTimeout(beat)
       quiet.abort()
       events.free()
     }
@@ -351,4 +368,19 @@ export class Chat {
     await this.#queue
     this.#held.free()
   }
+}
+
+/** Waits; not for longer than the network is away, nor when all is over. */
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer)
+      globalThis.removeEventListener?.('online', done)
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    globalThis.addEventListener?.('online', done)
+    signal?.addEventListener('abort', done)
+  })
 }

@@ -52,6 +52,21 @@ export class SecretKey implements Disposable {
     return new SecretKey((wasm) => wasm.SecretKey.fromText(value, digits))
   }
 
+  /**
+   * From a key file, as the command keeps them and {@link SecretKey.encrypt} makes them. It takes 64 MiB of
+   * memory and a good second of computing, on this thread: pages do it in a worker.
+   */
+  static decrypt(file: string, passphrase: string): SecretKey {
+    const [text, words] = [check.text(file, 'file'), check.text(passphrase, 'passphrase')]
+    return new SecretKey((wasm) => wasm.SecretKey.fromFile(text, words))
+  }
+
+  /** A key file that the passphrase opens (Argon2id, XChaCha20-Poly1305); as slow as {@link SecretKey.decrypt}. */
+  encrypt(passphrase: string): string {
+    const words = check.text(passphrase, 'passphrase')
+    return this.#handle.use((key) => key.toFile(words))
+  }
+
   /** The secret as people carry it: `nsec1…`, or 64 hex digits. */
   exposeText(): string {
     return this.#handle.use((key) => key.exposeText())
@@ -85,6 +100,14 @@ export class SecretKey implements Disposable {
   declare [Symbol.dispose]: () => void
 }
 disposable(SecretKey)
+
+/** Whose key a key file has, and whether a passphrase protects it. */
+export function keyFile(file: string): { identity: string; encrypted: boolean } {
+  signing()
+  const text = check.text(file, 'file')
+  const [identity, encrypted] = call((wasm) => wasm.keyFile(text)) as [string, boolean]
+  return { identity, encrypted }
+}
 
 /**
  * A key that lives elsewhere: in WebCrypto, a hardware token, another process. `sign` gets the 32

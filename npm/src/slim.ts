@@ -10,6 +10,7 @@ import { start, startSync, type Source } from './instance.js'
 export {
   type EventTemplate,
   type ExternalSigner,
+  keyFile,
   type KeyKind,
   type Nip07,
   SecretKey,

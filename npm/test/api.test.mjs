@@ -87,6 +87,31 @@ test('secrets do not show', () => {
   throwsCode(() => kez.parseIdentity(secret), 'secret_refused', kez.KezInputError)
 })
 
+test('a key file, and nobody without the passphrase', () => {
+  const key = kez.SecretKey.generate('nostr')
+  const file = key.encrypt('correct horse')
+  assert.deepEqual(kez.keyFile(file), { identity: key.identity, encrypted: true })
+  assert.ok(!file.includes(key.exposeText()) && !file.includes(bytesToHex(key.exposeBytes())))
+  assert.deepEqual(kez.SecretKey.decrypt(file, 'correct horse').exposeBytes(), key.exposeBytes())
+  throwsCode(() => kez.SecretKey.decrypt(file, 'correct hors'), 'passphrase_wrong', kez.KezStorageError)
+  throwsCode(() => kez.SecretKey.decrypt(file.replace('65536', '4000000000'), 'x'), 'key_file', kez.KezStorageError)
+  throwsCode(() => kez.keyFile('{}'), 'key_file', kez.KezStorageError)
+})
+
+test('a device joins whose key never leaves its machine', async () => {
+  const [owner, device] = [kez.SecretKey.generate(), kez.SecretKey.generate()]
+  const chain = kez.Chain.start(owner.identity)
+  const operation = { type: 'add_device', device: device.identity, caps: ['chat/1'], name: 'other' }
+  const prepared = await chain.prepare(operation, { signers: [owner] })
+  assert.equal(chain.head, null, 'nothing was appended')
+  await rejectsCode(chain.accept(prepared, { signers: [] }), 'chain_signer', kez.KezVerifyError)
+  await rejectsCode(chain.accept(prepared, { signers: [owner] }), 'chain_signer', kez.KezVerifyError)
+  await rejectsCode(chain.accept('{}', { signers: [device] }), 'member_missing', kez.KezFormatError)
+  assert.equal((await chain.accept(prepared, { signers: [device] })).seq, 1)
+  assert.equal(chain.summary().devices[0].key, device.identity)
+  await rejectsCode(chain.publish('http://127.0.0.1:1'), 'connect_failed', kez.KezChannelError)
+})
+
 test('a claim in every form, by a key at hand', async () => {
   for (const kind of ['ed25519', 'nostr']) {
     const key = kez.SecretKey.generate(kind)

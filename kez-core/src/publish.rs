@@ -1,0 +1,69 @@
+//! Publishing a chain: what a place does not have of it yet (SPEC.md, "Sigchain server").
+
+use crate::{
+    Chain, Code, Error, Result, Timestamp,
+    fork::{Merge, merge},
+};
+use alloc::{
+    format,
+    string::{String, ToString as _},
+};
+
+/// Where a sigchain server has that chain: its events are read with `GET`, and appended with
+/// `POST` as `application/jsonl`.
+#[must_use]
+pub fn server_url(base: &str, chain: &Chain) -> String {
+    format!("{}/v1/sigchains/{}", base.trim_end_matches('/'), chain.name())
+}
+
+/// The lines that a server lacks, by its answer to a `GET`; empty if it has all.
+///
+/// # Errors
+/// `head_conflict` if it has other or newer events, `publish_refused` for an answer that is none,
+/// and those of [`Chain::replay`].
+///
+/// ```
+/// use kez_core::{Chain, Scheme, SecretKey, Timestamp, publish};
+///
+/// let key = SecretKey::from_bytes(Scheme::Ed25519, [7; 32]).unwrap();
+/// let chain = Chain::new(key.public().identity()).unwrap();
+/// let now = Timestamp::from_seconds(1_767_225_600);
+/// assert_eq!(publish::missing_at_server(&chain, 404, b"", now).unwrap(), "");
+/// assert!(publish::missing_at_server(&chain, 500, b"", now).is_err());
+/// ```
+pub fn missing_at_server(
+    chain: &Chain,
+    status: u16,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<String> {
+    let have = match status {
+        200 => {
+            let theirs = Chain::replay(body, Some(chain.name()), now)?;
+            let seq = theirs.head().map_or(0, |h| h.seq);
+            match merge(chain.clone(), theirs)? {
+                Merge::Same(longest) if longest.head() == chain.head() => seq,
+                _ => return Err(Error::about(Code::HeadConflict, chain.name().to_string())),
+            }
+        }
+        404 => 0,
+        _ => return Err(Error::about(Code::PublishRefused, format!("HTTP status {status}"))),
+    };
+    let skip = usize::try_from(have).unwrap_or(usize::MAX);
+    Ok(chain.lines().iter().skip(skip).map(|l| format!("{l}\n")).collect())
+}
+
+/// What a server's answer to the `POST` means.
+///
+/// # Errors
+/// `head_conflict`, `publish_refused`.
+pub fn appended_at_server(status: u16, body: &[u8]) -> Result<()> {
+    match status {
+        200 | 201 => Ok(()),
+        409 => Err(Error::about(Code::HeadConflict, "the server has newer events")),
+        _ => {
+            let body: String = String::from_utf8_lossy(body).chars().take(200).collect();
+            Err(Error::about(Code::PublishRefused, format!("HTTP status {status}: {body}")))
+        }
+    }
+}
