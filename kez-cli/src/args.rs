@@ -433,6 +433,9 @@ pub(crate) enum ChatCommand {
         /// to be confirmed from now on
         #[arg(long, value_name = "NUMBER")]
         number: Option<String>,
+        /// Take that back: changes of their devices are told, and stop nothing
+        #[arg(long, conflicts_with = "number")]
+        forget: bool,
         #[command(flatten)]
         account: WithAccount,
     },

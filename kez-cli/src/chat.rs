@@ -81,11 +81,13 @@ pub(super) async fn run(
             }
             seat.client.shown(&conversation, count).await?;
         }
-        ChatCommand::Verify { handle, number, account } => {
+        ChatCommand::Verify { handle, number, forget, account } => {
             let account = Account::choose(context, &account)?;
             let seat = account.sit().await?;
             if let Some(number) = &number {
                 seat.client.verify(&handle, number).await?;
+            } else if forget {
+                seat.client.unverify(&handle).await?;
             }
             let (shown, verified) = seat.client.safety_number(&handle).await?;
             let contact = seat.client.resolve(&handle).await?;
@@ -410,10 +412,17 @@ async fn listen<N: Net>(account: &Account<'_, N>, out: &Out<'_>, once: bool) -> 
             match seat.client.sync().await {
                 Ok(()) => {
                     seat.show_news(out).await?;
+                    let admitted = seat.client.admit().await;
                     if once {
-                        return Ok(());
+                        return admitted;
                     }
-                    seat.client.stream_url()
+                    match admitted {
+                        Err(error) if error.code().kind() != kez_core::Kind::Network => {
+                            return Err(error);
+                        }
+                        // Another time.
+                        _ => seat.client.stream_url(),
+                    }
                 }
                 Err(error) if once || error.code().kind() != kez_core::Kind::Network => {
                     seat.show_news(out).await?;

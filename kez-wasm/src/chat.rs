@@ -400,6 +400,25 @@ impl Chat {
         }))
     }
 
+    /// Brings one's own new devices into the conversations.
+    #[must_use]
+    pub fn admit(&self, wake: Function) -> Task {
+        self.task(wake, async move |client| {
+            or_throw(client.admit().await).map(|()| JsValue::UNDEFINED)
+        })
+    }
+
+    /// Takes back that a safety number was compared.
+    ///
+    /// # Errors
+    /// `handle_refused`.
+    pub fn unverify(&self, handle: &str, wake: Function) -> Result<Task, JsValue> {
+        let handle: Handle = or_throw(handle.parse())?;
+        Ok(self.task(wake, async move |client| {
+            or_throw(client.unverify(&handle).await).map(|()| JsValue::UNDEFINED)
+        }))
+    }
+
     /// Gives the server a newer chain of one's own.
     #[wasm_bindgen(js_name = putChain)]
     #[must_use]

@@ -281,3 +281,10 @@ fn event_of(event: &Progress<'_>) -> Result<JsValue, JsValue> {
         _ => return Err(JsValue::UNDEFINED),
     })
 }
+
+/// The relays that are asked where no others are named.
+#[wasm_bindgen(js_name = defaultRelays)]
+#[must_use]
+pub fn default_relays() -> Vec<String> {
+    Endpoints::default().relays
+}

@@ -174,8 +174,14 @@ fn a_changed_device_of_a_verified_person_stops_the_next_message() {
     alice.write("bob", "two").unwrap();
     laptop.sync().unwrap();
     assert_eq!(laptop.texts(), ["one", "two"]);
+    // The same for somebody who no longer vouches for him.
+    bob.add_device();
+    bob.put_chain(&server);
+    assert_eq!(code(alice.write("bob", "three")), Code::DevicesChanged);
+    run(alice.client.unverify(&bobs)).unwrap();
+    alice.write("bob", "three").unwrap();
     // Without having verified, a new device is a quiet matter.
-    laptop.write("alice", "three").unwrap();
+    laptop.write("alice", "four").unwrap();
 }
 
 #[test]
@@ -203,6 +209,68 @@ fn what_is_written_without_a_server_goes_later() {
     bob.sync().unwrap();
     assert_eq!(bob.texts(), ["one", "two", "three"]);
     assert_eq!(alice.texts(), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_new_device_comes_in_without_a_word() {
+    let (_dir, server) = server();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (mut bob, mut laptop) = Seat::join("bob", &server);
+    alice.write("bob", "one").unwrap();
+    laptop.sync().unwrap();
+    let mut tablet = Seat::register(&mut bob, 1, &server);
+    // Whom he has not answered, does not learn of his devices.
+    let devices = |seat: &Seat| run(seat.client.conversations()).unwrap()[0].devices;
+    run(laptop.client.admit()).unwrap();
+    assert_eq!(devices(&laptop), 2);
+    laptop.write("alice", "two").unwrap();
+    let _phone = Seat::register(&mut bob, 2, &server);
+    run(laptop.client.admit()).unwrap();
+    assert_eq!(devices(&laptop), 4);
+    alice.write("bob", "three").unwrap();
+    tablet.sync().unwrap();
+    assert_eq!(tablet.texts(), ["two", "three"]);
+    // And one that has ended goes as quietly.
+    bob.revoke(2);
+    bob.put_chain(&server);
+    run(laptop.client.admit()).unwrap();
+    assert_eq!(devices(&laptop), 3);
+}
+
+/// What waits for somebody whose devices changed keeps nothing of others from coming and going.
+#[test]
+fn one_conversation_that_is_stopped_stops_no_other() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let address = server.address().to_owned();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (mut bob, _laptop) = Seat::join("bob", &server);
+    let (_, mut carol) = Seat::join("carol", &server);
+    let bobs = "bob".parse().unwrap();
+    let with_bob = alice.direct("bob").unwrap();
+    let with_carol = alice.direct("carol").unwrap();
+    for conversation in [&with_bob, &with_carol] {
+        alice.send(conversation, "one").unwrap();
+    }
+    let (number, _) = run(alice.client.safety_number(&bobs)).unwrap();
+    run(alice.client.verify(&bobs, &number)).unwrap();
+    server.0.kill();
+    for conversation in [&with_bob, &with_carol] {
+        assert_eq!(code(alice.send(conversation, "two")), Code::ConnectFailed);
+    }
+    let server = Server::listening(dir.path(), &address, &[]);
+    bob.add_device();
+    bob.put_chain(&server);
+    alice.sync().unwrap();
+    run(alice.client.admit()).unwrap();
+    carol.sync().unwrap();
+    assert_eq!(carol.texts(), ["one", "two"]);
+    let waits = |id: &str| {
+        let all = run(alice.client.conversations()).unwrap();
+        all.iter().find(|c| c.id == id).unwrap().waiting
+    };
+    assert_eq!((waits(&with_bob), waits(&with_carol)), (1, 0));
+    assert_eq!(code(alice.send(&with_bob, "three")), Code::DevicesChanged);
 }
 
 /// Everything is cut off at every step once, and goes on from the disk.

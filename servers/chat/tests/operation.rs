@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Person, Server, Stream, agent, base64, id, texts};
+use kez_server::testing::{ask, preflight};
 use serde_json::json;
 use std::{
     collections::BTreeSet,
@@ -30,6 +31,43 @@ fn all(person: &Person, server: &Server) -> Vec<String> {
         since = last["seq"].as_u64().unwrap();
         all.extend(texts(&items));
     }
+}
+
+/// The app's files beside the API: a page for every path that is no file, nothing that is kept too
+/// long, and no frame.
+#[test]
+fn the_app_is_served_beside_the_api() {
+    let (dir, app) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let lasting = app.path().join("_app/immutable");
+    fs::create_dir_all(&lasting).unwrap();
+    fs::create_dir(app.path().join("prove")).unwrap();
+    fs::write(app.path().join("404.html"), "<!doctype html>shell").unwrap();
+    fs::write(lasting.join("start.js"), "1").unwrap();
+    fs::write(lasting.join("start.js.br"), "packed").unwrap();
+    let server = Server::start(dir.path(), &["--app", app.path().to_str().unwrap()]);
+    let get =
+        |path: &str| ask(&format!("{}{path}", server.url()), "GET", "accept-encoding: br\r\n");
+    for page in ["/", "/prove", "/github:alice", "/ap:alice@social.example"] {
+        let (status, headers) = get(page);
+        assert_eq!((status, &*headers["content-type"]), (200, "text/html"), "{page}");
+        assert_eq!(headers["cache-control"], "no-cache");
+        assert_eq!(headers["content-security-policy"], "frame-ancestors 'none'");
+        assert_eq!(headers["cross-origin-opener-policy"], "same-origin");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+    }
+    let (status, headers) = get("/_app/immutable/start.js");
+    assert_eq!((status, &*headers["content-encoding"]), (200, "br"));
+    assert_eq!(headers["cache-control"], "public, max-age=31536000, immutable");
+    for nothing in ["/v1/nothing", "/_app/immutable/gone.js", "/_app/../../etc/passwd"] {
+        assert_ne!(get(nothing).0, 200, "{nothing}");
+    }
+    assert_eq!(get("/v1/nothing").1["content-type"], "application/problem+json");
+    assert_eq!(get("/healthz").0, 200);
+    // A page that comes from elsewhere may use the API too.
+    let inbox = format!("{}/v1/inbox/alice/ack", server.url());
+    let (status, headers) = preflight(&inbox, "POST", "authorization");
+    assert_eq!((status, &*headers["access-control-allow-origin"]), (200, "*"));
+    assert!(headers["access-control-allow-headers"].contains("authorization"));
 }
 
 /// KEZ-DELIVER-02, KEZ-DELIVER-03

@@ -8,7 +8,9 @@
 )]
 
 use std::{
-    io::{BufRead as _, BufReader},
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -64,4 +66,37 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a browser asks before a page of another site may do something. Gives the status and the
+/// headers of the answer.
+#[must_use]
+pub fn preflight(url: &str, method: &str, header: &str) -> (u16, BTreeMap<String, String>) {
+    ask(
+        url,
+        "OPTIONS",
+        &format!(
+            "origin: https://page.example\r\naccess-control-request-method: {method}\r\n\
+             access-control-request-headers: {header}\r\n"
+        ),
+    )
+}
+
+/// A request as it stands, with its header lines. Gives the status and the headers of the answer.
+#[must_use]
+pub fn ask(url: &str, method: &str, lines: &str) -> (u16, BTreeMap<String, String>) {
+    let rest = url.strip_prefix("http://").unwrap();
+    let at = rest.find('/').unwrap();
+    let (host, path) = rest.split_at(at);
+    let mut stream = TcpStream::connect(host).unwrap();
+    let close = "connection: close\r\n\r\n";
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: {host}\r\n{lines}{close}").unwrap();
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text).unwrap();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let (head, _) = text.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let header = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_lowercase(), v.to_owned()));
+    (status, lines.filter_map(header).collect())
 }

@@ -150,9 +150,10 @@ pub(crate) fn router(app: App) -> Router {
     router
         .route("/openapi.json", routing::get(document))
         .layer(DefaultBodyLimit::max(MAX_BUNDLE))
-        .layer(cors)
         .fallback(async || Problem::no_path())
         .method_not_allowed_fallback(async || Problem::no_method())
+        // After what answers other methods: the question before a page's request is one of them.
+        .layer(cors)
         .layer(middleware::from_fn_with_state(app.metrics.http.clone(), metrics::count))
         .with_state(app)
 }

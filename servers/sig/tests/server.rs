@@ -65,6 +65,18 @@ fn what_was_appended_is_served() {
     server.terminate();
 }
 
+/// A page of another site may append: browsers ask before.
+#[test]
+fn pages_of_any_site_may_ask_and_append() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let url = format!("{}/v1/sigchains/{}", server.url, key(Scheme::Ed25519).public());
+    let (status, headers) = kez_server::testing::preflight(&url, "POST", "content-type");
+    assert_eq!((status, &*headers["access-control-allow-origin"]), (200, "*"));
+    assert!(headers["access-control-allow-methods"].contains("POST"));
+    assert_eq!(headers["access-control-allow-headers"], "content-type,if-none-match");
+}
+
 /// KEZ-SRC-04.
 #[test]
 fn what_does_not_verify_is_refused() {

@@ -116,7 +116,7 @@ impl<P: Platform> Client<P> {
     }
 
     /// One's own chain, which this device has to be on.
-    async fn own_chain(&self) -> Result<Chain> {
+    pub(super) async fn own_chain(&self) -> Result<Chain> {
         let (chain, _) = self.ask(self.me(), &self.account.sources, &self.account.handle).await?;
         self.device.certificate().check(&chain, self.now())?;
         self.head.set(chain.head());
@@ -265,6 +265,17 @@ impl<P: Platform> Client<P> {
         self.save_contact(contact).await
     }
 
+    /// The user no longer vouches for the number: changes of the person's devices are told, and
+    /// stop nothing.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`].
+    pub async fn unverify(&self, handle: &Handle) -> Result<()> {
+        let mut contact = self.resolve(handle).await?;
+        contact.verified = None;
+        self.save_contact(contact).await
+    }
+
     /// Why a message is not to be trusted, if it is not: its device was revoked, as far as is
     /// known.
     pub(super) async fn doubt(&self, from: &Member) -> Option<Code> {
@@ -287,7 +298,7 @@ impl<P: Platform> Client<P> {
 }
 
 /// The devices of a chain that are in force and chat, in order.
-fn devices(chain: &Chain, now: crate::Timestamp) -> Vec<Identity> {
+pub(super) fn devices(chain: &Chain, now: crate::Timestamp) -> Vec<Identity> {
     let mut all: Vec<Identity> = chain
         .devices()
         .filter(|d| d.revoked.is_none() && d.not_after.is_none_or(|until| until > now))

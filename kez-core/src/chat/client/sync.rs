@@ -3,6 +3,7 @@
 use super::{
     Client, Entry, EntryKind, Platform, State,
     conversation::people_of,
+    gate::devices,
     record::{self, Record, What},
     server::{Item, ItemKind},
 };
@@ -12,6 +13,16 @@ use crate::{
     json::Value,
 };
 use alloc::vec::Vec;
+
+/// What the gate refuses about one conversation stops no other one: whoever writes there next is
+/// told. What cannot be reached now ends the work only after the others had their turn.
+fn keep(before: Option<Error>, error: Error) -> Result<Option<Error>> {
+    match error.code().kind() {
+        crate::Kind::Network => Ok(before.or(Some(error))),
+        crate::Kind::Storage => Err(error),
+        _ => Ok(before),
+    }
+}
 
 impl<P: Platform> Client<P> {
     /// Takes everything that waits in the inbox, and posts what waits here. What was taken is
@@ -34,16 +45,49 @@ impl<P: Platform> Client<P> {
                 break;
             }
         }
+        let mut failed = None;
         for id in self.conversation_ids().await? {
             let Some(mut record) = self.load_record(&id).await? else { continue };
             let waits = record.outbox.iter().any(|out| !out.posted);
             if waits && record.state != State::Removed {
                 let group = self.group(&record)?;
-                let mut group = self.settle(&mut record, group).await?;
-                self.post_waiting(&mut record, &mut group).await?;
+                match self.settle(&mut record, group).await {
+                    Ok(mut group) => self.post_waiting(&mut record, &mut group).await?,
+                    Err(error) => failed = keep(failed, error)?,
+                }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Brings devices of one's own that are new on the chain into the conversations, and takes
+    /// out those that have ended there, without anything being written.
+    ///
+    /// # Errors
+    /// Those of the server and of the storage.
+    pub async fn admit(&mut self) -> Result<()> {
+        let own = devices(&self.own_chain().await?, self.now());
+        let mut failed = None;
+        for id in self.conversation_ids().await? {
+            let Some(mut record) = self.load_record(&id).await? else { continue };
+            if record.state != State::Active {
+                continue;
+            }
+            let group = self.group(&record)?;
+            let mut there: Vec<Identity> = group
+                .members()?
+                .into_iter()
+                .filter(|member| self.is_me(member.primary()))
+                .map(|member| member.device().clone())
+                .collect();
+            there.sort();
+            if there != own
+                && let Err(error) = self.settle(&mut record, group).await
+            {
+                failed = keep(failed, error)?;
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Takes an item that the stream pushed: the data of an event `item`. If others are missing

@@ -4,6 +4,7 @@ mod auth;
 mod conversation;
 mod directory;
 mod inbox;
+mod pages;
 
 pub(crate) use auth::Seen;
 pub(crate) use inbox::{Streams, frame};
@@ -36,7 +37,7 @@ use serde::{
 };
 use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
-use tower_http::{cors, services::ServeDir};
+use tower_http::cors;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -122,10 +123,11 @@ pub(crate) fn router(app: App, files: Option<&Path>) -> Router {
     let router = router
         .route("/openapi.json", routing::get(document))
         .layer(middleware::map_response(private))
-        .layer(cors)
-        .method_not_allowed_fallback(async || Problem::no_method());
+        .method_not_allowed_fallback(async || Problem::no_method())
+        // After what answers other methods: the question before a page's request is one of them.
+        .layer(cors);
     let router = match files {
-        Some(dir) => router.fallback_service(ServeDir::new(dir)),
+        Some(dir) => router.fallback_service(pages::serve(dir)),
         None => router.fallback(async || Problem::no_path()),
     };
     router
