@@ -31,12 +31,13 @@ export async function inChromium(url, args = [], prepare = async () => {}) {
 }
 
 /** Chromium with a profile that stays, as a user has it. */
-export function withProfile(profile) {
+export function withProfile(profile, { args = [], ...options } = {}) {
   return chromium.launchPersistentContext(profile, {
     executablePath: '/usr/bin/chromium',
     headless: true,
-    args: FLAGS,
+    args: [...FLAGS, ...args],
     viewport: { width: 800, height: 600 },
+    ...options,
   })
 }
 

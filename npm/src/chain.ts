@@ -129,15 +129,21 @@ export class Chain implements Disposable {
     return this.head as Head
   }
 
+  /** Where a sigchain server has the chain: a source for claims. */
+  urlAt(server: string): string {
+    signing()
+    const base = check.text(server, 'server').replace(/#.*/, '')
+    return this.#handle.use((chain) => chain.serverUrl(base))
+  }
+
   /**
    * Appends to a sigchain server what it does not have. `head_conflict` if it has other or newer events;
    * a second run changes nothing.
    */
   async publish(server: string, options?: { fetch?: typeof fetch | undefined; signal?: AbortSignal | undefined }): Promise<void> {
     signing()
-    const base = check.text(server, 'server').replace(/#.*/, '')
     const given = check.options(options, ['fetch', 'signal'], 'options')
-    const url = this.#handle.use((chain) => chain.serverUrl(base))
+    const url = this.urlAt(server)
     const ask = async (body?: string) => {
       const how = body === undefined ? {} : { method: 'POST', body, headers: { 'content-type': 'application/jsonl' } }
       const signal = given.signal ?? AbortSignal.timeout(30_000)
@@ -147,7 +153,7 @@ export class Chain implements Disposable {
         return [response.status, new Uint8Array(await response.arrayBuffer())] as const
       } catch (cause) {
         given.signal?.throwIfAborted()
-        throw new KezChannelError('connect_failed', `the sigchain server ${base}`, { kind: 'network', cause })
+        throw new KezChannelError('connect_failed', `the sigchain server ${server}`, { kind: 'network', cause })
       }
     }
     const [status, body] = await ask()

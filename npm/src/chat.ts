@@ -96,8 +96,11 @@ export interface RegisterOptions extends ChatOptions {
   server: string
   /** One's own sigchain, with the device on it. */
   chain: Chain
-  /** The key that stands for the identity. */
-  owner: Signer
+  /**
+   * The key that stands for the identity. A device that has not got it, but is on the chain already, is
+   * brought to the handle that its owner has at the server.
+   */
+  owner?: Signer | undefined
 }
 
 const OPTIONS = ['device', 'storage', 'verify', 'fetch']
@@ -137,6 +140,28 @@ function page(given: ChatOptions) {
       }
     },
   }
+}
+
+/** A new record of the handle, signed. */
+async function signed(handle: string, server: string, primary: string, owner: Signer): Promise<string> {
+  await identityOf(owner, 'options.owner')
+  const draft = new Handle((wasm) => wasm.Draft.handle(handle, server, primary, [], Math.floor(Date.now() / 1000)))
+  try {
+    await sign(draft, owner)
+    return draft.use((d) => d.text())
+  } finally {
+    draft.free()
+  }
+}
+
+/** The record that the server has; what comes of it is checked like any other. */
+async function known(given: ChatOptions, handle: string, server: string): Promise<string> {
+  const [status, body] = (await page(given).call('GET', `${server}/v1/handles/${encodeURIComponent(handle)}`)) as [number, Uint8Array]
+  const { record, code } = JSON.parse(new TextDecoder().decode(body)) as { record?: string; code?: Code }
+  if (status !== 200 || record === undefined) {
+    throw new KezError(code ?? 'response_refused', `${handle} at ${server}`, { kind: 'network', detail: handle })
+  }
+  return record
 }
 
 /**
@@ -179,12 +204,8 @@ export class Chat {
     const chain = check.instance(given.chain, Chain, 'options.chain')
     const handle = check.text(given.handle, 'options.handle')
     const server = check.text(given.server, 'options.server').replace(/\/$/, '')
-    const now = Math.floor(Date.now() / 1000)
-    await identityOf(given.owner, 'options.owner')
-    const draft = new Handle((wasm) => wasm.Draft.handle(handle, server, chain.name, [], now))
-    await sign(draft, given.owner)
-    const record = draft.use((d) => d.text())
-    draft.free()
+    const { owner } = given
+    const record = await (owner === undefined ? known(given, handle, server) : signed(handle, server, chain.name, owner))
     const chat: glue.Chat = await instance.drive((wake) => glue.Chat.register(page(given), seed, record, chain.export(), wake))
     return new Chat(chat, given)
   }
@@ -203,6 +224,11 @@ export class Chat {
   /** Takes what waits at the server, and posts what waits here. */
   async sync(): Promise<void> {
     await this.#run((wake) => this.#inner.sync(wake))
+  }
+
+  /** Brings devices of one's own that are new on the sigchain into the conversations; `listen` does so as it begins. */
+  async admit(): Promise<void> {
+    await this.#run((wake) => this.#inner.admit(wake))
   }
 
   /** The conversation with somebody, begun if there is none. */
@@ -261,6 +287,12 @@ export class Chat {
     return this.#safety(handle, check.text(number, 'number'))
   }
 
+  /** Takes that back: changes of the person's devices are told, and stop nothing. */
+  async unverify(handle: string): Promise<void> {
+    const value = check.text(handle, 'handle')
+    await this.#run((wake) => this.#inner.unverify(value, wake))
+  }
+
   async #safety(handle: string, given: string | undefined): Promise<{ number: string; verified: boolean }> {
     const value = check.text(handle, 'handle')
     const [number, verified] = await this.#run<[string, boolean]>((wake) => this.#inner.safety(value, given, wake))
@@ -299,6 +331,7 @@ export class Chat {
       try {
         await this.sync()
         yield* await this.news()
+        await this.admit()
         for await (const data of this.#stream(signal, () => onState?.('open'))) {
           failures = 0
           if (data === undefined) await this.sync()
@@ -329,19 +362,28 @@ export class Chat {
     const events = new Held(instance, (wasm) => new wasm.Events())
     let timer = setTimeout(() => quiet.abort(), 45_000)
     let beat: ReturnType<typeof setTimeout> | undefined
+    // Half a minute has passed, or the network is back: something may wait on either side.
+    let due: () => void = () => undefined
+    const online = () => due()
+    globalThis.addEventListener?.('online', online)
     try {
       const both = signal === undefined ? quiet.signal : AbortSignal.any([signal, quiet.signal])
       const response = await this.#fetch(url, { signal: both, cache: 'no-store', credentials: 'omit', referrerPolicy: 'no-referrer' })
       if (response.status !== 200 || response.body === null) throw failed(response.status)
       opened()
       const reader = response.body.getReader()
-      const due = () => new Promise<undefined>((resolve) => (beat = setTimeout(() => resolve(undefined), 30_000)))
-      let [next, tick] = [reader.read(), due()]
+      const wait = () =>
+        new Promise<undefined>((resolve) => {
+          due = () => resolve(undefined)
+          beat = setTimeout(due, 30_000)
+        })
+      let [next, tick] = [reader.read(), wait()]
       for (;;) {
         const got = await Promise.race([next, tick])
         if (got === undefined) {
+          clearTimeout(beat)
           yield undefined
-          tick = due()
+          tick = wait()
           continue
         }
         if (got.done) return
@@ -358,6 +400,7 @@ export class Chat {
     } finally {
       clearTimeout(timer)
       clearTimeout(beat)
+      globalThis.removeEventListener?.('online', online)
       quiet.abort()
       events.free()
     }

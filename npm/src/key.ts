@@ -141,12 +141,8 @@ function isNip07(signer: ExternalSigner | Nip07): signer is Nip07 {
   return typeof (signer as Nip07).signEvent === 'function'
 }
 
-/**
- * Refuses what cannot sign, and gives its identity.
- *
- * @internal
- */
-export async function identityOf(signer: Signer, name: string): Promise<string> {
+/** The identity of what signs; refuses what cannot. */
+export async function identityOf(signer: Signer, name = 'signer'): Promise<string> {
   if (signer instanceof SecretKey) return signer.identity
   if (typeof signer !== 'object' || signer === null) {
     check.refuse(name, 'a SecretKey, a signer or a NIP-07 provider', signer)

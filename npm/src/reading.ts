@@ -11,6 +11,7 @@ export type { Disposable } from './dispose.js'
 export * from './errors.js'
 export { isReady, type Source } from './instance.js'
 export {
+  defaultRelays,
   type History,
   history,
   identity,

@@ -10,6 +10,7 @@ import { start, startSync, type Source } from './instance.js'
 export {
   type EventTemplate,
   type ExternalSigner,
+  identityOf as signerIdentity,
   keyFile,
   type KeyKind,
   type Nip07,

@@ -83,6 +83,11 @@ const OPTIONS: (keyof VerifyOptions)[] = [
 ]
 const RESOLVERS = ['https://cloudflare-dns.com/dns-query', 'https://dns.google/dns-query']
 
+/** The relays that are asked where `relays` names no others. */
+export function defaultRelays(): string[] {
+  return call((wasm) => wasm.defaultRelays())
+}
+
 /** What the environment offers where the caller gives nothing; the Node entry sets more. */
 export const defaults: {
   WebSocket?: () => Promise<VerifyOptions['WebSocket']>

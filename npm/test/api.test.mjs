@@ -98,6 +98,15 @@ test('a key file, and nobody without the passphrase', () => {
   throwsCode(() => kez.keyFile('{}'), 'key_file', kez.KezStorageError)
 })
 
+test('what signs has an identity, and what is asked has a name', async () => {
+  const key = kez.SecretKey.generate('nostr')
+  assert.equal(await kez.signerIdentity(key), key.identity)
+  await rejectsCode(kez.signerIdentity({}), 'argument_refused', kez.KezInputError)
+  assert.ok(kez.defaultRelays().length > 1 && kez.defaultRelays().every((url) => url.startsWith('wss://')))
+  const chain = kez.Chain.start(key.identity)
+  assert.equal(chain.urlAt('https://sig.example/#key'), `https://sig.example/v1/sigchains/${key.identity}`)
+})
+
 test('a device joins whose key never leaves its machine', async () => {
   const [owner, device] = [kez.SecretKey.generate(), kez.SecretKey.generate()]
   const chain = kez.Chain.start(owner.identity)

@@ -1,0 +1,52 @@
+// A TLS front on loopback that stands for any host: passes requests and WebSockets on to the local server
+// that has the host's place, and writes down what pages asked.
+import { readFileSync } from 'node:fs'
+import { request as plain } from 'node:http'
+import { createServer } from 'node:https'
+import { connect } from 'node:net'
+
+/** The options of a browser for which every host but localhost is that front. */
+export const leadTo = ({ port }) => [
+  `--host-resolver-rules=MAP * 127.0.0.1:${port}, EXCLUDE localhost, EXCLUDE 127.0.0.1`,
+  '--ignore-certificate-errors',
+]
+
+/** Starts one. `page` is the origin whose requests are written down in `asked`. */
+export async function front(certificate, key, routes, page) {
+  const asked = []
+  const base = (request) => {
+    const [host] = request.headers.host.split(':')
+    const { origin, cookie, referer } = request.headers
+    // What a page asks of others carries its origin; the browser's own errands do not.
+    if (origin === page && host !== new URL(page).host) {
+      asked.push({ method: request.method, host, path: request.url, cookie, referer })
+    }
+    return routes.get(host)
+  }
+  const server = createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, (request, response) => {
+    const to = base(request)
+    if (to === undefined) return response.writeHead(502).end()
+    const options = { method: request.method, headers: request.headers }
+    const inner = plain(new URL(request.url, to), options, (answer) => {
+      response.writeHead(answer.statusCode, answer.headers)
+      answer.pipe(response)
+    })
+    inner.on('error', () => response.destroy())
+    request.pipe(inner)
+  })
+  server.on('upgrade', (request, socket, head) => {
+    const to = base(request)
+    if (to === undefined) return socket.destroy()
+    const { hostname, port } = new URL(to)
+    const inner = connect(Number(port), hostname, () => {
+      const lines = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}`)
+      inner.write(`GET ${request.url} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`)
+      inner.write(head)
+      socket.pipe(inner).pipe(socket)
+    })
+    inner.on('error', () => socket.destroy())
+    socket.on('error', () => inner.destroy())
+  })
+  await new Promise((done) => server.listen(0, '127.0.0.1', done))
+  return { port: server.address().port, asked, close: () => server.close() }
+}
