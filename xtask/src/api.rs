@@ -66,13 +66,29 @@ pub fn run() -> Result<()> {
 /// # Errors
 /// What the compiler or the server says.
 pub fn serve(which: &str, data: &Path) -> Result<(Running, String)> {
+    start(which, data, &["--listen", "127.0.0.1:0"])
+}
+
+/// The chat server, with the files of the web app, at a name that passkeys can be bound to.
+///
+/// # Errors
+/// As for [`serve`].
+pub fn serve_app(data: &Path, app: &Path, port: u16) -> Result<(Running, String)> {
+    let (listen, origin) = (format!("127.0.0.1:{port}"), format!("http://localhost:{port}"));
+    let app = app.to_str().ok_or("a path that is no text")?;
+    let (running, _) =
+        start("chat", data, &["--listen", &listen, "--origin", &origin, "--app", app])?;
+    Ok((running, origin))
+}
+
+fn start(which: &str, data: &Path, options: &[&str]) -> Result<(Running, String)> {
     let name = format!("kez-{which}-server");
     let mut cargo = Command::new(env!("CARGO"));
     quietly(cargo.current_dir(root()).args(["build", "-p", &name]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
     let _ = fs::remove_dir_all(data);
     let mut command = Command::new(target.join("debug").join(name));
-    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
+    command.args(options).arg("--data").arg(data);
     let owner = if which == "sig" { "--chain-rate" } else { "--device-rate" };
     command.args(["--address-rate", "1000000", owner, "1000000"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;

@@ -11,6 +11,7 @@ pub mod size;
 pub mod testnet;
 pub mod vectors;
 pub mod wasm;
+pub mod web;
 
 /// Errors here end the command, so that their text is all that matters.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -4,7 +4,7 @@ use std::{
     process::{Command, ExitCode},
     time::Instant,
 };
-use xtask::{Result, api, check, cross, demo, generate, npm, setup, size};
+use xtask::{Result, api, check, cross, demo, generate, npm, setup, size, web};
 
 const USAGE: &str = "usage: cargo xtask <command>
   run             set up, build, and show the main job on local servers
@@ -15,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   crosstest [-v]  hold the three implementations against each other
   cross           build kez-core for bare metal and wasm32
   npm             build and pack the npm package
+  web             build the web app, and live a life in it in real browsers
   api             hold the servers against their OpenAPI documents
   size [chat]     how large the WebAssembly modules are, against their budgets, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             .and_then(|()| npm::build())
             .and_then(|()| npm::pack())
             .map(|path| println!("{}", path.display())),
+        ["web"] => web::test(),
         ["api"] => api::run(),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         ["bench", "sig", ref numbers @ ..] => {

@@ -62,7 +62,11 @@ pub fn build() -> Result<()> {
 /// build it again, and not under those that run its command.
 pub const BUILT: &str = "KEZ_PACKAGE_BUILT";
 
-fn built() -> Result<()> {
+/// Builds the package, unless that was done just before.
+///
+/// # Errors
+/// As for [`build`].
+pub fn built() -> Result<()> {
     if std::env::var_os(BUILT).is_some() { Ok(()) } else { build() }
 }
 
@@ -120,6 +124,19 @@ pub fn packaging() -> Result<()> {
 pub fn identity_in_chromium(query: &str, routes: &[(String, String)]) -> Result<serde_json::Value> {
     setup::browsers()?;
     built()?;
+    let (certificate, key) = certificate()?;
+    let mut script = Command::new(node());
+    script.arg("identity.mjs").arg(query).arg(certificate).arg(key);
+    script.args(routes.iter().map(|(host, base)| format!("{host}={base}")));
+    let text = quietly(script.current_dir(folder().join("packaging")))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// A certificate and its key for servers of tests, which stand for hosts of any name.
+///
+/// # Errors
+/// What openssl says.
+pub fn certificate() -> Result<(PathBuf, PathBuf)> {
     let dir = root().join("target/tls");
     fs::create_dir_all(&dir)?;
     let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
@@ -128,11 +145,7 @@ pub fn identity_in_chromium(query: &str, routes: &[(String, String)]) -> Result<
     let mut openssl = Command::new("openssl");
     openssl.args(words.split(' ')).arg("-keyout").arg(&key).arg("-out").arg(&certificate);
     quietly(&mut openssl)?;
-    let mut script = Command::new(node());
-    script.arg("identity.mjs").arg(query).arg(certificate).arg(key);
-    script.args(routes.iter().map(|(host, base)| format!("{host}={base}")));
-    let text = quietly(script.current_dir(folder().join("packaging")))?;
-    Ok(serde_json::from_str(&text)?)
+    Ok((certificate, key))
 }
 
 /// Builds the plain chat page, with the package beside it. Gives its folder, for a chat server to
@@ -154,7 +167,11 @@ pub fn chat_page() -> Result<PathBuf> {
     Ok(app)
 }
 
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+/// Copies a folder with all that is in it.
+///
+/// # Errors
+/// If it cannot be copied.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

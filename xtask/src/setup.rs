@@ -135,6 +135,14 @@ pub fn npm_package() -> Result<()> {
     npm_ci(&root().join("npm"), |_| Ok(()))
 }
 
+/// What builds the web app.
+///
+/// # Errors
+/// What npm says.
+pub fn web() -> Result<()> {
+    npm_ci(&root().join("web"), |_| Ok(()))
+}
+
 /// Real browsers, and what drives them and tests the package.
 ///
 /// # Errors
@@ -246,6 +254,7 @@ pub fn all() -> Result<()> {
     npm()?;
     crosstest()?;
     npm_package()?;
+    web()?;
     browsers()?;
     snac()?;
     schemathesis()?;

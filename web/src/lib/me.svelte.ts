@@ -1,0 +1,297 @@
+/** The identity of this browser: its key, its sigchain, and what of it is published. */
+import {
+  Chain,
+  commitment,
+  history,
+  KezError,
+  type Nip07,
+  type Operation,
+  SecretKey,
+  type Signer,
+  signerIdentity,
+  type Summary,
+} from 'kez'
+import { makeFile, openFile, schemeOf } from './keyfile.ts'
+import { sigServers, verifyOptions } from './settings.ts'
+import { load, openMemory, remove, save } from './store.ts'
+import { type ByPasskey, type InBrowser, keepByPasskey, keepInBrowser, takeByPasskey, takeFromBrowser } from './wrapping.ts'
+
+/** What is stored of it. */
+interface Stored {
+  /** The identity's name: its first key. */
+  primary: string
+  /** The key that signs now. */
+  key: string
+  /** Where the key is: here, in an extension, or in another browser whose device this one is. */
+  where: 'here' | 'extension' | 'elsewhere'
+  /** Without a passphrase: the secret under a key of this browser. */
+  browser?: InBrowser
+  /** With a passphrase: a key file. */
+  file?: string
+  /** And a passkey besides. */
+  passkey?: ByPasskey
+  /** Whether the recovery phrase was tested. */
+  tested?: boolean
+  /** A commitment to a next key, which goes into the next event. */
+  next?: string
+  /** After how many minutes without use the key is locked; 0 is never. */
+  lockAfter?: number
+  /** The handle of the chat. */
+  handle?: { name: string; server: string }
+  /** This browser's device in the chat, where it has one. */
+  device?: string
+}
+
+declare global {
+  interface Window {
+    nostr?: Nip07
+  }
+}
+
+const bytesOf = (key: SecretKey) => key.exposeBytes()
+const fromBytes = (identity: string, bytes: Uint8Array) => SecretKey.fromBytes(schemeOf(identity), bytes)
+
+class Me {
+  stored = $state.raw<Stored>()
+  summary = $state.raw<Summary>()
+  /** Whether the key can sign without asking for a passphrase. */
+  open = $state(false)
+  #chain: Chain | undefined
+  #key: SecretKey | undefined
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #loaded: Promise<void> | undefined
+
+  /** Reads what is stored; once is enough. */
+  load(): Promise<void> {
+    this.#loaded ??= (async () => {
+      const stored = await load<Stored>('me')
+      if (stored === undefined) return
+      const bundle = await load<string>('chain')
+      this.#take(chainOf(stored.primary, bundle))
+      this.stored = stored
+      if (stored.browser !== undefined) {
+        this.#unlocked(fromBytes(stored.key, await takeFromBrowser(stored.browser)))
+      }
+      this.open = this.#key !== undefined || stored.where === 'extension'
+    })()
+    return this.#loaded
+  }
+
+  /** The chain. */
+  get chain(): Chain {
+    if (this.#chain === undefined) throw new Error('no identity')
+    return this.#chain
+  }
+
+  /** What signs. */
+  get signer(): Signer {
+    if (this.stored?.where === 'extension' && window.nostr !== undefined) return window.nostr
+    if (this.#key === undefined) throw new KezError('passphrase_needed', 'the key is locked', { kind: 'storage' })
+    this.#busy()
+    return this.#key
+  }
+
+  /** The secret key, to show or store it in another form. */
+  get secret(): SecretKey {
+    const { signer } = this
+    if (!(signer instanceof SecretKey)) throw new KezError('passphrase_needed', 'the key is not here', { kind: 'storage' })
+    return signer
+  }
+
+  #take(chain: Chain): void {
+    this.#chain?.free()
+    this.#chain = chain
+    this.summary = chain.summary()
+  }
+
+  /** Stores what changed, and drops what is no longer so. */
+  async #store(changed: Partial<Stored>, dropped: (keyof Stored)[] = []): Promise<void> {
+    const stored = { ...(this.stored as Stored), ...changed }
+    for (const name of dropped) delete stored[name]
+    await save('me', stored)
+    this.stored = stored
+  }
+
+  #unlocked(key: SecretKey): void {
+    this.#key = key
+    this.open = true
+    this.#busy()
+  }
+
+  /** Puts the lock off. */
+  #busy(): void {
+    clearTimeout(this.#timer)
+    const minutes = this.stored?.lockAfter ?? 15
+    if (minutes > 0 && this.stored?.file !== undefined) this.#timer = setTimeout(() => this.lock(), minutes * 60_000)
+  }
+
+  /** Makes an identity of a fresh key. */
+  make(): Promise<void> {
+    return this.adopt(SecretKey.generate('ed25519'))
+  }
+
+  /** Makes a key that came from elsewhere this browser's own, with the chain that it stands for. */
+  async adopt(key: SecretKey): Promise<void> {
+    const chain = await publishedChain(key.identity)
+    // Whatever a browser promises, a backup is better.
+    void navigator.storage.persist()
+    await save('chain', chain.export())
+    await this.#store({ primary: chain.name, key: key.identity, where: 'here', browser: await keepInBrowser(bytesOf(key)) })
+    this.#take(chain)
+    this.#unlocked(key)
+  }
+
+  /** Uses the key of a nostr extension. */
+  async useExtension(): Promise<void> {
+    if (window.nostr === undefined) throw new KezError('signer_failed', 'no extension')
+    const key = await signerIdentity(window.nostr)
+    const chain = await publishedChain(key)
+    await save('chain', chain.export())
+    await this.#store({ primary: chain.name, key, where: 'extension' })
+    this.#take(chain)
+    this.open = true
+  }
+
+  /** Signs the next event, and appends nothing yet. */
+  prepare(operation: Operation, extra: Signer[] = []): Promise<string> {
+    return this.chain.prepare(operation, { signers: [this.signer, ...extra], next: this.stored?.next })
+  }
+
+  /** The bundle that there would be with a prepared event. */
+  async with(event: string): Promise<string> {
+    const { primary } = this.stored as Stored
+    const chain = chainOf(primary, this.chain.export())
+    try {
+      await chain.accept(event, { signers: [] })
+      return chain.export()
+    } finally {
+      chain.free()
+    }
+  }
+
+  /** Appends a prepared event, and publishes the chain. */
+  async accept(event: string): Promise<Published> {
+    await this.chain.accept(event, { signers: [] })
+    await this.keepChain()
+    if (this.stored?.next !== undefined) await this.#store({}, ['next'])
+    return this.publish()
+  }
+
+  /** Signs and appends an event, and publishes the chain. */
+  async append(operation: Operation, extra: Signer[] = []): Promise<Published> {
+    return this.accept(await this.prepare(operation, extra))
+  }
+
+  /** Stores the chain as it is now. */
+  async keepChain(): Promise<void> {
+    await save('chain', this.chain.export())
+    this.summary = this.chain.summary()
+  }
+
+  /** Appends to every sigchain server what it does not have. */
+  async publish(): Promise<Published> {
+    const servers = sigServers()
+    if (servers.length === 0) return 'nowhere'
+    const done = await Promise.allSettled(servers.map((server) => this.chain.publish(server)))
+    return done.some(({ status }) => status === 'fulfilled') ? 'done' : 'failed'
+  }
+
+  /** Takes the newer events of the chain that were made elsewhere. */
+  async refresh(): Promise<void> {
+    const { primary, key } = this.stored as Stored
+    const chain = await publishedChain(key, primary)
+    if ((chain.head?.seq ?? 0) > (this.chain.head?.seq ?? 0)) {
+      this.#take(chain)
+      await save('chain', chain.export())
+    }
+  }
+
+  /** A passphrase protects the key from now on, and nothing else does but a passkey. */
+  async setPassphrase(passphrase: string): Promise<void> {
+    const file = await makeFile(this.secret, passphrase)
+    await this.#store({ file }, ['browser'])
+    this.#busy()
+  }
+
+  async unlock(passphrase: string): Promise<void> {
+    const { file, key } = this.stored as Stored
+    if (file !== undefined) this.#unlocked(await openFile(file, passphrase, key))
+  }
+
+  async unlockByPasskey(): Promise<boolean> {
+    const { passkey, key } = this.stored as Stored
+    const bytes = passkey && (await takeByPasskey(passkey))
+    if (bytes !== undefined) this.#unlocked(fromBytes(key, bytes))
+    return bytes !== undefined
+  }
+
+  /** Adds a passkey; false where that cannot be had. */
+  async addPasskey(): Promise<boolean> {
+    const passkey = await keepByPasskey(bytesOf(this.secret), `KEZ ${this.stored?.handle?.name ?? this.stored?.primary.slice(0, 20)}`)
+    if (passkey !== undefined) await this.#store({ passkey })
+    return passkey !== undefined
+  }
+
+  removePasskey = () => this.#store({}, ['passkey'])
+
+  lock(): void {
+    if (this.stored?.file === undefined) return
+    clearTimeout(this.#timer)
+    this.#key?.free()
+    this.#key = undefined
+    this.open = false
+  }
+
+  setLockAfter = (minutes: number) => this.#store({ lockAfter: minutes }).then(() => this.#busy())
+  setTested = () => this.#store({ tested: true })
+  setHandle = (name: string, server: string, device: string) => this.#store({ handle: { name, server }, device })
+
+  /** The commitment goes into the next event. */
+  commitTo = (next: string) => this.#store({ next: commitment(next) })
+
+  /**
+   * Changes the key. `signers` are the old and the new one, or the new one alone where the chain has
+   * committed to it. The new one is then kept in this browser, and is to be protected anew.
+   */
+  async rotate(to: SecretKey, reason: 'superseded' | 'compromised'): Promise<Published> {
+    const signers = this.summary?.next_committed === true ? [to] : [this.signer, to]
+    await this.chain.append({ type: 'rotate', to: to.identity, reason }, { signers })
+    await this.keepChain()
+    const browser = await keepInBrowser(bytesOf(to))
+    await this.#store({ key: to.identity, where: 'here', browser }, ['file', 'passkey', 'tested', 'next'])
+    this.#unlocked(to)
+    return this.publish()
+  }
+
+  /** Becomes a device of an identity whose key is elsewhere. */
+  async join(primary: string, prepared: string, device: SecretKey, handle: Stored['handle']): Promise<void> {
+    const chain = await publishedChain(primary, primary)
+    await chain.accept(prepared, { signers: [device] })
+    if (!chain.summary().devices.some(({ key }) => key === device.identity)) {
+      throw new KezError('device_unknown', 'the answer is for another device')
+    }
+    await save('chain', chain.export())
+    await this.#store({ primary, key: primary, where: 'elsewhere', ...(handle === undefined ? {} : { handle }) })
+    this.#take(chain)
+    await this.publish()
+  }
+
+  async forget(): Promise<void> {
+    this.lock()
+    await Promise.all(['me', 'chain', 'pending'].map(remove))
+  }
+}
+
+export type Published = 'done' | 'failed' | 'nowhere'
+export const me = new Me()
+
+/** The chain that a key stands for, as it is published; an empty one where there is none. */
+async function publishedChain(key: string, primary = key): Promise<Chain> {
+  const found = await history(primary, { ...verifyOptions(), memory: await openMemory() })
+  return chainOf(primary, found.bundle)
+}
+
+/** A chain from its bundle; the empty one has none. */
+function chainOf(primary: string, bundle: string | null | undefined): Chain {
+  return bundle ? Chain.replay(bundle, { primary }) : Chain.start(primary)
+}

@@ -1,0 +1,145 @@
+/** Proofs in the making: they survive leaving the page, and end on the sigchain. */
+import { Claim, defaultRelays, type EventTemplate, KezError, parseIdentity, profileUrl, type Report, signerIdentity, verify, verifyProof } from 'kez'
+import { me, type Published } from './me.svelte.ts'
+import { settings, sigServers, verifyOptions } from './settings.ts'
+import { load, save } from './store.ts'
+
+export const SERVICES = ['github', 'dns', 'bluesky', 'ap', 'nostr'] as const
+export type Service = (typeof SERVICES)[number]
+
+export interface Pending {
+  service: Service
+  subject: string
+  /** The signed claim, as JSON, and its id. */
+  claim: string
+  id: string
+  /** What is to be pasted. */
+  text: string
+  account?: string
+  /** Where it was posted, if the user said so. */
+  url?: string
+  /** The event that lists it, signed to follow this head; it is appended once the proof is found. */
+  event: string
+  after: string | null
+  since: number
+}
+
+/** Where a profile has no room for a claim, a pointer to the identity stands for it. */
+export const isPointer = (service: Service) => service === 'bluesky' || service === 'ap'
+
+/** The identity that a user means who was asked for an account of a service. */
+export function subjectOf(service: Service, input: string): string {
+  const text = input.trim()
+  const bare = /^[a-z]+:/.test(text) || service === 'ap' || service === 'nostr' ? text : `${service}:${text.replace(/^@/, '')}`
+  const subject = parseIdentity(bare)
+  if (!subject.startsWith(`${service}:`)) throw new KezError('identity_refused', subject)
+  return subject
+}
+
+/** The page on which the text is to be put. */
+export function placeOf({ service, subject }: Pick<Pending, 'service' | 'subject'>): string | undefined {
+  const value = subject.slice(subject.indexOf(':') + 1)
+  if (service === 'github') return 'https://gist.github.com/'
+  if (service === 'ap') return `https://${value.split('@').at(-1)}/settings/profile`
+  if (service === 'bluesky') return profileUrl(subject)
+  return undefined
+}
+
+export const pending = async (): Promise<Pending[]> => (await load<Pending[]>('pending')) ?? []
+const keep = async (one: Pending) => save('pending', [...(await pending()).filter((p) => p.subject !== one.subject), one])
+export const drop = async (subject: string) => save('pending', (await pending()).filter((p) => p.subject !== subject))
+
+const headNow = () => me.chain.head?.id ?? null
+
+/** Looks the account up on its platform: its number there goes into the claim. */
+export async function lookUp(subject: string): Promise<Report> {
+  const [report] = await verify(subject, verifyOptions())
+  if (report?.reason === 'identity_not_found') throw new KezError('identity_not_found', subject, { kind: 'proof' })
+  return report as Report
+}
+
+/** Signs the claim, and the event that will list it. */
+export async function begin(service: Service, subject: string, account: string | null): Promise<Pending> {
+  const more = account === null ? {} : { account }
+  const sources = sigServers().map((server) => me.chain.urlAt(server)).filter((url) => url.startsWith('https://'))
+  const claim = await Claim.create({ subject, signer: me.signer, chain: me.chain, sources, ...more })
+  const proof = await listed({
+    service,
+    subject,
+    claim: claim.encode('json'),
+    id: claim.id,
+    text: claim.encode(isPointer(service) ? 'pointer' : 'compact'),
+    since: Date.now(),
+    event: '',
+    after: null,
+    ...more,
+  })
+  claim.free()
+  return proof
+}
+
+/** Signs the event that lists a claim after the head that the chain has now. */
+async function listed(proof: Pending): Promise<Pending> {
+  const { subject, id: claim, account, url } = proof
+  const more = { ...(account === undefined ? {} : { account }), ...(url === undefined ? {} : { url }) }
+  const event = await me.prepare({ type: 'add', subject, claim, ...more })
+  const made = { ...proof, event, after: headNow() }
+  await keep(made)
+  return made
+}
+
+/**
+ * Looks whether the proof is there, as everybody will see it: with the event that lists it on the chain.
+ * Only then the event is appended and published.
+ */
+export async function check(given: Pending): Promise<{ report: Report | undefined; published?: Published }> {
+  const proof = given.after === headNow() ? given : await listed(given)
+  const chain = await me.with(proof.event)
+  // Nothing of this is remembered: the chain that is looked with may never come to be.
+  const reports = await verify(proof.subject, { ...verifyOptions(), bundles: [chain] })
+  const report = reports.find(({ claim, status }) => status === 'valid' && claim === proof.id) ?? reports[0]
+  if (report?.status !== 'valid' || report.claim !== proof.id) return { report }
+  const published = await me.accept(proof.event)
+  await drop(proof.subject)
+  return { report, published }
+}
+
+/** Whether a text that the user pastes has the proof whole, or is the address of the post. */
+export async function examine(proof: Pending, given: string): Promise<'whole' | 'broken' | 'address'> {
+  const text = given.trim()
+  if (/^https:\/\/\S+$/.test(text)) {
+    await listed({ ...proof, url: text })
+    return 'address'
+  }
+  const { primary, status } = await verifyProof(text, { ...verifyOptions(), bundles: [await me.with(proof.event)], subject: proof.subject }).catch(() => ({ primary: null, status: 'invalid' }))
+  return primary === me.stored?.primary && status !== 'invalid' ? 'whole' : 'broken'
+}
+
+/** Publishes a nostr event with the proof, signed by the extension. How many relays took it. */
+export async function sendToRelays(proof: Pending): Promise<number> {
+  const { nostr } = window
+  if (nostr === undefined || (await signerIdentity(nostr)) !== proof.subject) throw new KezError('wrong_owner', proof.subject)
+  const event: EventTemplate = { kind: 30_078, created_at: Math.floor(Date.now() / 1000), tags: [['d', 'kez']], content: proof.text }
+  const signed = await nostr.signEvent(event)
+  const relays = settings().relays ?? verifyOptions().relays ?? defaultRelays()
+  const sent = await Promise.allSettled(relays.map((url) => send(url, { ...event, ...signed })))
+  return sent.filter(({ status }) => status === 'fulfilled').length
+}
+
+function send(url: string, event: object): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(url)
+    const timer = setTimeout(() => end(() => reject(new Error('timeout'))), 10_000)
+    const end = (settle: () => void) => {
+      clearTimeout(timer)
+      socket.close()
+      settle()
+    }
+    socket.onerror = () => end(() => reject(new Error(url)))
+    socket.onopen = () => socket.send(JSON.stringify(['EVENT', event]))
+    socket.onmessage = ({ data }) => {
+      const [kind, , ok] = JSON.parse(String(data)) as [string, string, boolean]
+      if (kind === 'OK') end(() => (ok ? resolve() : reject(new Error(url))))
+    }
+  })
+}

@@ -1,0 +1,95 @@
+/** One verification as it goes on: its steps, its reports, and what the platforms showed. */
+import { type Code, type Graph, identity, KezError, parseIdentity, type Report, type VerifyOptions } from 'kez'
+import { openMemory } from './store.ts'
+import { verifyOptions } from './settings.ts'
+
+export interface Step {
+  place: string
+  /** null while it is asked. */
+  code: Code | 'ok' | null
+  ms: number
+}
+
+/** How much of an answer is kept for people to look at. */
+const KEPT = 64 * 1024
+
+/** Keeps the text of every answer, by its URL. */
+export function recording(seen: Map<string, string>): NonNullable<VerifyOptions['fetch']> {
+  return async (request) => {
+    const { url } = request
+    const response = await fetch(request)
+    const kind = response.headers.get('content-type') ?? ''
+    if (/json|text|markdown/.test(kind)) {
+      const copy = response.clone()
+      copy.text().then(
+        (text) => seen.set(url, text.slice(0, KEPT)),
+        () => undefined,
+      )
+    }
+    return response
+  }
+}
+
+export class Verification {
+  readonly query: string
+  readonly subject: string
+  steps = $state<Step[]>([])
+  reports = $state<Report[]>([])
+  graph = $state<Graph>()
+  error = $state<KezError>()
+  running = $state(false)
+  /** What the platforms answered, by URL. */
+  readonly seen = new Map<string, string>()
+  #stop = new AbortController()
+
+  /** Throws a `KezInputError` for what is no identity. */
+  constructor(query: string) {
+    this.query = query
+    this.subject = parseIdentity(query)
+  }
+
+  async run(): Promise<void> {
+    this.#stop.abort()
+    const stop = (this.#stop = new AbortController())
+    this.running = true
+    this.steps = []
+    this.reports = []
+    this.error = undefined
+    const began = new Map<string, { step: Step; at: number }>()
+    try {
+      const graph = await identity(this.subject, {
+        ...verifyOptions(),
+        memory: await openMemory(),
+        signal: stop.signal,
+        fetch: recording(this.seen),
+        onProgress: (event) => {
+          if (stop.signal.aborted) return
+          if (event.type === 'judged') {
+            this.reports.push(event.report)
+          } else if (event.type === 'asking') {
+            this.steps.push({ place: event.place, code: null, ms: 0 })
+            began.set(event.place, { step: this.steps.at(-1) as Step, at: performance.now() })
+          } else {
+            const asked = began.get(event.place)
+            if (asked === undefined) return
+            asked.step.code = event.code ?? 'ok'
+            asked.step.ms = Math.round(performance.now() - asked.at)
+          }
+        },
+      })
+      if (stop.signal.aborted) return
+      this.graph = graph
+      this.reports = graph.edges
+    } catch (error) {
+      if (stop.signal.aborted) return
+      if (!(error instanceof KezError)) throw error
+      this.error = error
+    } finally {
+      if (!stop.signal.aborted) this.running = false
+    }
+  }
+
+  stop(): void {
+    this.#stop.abort()
+  }
+}

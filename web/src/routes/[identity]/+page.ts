@@ -1,0 +1,2 @@
+// There are as many as there are people.
+export const prerender = false

@@ -1,0 +1,381 @@
+// A whole life in the app: real browsers, real servers. `cargo xtask web` runs it.
+import assert from 'node:assert/strict'
+import { after } from 'node:test'
+import { accessible, app, asked, calm, chapter, everybodyLeaves, person, picture, wish } from './world.mjs'
+
+after(everybodyLeaves)
+const alice = await person()
+const bob = await person()
+let identity
+
+const click = (page, name) => page.getByRole('button', { name, exact: true }).click()
+
+chapter('the front page takes anything, and refuses what is nothing', async () => {
+  await alice.goto(app)
+  await alice.getByRole('heading', { level: 1 }).waitFor()
+  await accessible(alice, 'front page')
+  await picture(alice, 'home')
+  await alice.getByLabel('Handle, address').fill('no such thing')
+  await click(alice, 'Verify')
+  await alice.getByRole('alert').waitFor()
+  await alice.getByLabel('Handle, address').fill('https://github.com/Nobody-Here/')
+  await click(alice, 'Verify')
+  await alice.waitForURL(`${app}/github:nobody-here`)
+  await alice.getByText('no such account').first().waitFor()
+  await accessible(alice, 'nobody')
+  // Nobody was asked but GitHub.
+  assert.deepEqual([...new Set(asked())], ['api.github.com'])
+  calm(alice)
+})
+
+chapter('an identity is made without a word of keys', async () => {
+  await alice.goto(`${app}/prove`)
+  await click(alice, 'Make an identity')
+  await alice.getByRole('heading', { name: 'Which account?' }).waitFor()
+  await accessible(alice, 'prove')
+  await alice.goto(`${app}/keys`)
+  identity = await alice.locator('dd code').first().textContent()
+  assert.match(identity, /^ed25519:[0-9a-f]{64}$/)
+  calm(alice)
+})
+
+/** Makes a proof and gives its line; the rest is done on the platform. */
+async function prove(page, service, account) {
+  await page.goto(`${app}/prove/${service}`)
+  await page.locator('#account').fill(account)
+  await click(page, 'Make the proof')
+  await click(page, 'Sign it')
+  await page.locator('#proof').waitFor()
+  return page.locator('#proof').textContent()
+}
+
+async function found(page, service) {
+  await click(page, 'Check now')
+  await page.getByText('Found and verified.').waitFor()
+  await page.getByText('It is on your sigchain, and published.').waitFor()
+  calm(page, service)
+}
+
+chapter('GitHub: leaving the page loses nothing, and what was broken is told', async () => {
+  await wish('gist', { message: { op: 'user', login: 'alice', id: 4711 } })
+  await alice.goto(`${app}/prove/github`)
+  await alice.locator('#account').fill('nobody-at-all')
+  await click(alice, 'Make the proof')
+  await alice.getByText('There is no such account.').waitFor()
+  const line = await prove(alice, 'github', 'alice')
+  assert.match(line, /^kez:z1:\S+$/)
+  await click(alice, 'Check now')
+  await alice.getByText('Not there yet.').waitFor()
+  await accessible(alice, 'a proof that waits')
+  await picture(alice, 'prove-waiting')
+  // The copy button gives the very line.
+  await click(alice, 'Copy')
+  assert.equal(await alice.evaluate(() => navigator.clipboard.readText()), line)
+  await alice.locator('summary').click()
+  await alice.locator('#pasted').fill(line.slice(0, -4))
+  await click(alice, 'Check this')
+  await alice.getByText('This is not the line').waitFor()
+  await alice.locator('#pasted').fill(` ${line}\n`)
+  await click(alice, 'Check this')
+  await alice.getByText('The text is whole.').waitFor()
+  // Away, and back.
+  await alice.goto(`${app}/prove`)
+  await alice.getByRole('link', { name: 'github:alice' }).click()
+  assert.equal(await alice.locator('#proof').textContent(), line)
+  await wish('gist', { message: { op: 'gist', login: 'alice', files: { 'kez.md': `my proof:\n\n${line}\n` } } })
+  await found(alice, 'github')
+})
+
+chapter('a domain, Bluesky, the fediverse, and nostr by an extension', async () => {
+  await wish('txt', { zone: 'example.com', name: '_kez.example.com', value: await prove(alice, 'dns', 'https://example.com/') })
+  await found(alice, 'dns')
+  const pointer = await prove(alice, 'bluesky', '@alice.test')
+  assert.equal(pointer, `kez:${identity}`)
+  await wish('bluesky', { handle: 'alice.test', value: pointer })
+  await found(alice, 'bluesky')
+  await wish('field', { value: await prove(alice, 'ap', '@jason@social.example') })
+  await found(alice, 'ap')
+  await prove(alice, 'nostr', alice.nostr.slice('nostr:'.length))
+  await click(alice, 'Publish with my nostr extension')
+  await alice.getByText(/relays have it/).waitFor()
+  await found(alice, 'nostr')
+})
+
+chapter('a stranger verifies her in another browser', async () => {
+  await bob.goto(app)
+  await bob.getByLabel('Handle, address').fill('@alice.test')
+  const before = performance.now()
+  await click(bob, 'Verify')
+  await bob.getByText('5 of 5 verified').waitFor()
+  console.error(`whole identity of five verified in ${Math.round(performance.now() - before)} ms`)
+  for (const subject of ['github:alice', 'dns:example.com', 'bluesky:alice.test', 'ap:jason@social.example']) {
+    await bob.getByRole('rowheader', { name: subject }).waitFor()
+  }
+  await accessible(bob, 'a whole identity')
+  await picture(bob, 'verified')
+  // Details, the proof as the platform showed it, and the sigchain over time.
+  for (const summary of await bob.locator('summary').all()) await summary.click()
+  await bob.getByText('Text that the platform showed').first().waitFor()
+  await bob.getByLabel('The sigchain over time').waitFor()
+  await bob.locator('#slider').fill('1')
+  await bob.getByText(/After event 1 of/).waitFor()
+  await accessible(bob, 'everything open')
+  await picture(bob, 'verified-open')
+  calm(bob)
+})
+
+chapter('a passphrase locks the key, and only it unlocks', async () => {
+  await alice.goto(`${app}/keys`)
+  await accessible(alice, 'keys')
+  await picture(alice, 'keys')
+  const protect = async (one, other) => {
+    await alice.locator('#new-passphrase').fill(one)
+    await alice.locator('#new-passphrase-again').fill(other)
+    await click(alice, 'Set the passphrase')
+  }
+  await protect('short', 'short')
+  await alice.getByText('Take at least 8 characters.').waitFor()
+  await protect('correct horse', 'correct hors')
+  await alice.getByText('The two are not the same.').waitFor()
+  await protect('correct horse', 'correct horse')
+  await alice.getByText('A passphrase protects the key in this browser.').waitFor()
+  await click(alice, 'Lock now')
+  await alice.locator('#passphrase').fill('battery staple')
+  await click(alice, 'Unlock')
+  await alice.getByText('That is not the passphrase.').waitFor()
+  await accessible(alice, 'locked')
+  await alice.reload()
+  await alice.locator('#passphrase').fill('correct horse')
+  await click(alice, 'Unlock')
+  await alice.getByText('A passphrase protects the key in this browser.').waitFor()
+  calm(alice)
+})
+
+chapter('a passkey unlocks besides', async () => {
+  const session = await alice.context().newCDPSession(alice)
+  await session.send('WebAuthn.enable')
+  const options = { protocol: 'ctap2', ctap2Version: 'ctap2_1', transport: 'internal', hasResidentKey: true }
+  const more = { hasUserVerification: true, hasPrf: true, isUserVerified: true, automaticPresenceSimulation: true }
+  await session.send('WebAuthn.addVirtualAuthenticator', { options: { ...options, ...more } })
+  await click(alice, 'Unlock with a passkey as well')
+  await alice.getByText('A passkey can unlock it too.').waitFor()
+  await click(alice, 'Lock now')
+  await click(alice, 'Unlock with the passkey')
+  await alice.getByText('A passkey can unlock it too.').waitFor()
+  calm(alice)
+})
+
+chapter('the recovery phrase is tested, and is the key', async () => {
+  await click(alice, 'Show the recovery phrase')
+  await alice.locator('ol.words li').nth(23).waitFor()
+  const words = await alice.locator('ol.words li').allTextContents()
+  await click(alice, 'I have written them down')
+  const answer = async (change) => {
+    for (const input of await alice.locator('input[id^=word-]').all()) {
+      const place = Number((await input.getAttribute('id')).slice('word-'.length))
+      await input.fill(change(words[place]))
+    }
+    await click(alice, 'Check the words')
+  }
+  await answer(() => 'zebra')
+  await alice.getByText('At least one word is wrong.').waitFor()
+  await answer((word) => ` ${word.toUpperCase()} `)
+  await alice.getByText('The recovery phrase was tested.').first().waitFor()
+  // In another browser the words are the same identity, with its sigchain.
+  const other = await person()
+  await other.goto(`${app}/keys`)
+  await accessible(other, 'keys of nobody')
+  await other.locator('#import-text').fill('these are no words')
+  await click(other, 'Import')
+  await other.getByText('This is no key that KEZ knows.').waitFor()
+  await other.locator('#import-text').fill(words.join(' '))
+  await click(other, 'Import')
+  await other.getByText('github:alice', { exact: true }).waitFor()
+  assert.equal(await other.locator('dd code').first().textContent(), identity)
+  calm(other)
+  await other.context().close()
+  calm(alice)
+})
+
+async function unlock(page) {
+  await page.locator('#passphrase').fill('correct horse')
+  await click(page, 'Unlock')
+}
+
+const live = (page) => page.locator('.pill', { hasText: '● live' }).waitFor()
+
+/** Registers somebody with the chat server beside the app. */
+async function register(page, handle) {
+  await page.goto(`${app}/chat`)
+  if (page === alice) await unlock(page)
+  await page.locator('#handle').fill(handle)
+  await click(page, 'Register')
+  await live(page)
+}
+
+const say = async (page, text) => {
+  await page.locator('#message').fill(text)
+  await page.locator('#message').press('Enter')
+}
+const hears = (page, text) => page.locator('.said', { hasText: text }).waitFor()
+const converse = async (page, handle) => {
+  await page.locator('#people').fill(handle)
+  await click(page, 'Open')
+  await page.getByRole('region', { name: handle }).or(page.locator(`section[aria-label="${handle}"]`)).first().waitFor()
+}
+
+chapter('they chat, both ways, and each message is there at once', async () => {
+  await bob.goto(`${app}/keys`)
+  await click(bob, 'Make an identity')
+  await bob.locator('dd code').first().waitFor()
+  await register(bob, 'bob')
+  await register(alice, 'alice')
+  await accessible(alice, 'chat without conversations')
+  await converse(alice, 'bob')
+  await say(alice, 'hello Bob')
+  await bob.getByRole('button', { name: /alice/ }).click()
+  await hears(bob, 'hello Bob')
+  await bob.getByText('Somebody whom you never wrote to.').waitFor()
+  await say(bob, 'hello Alice')
+  await hears(alice, 'hello Alice')
+  const times = []
+  for (let n = 0; n < 10; n += 1) {
+    // Both pages are in one process of the test, and so are their clocks.
+    const shown = alice.evaluate(
+      (text) =>
+        new Promise((resolve) => {
+          const look = () => document.body.innerText.includes(text) && (watch.disconnect(), resolve(Date.now()))
+          const watch = new MutationObserver(look)
+          watch.observe(document.body, { childList: true, subtree: true, characterData: true })
+        }),
+      `message ${n}!`,
+    )
+    const posted = bob.waitForResponse((r) => r.url().endsWith('/v1/messages') && r.request().method() === 'POST').then(() => Date.now())
+    await say(bob, `message ${n}!`)
+    times.push((await shown) - (await posted))
+  }
+  times.sort((a, b) => a - b)
+  console.error(`from the server's answer to the other one's screen: ${times.join(', ')} ms`)
+  assert.ok(times[5] < 100, `${times}`)
+  await accessible(alice, 'a conversation')
+  await picture(alice, 'chat')
+  calm(alice)
+  calm(bob)
+})
+
+chapter('what is written offline waits, and goes when the network is back', async () => {
+  await alice.context().setOffline(true)
+  await alice.getByText('You are offline.').waitFor()
+  await say(alice, 'written in a tunnel')
+  await alice.getByText('1 message waits for the connection').waitFor()
+  await accessible(alice, 'offline')
+  await say(bob, 'are you there?')
+  await alice.context().setOffline(false)
+  await hears(alice, 'are you there?')
+  await hears(bob, 'written in a tunnel')
+  await live(alice)
+  calm(bob)
+  alice.wrong.splice(0)
+})
+
+chapter('the safety number is the same on both sides', async () => {
+  const number = async (page) => {
+    await page.getByRole('button', { name: 'Safety number' }).click()
+    return page.locator('[data-number]').getAttribute('data-number')
+  }
+  const [hers, his] = [await number(alice), await number(bob)]
+  assert.equal(hers, his)
+  assert.equal(hers.replace(/\D/g, '').length, 60)
+  await alice.locator('#theirs').fill(his.replace(/\d/, (d) => String((Number(d) + 1) % 10)))
+  await click(alice, 'Compare')
+  await alice.getByText('The numbers differ.').waitFor()
+  await alice.locator('#theirs').fill(his)
+  await click(alice, 'Compare')
+  await alice.getByText('The numbers are the same.').waitFor()
+  await accessible(alice, 'safety number')
+  await picture(alice, 'safety')
+  calm(alice)
+})
+
+chapter('a second browser becomes a device by two codes, and hears what is said from then on', async () => {
+  const second = await person()
+  await second.goto(`${app}/keys`)
+  const request = await second.locator('#request').textContent()
+  await bob.goto(`${app}/keys`)
+  await bob.locator('#link-code').fill('nonsense')
+  await click(bob, 'Sign for it')
+  await bob.getByText('This is not such a code.').waitFor()
+  await bob.locator('#link-code').fill(request)
+  await click(bob, 'Sign for it')
+  await bob.locator('#answer').waitFor()
+  const answer = await bob.locator('#answer').textContent()
+  await second.locator('#join-answer').fill(answer)
+  await click(second, 'Join')
+  await second.getByText('This browser is a device').waitFor()
+  await second.goto(`${app}/chat`)
+  await live(second)
+  // His first browser brings the second one into the conversation.
+  await bob.goto(`${app}/chat`)
+  await live(bob)
+  await second.getByRole('button', { name: /alice/ }).click()
+  // She compared the number, so she is asked before she writes to a device that she has not seen.
+  await say(alice, 'to both of you')
+  await alice.getByText(/devices or keys changed since/).waitFor()
+  await accessible(alice, 'changed devices')
+  await picture(alice, 'chat-changed')
+  await click(alice, 'Send anyway')
+  await hears(alice, 'to both of you')
+  await hears(second, 'to both of you')
+  await say(second, 'from my second browser')
+  await hears(alice, 'from my second browser')
+  calm(second)
+  await second.context().close()
+})
+
+chapter('the key is changed, a proof revoked, and the stranger sees it', async () => {
+  await alice.goto(`${app}/keys`)
+  await unlock(alice)
+  await click(alice, 'Change the key now')
+  await click(alice, 'Yes, do it')
+  await alice.getByText('The key was changed. Make a new backup.').waitFor()
+  assert.equal(await alice.locator('dd code').first().textContent(), identity)
+  assert.notEqual(await alice.locator('dd code').nth(1).textContent(), identity)
+  const card = alice.locator('li.card', { hasText: 'github:alice' })
+  await card.getByRole('button', { name: 'Revoke' }).click()
+  await accessible(alice, 'before a revocation')
+  await picture(alice, 'revoke')
+  await card.getByRole('button', { name: 'Yes, do it' }).click()
+  await card.getByText('revoked by its owner').waitFor()
+  await bob.goto(`${app}/github:alice`)
+  await bob.locator('tbody', { hasText: 'github:alice' }).getByText('revoked by its owner').first().waitFor()
+  await bob.getByText('4 of 5 verified').waitFor()
+  await picture(bob, 'revoked')
+  calm(alice)
+  calm(bob)
+})
+
+chapter('settings are kept, everything can be taken along, and deleted', async () => {
+  await bob.goto(`${app}/settings`)
+  await bob.locator('#relays').waitFor()
+  await accessible(bob, 'settings')
+  await picture(bob, 'settings')
+  await bob.locator('#sig').fill('http://sig.example')
+  await click(bob, 'Save')
+  await bob.getByText('This is no such address').waitFor()
+  await bob.locator('#sig').fill('https://sig.example')
+  await bob.locator('#theme').selectOption('dark')
+  await click(bob, 'Save')
+  await bob.getByText('Saved').waitFor()
+  await bob.reload()
+  assert.equal(await bob.evaluate(() => document.documentElement.dataset.theme), 'dark')
+  await click(bob, 'Download')
+  const [download] = await Promise.all([bob.waitForEvent('download'), bob.getByRole('link', { name: /kez-export/ }).click()])
+  const text = await (await import('node:fs/promises')).readFile(await download.path(), 'utf8')
+  assert.equal(JSON.parse(text).schema, 'kez.web-export/1')
+  await bob.locator('#delete-word').fill('DELETE')
+  await click(bob, 'Delete everything in this browser')
+  await bob.waitForURL(`${app}/`)
+  await bob.goto(`${app}/keys`)
+  await bob.getByText('This browser has no identity yet.').waitFor()
+  calm(bob)
+})

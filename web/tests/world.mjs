@@ -1,0 +1,105 @@
+// The world that the app is tried in: real servers on this machine, a browser for each person, and what
+// people do on the platforms' own pages. xtask (src/web.rs) starts it, and grants the wishes.
+import { createInterface } from 'node:readline'
+import { createRequire } from 'node:module'
+import { readFileSync } from 'node:fs'
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { extension } from '../../npm/packaging/nip07.mjs'
+import { withProfile } from '../../npm/packaging/browsers.mjs'
+import { front, leadTo } from '../../npm/packaging/front.mjs'
+
+const setting = JSON.parse(process.env.KEZ_WEB)
+export const { app, pictures } = setting
+const input = createInterface({ input: process.stdin })
+const answers = input[Symbol.asyncIterator]()
+
+/** Does something on a platform, as its own page would. */
+export async function wish(op, members) {
+  process.stdout.write(`wish ${JSON.stringify({ op, ...members })}\n`)
+  const { value } = await answers.next()
+  const answer = JSON.parse(value)
+  if (answer?.error !== undefined) throw new Error(`${op}: ${answer.error}`)
+  return answer
+}
+
+export const tls = await front(setting.certificate, setting.key, new Map(setting.routes), app)
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const open = []
+
+// What browsers print of their own: a platform that has no such account answers 404, and a domain's own site
+// need not let pages read it.
+const EXPECTED = /Failed to load resource|WebSocket connection|\/\.well-known\/\S+ from origin \S+ has been blocked by CORS/
+
+/** Somebody with a browser of their own. What goes wrong on their pages is kept in `page.wrong`. */
+export async function person(options = {}) {
+  const profile = options.profile ?? mkdtempSync(join(tmpdir(), 'kez-web-'))
+  const context = await withProfile(profile, {
+    args: [...leadTo(tls), '--font-render-hinting=none', '--force-color-profile=srgb', '--disable-lcd-text'],
+    bypassCSP: false,
+    permissions: ['clipboard-read', 'clipboard-write'],
+    locale: 'en-US',
+    viewport: { width: 1100, height: 900 },
+    ...options.browser,
+  })
+  open.push(context)
+  const page = context.pages()[0] ?? (await context.newPage())
+  page.wrong = []
+  page.setDefaultTimeout(20_000)
+  page.on('pageerror', (error) => page.wrong.push(`error: ${error.message}`))
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !EXPECTED.test(message.text())) page.wrong.push(message.text())
+  })
+  page.nostr = await extension(page)
+  return Object.assign(page, { profile })
+}
+
+/** Which hosts pages have asked since the last call. */
+export const asked = () => tls.asked.splice(0).map(({ host }) => host)
+
+let failed = false
+/** A part of the life. Where one fails, the later ones make no sense; its pages are kept as pictures. */
+export const chapter = (name, work) =>
+  test(name, async (context) => {
+    if (failed) return context.skip('after a failure')
+    try {
+      await work()
+    } catch (error) {
+      failed = true
+      for (const [n, one] of open.entries()) {
+        const [page] = one.pages()
+        await page?.screenshot({ path: join(pictures, `failed-${n}.png`), fullPage: true })
+        console.error(`person ${n} at ${page?.url()}:`, page?.wrong, await page?.locator('main').innerText().catch(() => ''))
+      }
+      console.error('asked:', tls.asked.slice(-30))
+      throw error
+    }
+  })
+
+/** Nothing went wrong on the page: no error, no breach of its policy. */
+export function calm(page, what) {
+  assert.deepEqual(page.wrong, [], what)
+}
+
+export const everybodyLeaves = async () => {
+  await Promise.all(open.map((context) => context.close()))
+  tls.close()
+  input.close()
+  process.stdin.destroy()
+}
+
+/** No rule of accessibility that a machine can check is broken. */
+export async function accessible(page, what) {
+  await page.locator('h1').waitFor()
+  await page.evaluate(axe)
+  const { violations } = await page.evaluate(() =>
+    axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }),
+  )
+  const told = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((n) => n.html).join(' | ')}`)
+  assert.deepEqual(told, [], what)
+}
+
+export const picture = (page, name) => page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true, animations: 'disabled' })
