@@ -41,9 +41,26 @@ export function withProfile(profile, { args = [], ...options } = {}) {
   })
 }
 
+/** Firefox; with a proxy for all but this machine, if one is given. */
+export function openFirefox(proxy) {
+  const through = {
+    'network.proxy.type': 1,
+    'network.proxy.ssl': '127.0.0.1',
+    'network.proxy.ssl_port': proxy,
+    'network.proxy.no_proxies_on': 'localhost, 127.0.0.1',
+  }
+  return puppeteer.launch({
+    browser: 'firefox',
+    executablePath: '/usr/bin/firefox-esr',
+    headless: true,
+    acceptInsecureCerts: proxy !== undefined,
+    extraPrefsFirefox: proxy === undefined ? {} : through,
+  })
+}
+
 /** As {@link inChromium}, in Firefox. */
 export async function inFirefox(url) {
-  const browser = await puppeteer.launch({ browser: 'firefox', executablePath: '/usr/bin/firefox-esr', headless: true })
+  const browser = await openFirefox()
   try {
     const page = await browser.newPage()
     await page.goto(url)

@@ -1,7 +1,7 @@
 // A TLS front on loopback that stands for any host: passes requests and WebSockets on to the local server
 // that has the host's place, and writes down what pages asked.
 import { readFileSync } from 'node:fs'
-import { request as plain } from 'node:http'
+import { createServer as createProxy, request as plain } from 'node:http'
 import { createServer } from 'node:https'
 import { connect } from 'node:net'
 
@@ -48,5 +48,17 @@ export async function front(certificate, key, routes, page) {
     socket.on('error', () => inner.destroy())
   })
   await new Promise((done) => server.listen(0, '127.0.0.1', done))
-  return { port: server.address().port, asked, close: () => server.close() }
+  const { port } = server.address()
+  // For browsers whose names cannot be mapped: a proxy that leads every host there as well.
+  const proxy = createProxy().on('connect', (_, socket) => {
+    const inner = connect(port, '127.0.0.1', () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n')
+      socket.pipe(inner).pipe(socket)
+    })
+    inner.on('error', () => socket.destroy())
+    socket.on('error', () => inner.destroy())
+  })
+  await new Promise((done) => proxy.listen(0, '127.0.0.1', done))
+  const close = () => [server, proxy].forEach((one) => one.close())
+  return { port, proxy: proxy.address().port, asked, close }
 }

@@ -2,8 +2,6 @@
  * Identities, strict JSON and codes: functions without state.
  */
 import * as check from './check.js'
-import { CODES, REMEDIES } from './codes.js'
-import type { Code, Kind, Status } from './data.js'
 import { call } from './instance.js'
 
 /**
@@ -46,22 +44,4 @@ export function commitment(identity: string): string {
   return call((wasm) => wasm.commitment(value))
 }
 
-/** What a code means. */
-export interface CodeInfo {
-  code: Code
-  kind: Kind
-  /** How a verification ends for this reason. */
-  status: Status
-  /** What happened. */
-  summary: string
-  /** What to do. */
-  remedy: string
-}
-
-/** The table of the protocol's codes, for showing reasons to people. */
-export function codes(): CodeInfo[] {
-  return Object.entries(CODES).map(([name, [kind, status, summary]]) => {
-    const code = name as Code
-    return { code, kind, status, summary, remedy: REMEDIES[code] }
-  })
-}
+export { type CodeInfo, codes } from './explain.js'

@@ -60,8 +60,9 @@ export async function browserStorage(name: string): Promise<BrowserStorage> {
     opening.result.createObjectStore('keys')
   }
   const database = await done(opening)
-  // The browser may say no, and then drops it only when it needs the room.
-  await navigator.storage?.persist?.()
+  // The browser may say no, and then drops it when it needs the room; and one that asks the user first
+  // shall not be waited for.
+  navigator.storage?.persist?.().catch(() => undefined)
   const write = (store: string, work: (store: IDBObjectStore) => void) =>
     new Promise<void>((resolve, reject) => {
       const transaction = database.transaction(store, 'readwrite', { durability: 'strict' })

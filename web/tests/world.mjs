@@ -60,15 +60,12 @@ export async function person(options = {}) {
 /** Which hosts pages have asked since the last call. */
 export const asked = () => tls.asked.splice(0).map(({ host }) => host)
 
-let failed = false
-/** A part of the life. Where one fails, the later ones make no sense; its pages are kept as pictures. */
-export const chapter = (name, work) =>
-  test(name, async (context) => {
-    if (failed) return context.skip('after a failure')
+/** A test whose pages are kept as pictures if it fails. */
+export const part = (name, work) =>
+  test(name, async () => {
     try {
       await work()
     } catch (error) {
-      failed = true
       for (const [n, one] of open.entries()) {
         const [page] = one.pages()
         await page?.screenshot({ path: join(pictures, `failed-${n}.png`), fullPage: true })
@@ -77,6 +74,16 @@ export const chapter = (name, work) =>
       console.error('asked:', tls.asked.slice(-30))
       throw error
     }
+  })
+
+let failed = false
+/** A part of a story: where one fails, the later ones make no sense. */
+export const chapter = (name, work) =>
+  part(name, async () => {
+    if (failed) throw new Error('an earlier chapter failed')
+    failed = true
+    await work()
+    failed = false
   })
 
 /** Nothing went wrong on the page: no error, no breach of its policy. */

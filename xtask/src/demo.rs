@@ -4,11 +4,13 @@
 use crate::{
     Result, api,
     setup::{self, quietly, root},
-    testnet::{SOCIAL, Testnet},
+    testnet::{SOCIAL, Testnet, free_port},
+    web,
 };
 use serde_json::json;
 use std::{
     fs,
+    io::IsTerminal as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -67,25 +69,69 @@ pub fn build() -> Result<(PathBuf, PathBuf)> {
 /// The first step that fails.
 pub fn run() -> Result<()> {
     setup::all()?;
+    web::build()?;
     let (kez, relay) = build()?;
     let dir = root().join("target/run");
     eprintln!(
         "xtask: starting a name server, a relay, a PDS, a fediverse server, a sigchain server and a gist emulator"
     );
     let net = Testnet::start(&dir.join("net"), &relay)?;
-    let demo = Demo { kez, home: dir.join("home") };
-    let _ = fs::remove_dir_all(&demo.home);
-    fs::create_dir_all(&demo.home)?;
-    let (_server, server) = api::serve("sig", &dir.join("sig"))?;
-    // Settings of tests come in tables, and a table would swallow what follows it.
-    let config = format!("sig_servers = [\"{server}\"]\n{}", net.config());
-    fs::write(demo.home.join("config.toml"), config)?;
-    identity(&demo, &net, &server, &dir)
+    let (_sig, server) = api::serve("sig", &dir.join("sig"))?;
+    let person = |name: &str| -> Result<Demo> {
+        let demo = Demo { kez: kez.clone(), home: dir.join(name) };
+        let _ = fs::remove_dir_all(&demo.home);
+        fs::create_dir_all(&demo.home)?;
+        // Settings of tests come in tables, and a table would swallow what follows it.
+        let config = format!("sig_servers = [\"{server}\"]\n{}", net.config());
+        fs::write(demo.home.join("config.toml"), config)?;
+        Ok(demo)
+    };
+    let (jason, mia) = (person("jason")?, person("mia")?);
+    let sample = identity(&jason, &net, &server, &dir)?;
+    let app = dir.join("app");
+    let mut config = net.web_config();
+    config["sigServers"] = json!([server]);
+    config["examples"] = json!(["bluesky:alice.test", "github:jason", sample]);
+    web::for_loopback(&app, &config)?;
+    let (_chat, chat) = api::serve_app(&dir.join("chat"), &app, free_port()?)?;
+    conversation(&jason, &mia, &server, &chat)?;
+    page(&chat)
 }
 
-fn identity(demo: &Demo, net: &Testnet, server: &str, dir: &Path) -> Result<()> {
+/// Two people who talk, through the real chat server.
+fn conversation(jason: &Demo, mia: &Demo, sig: &str, chat: &str) -> Result<()> {
+    println!("\nTwo people talk, end to end encrypted:\n");
+    mia.quiet(&["key", "new", "--name", "me", "--no-passphrase"])?;
+    for (person, handle) in [(jason, "jason"), (mia, "mia")] {
+        person.show(&["chat", "register", handle, "--server", chat, "--no-passphrase"])?;
+        person.quiet(&["sigchain", "publish", "--server", sig])?;
+    }
+    jason.show(&["chat", "send", "mia", "Hello Mia! Is that you?"])?;
+    mia.show(&["chat", "listen", "--once"])?;
+    mia.show(&["chat", "send", "jason", "See for yourself: kez chat verify mia"])?;
+    jason.show(&["chat", "verify", "mia"])?;
+    Ok(())
+}
+
+/// The page, until the user has seen enough of it.
+fn page(url: &str) -> Result<()> {
+    println!("The same for people, with both of them on it: {url}");
+    println!(
+        "Whom you find there, your browser verifies itself; and you may chat with jason and mia."
+    );
+    if std::io::stdin().is_terminal() {
+        println!("Ctrl-C ends it.");
+        loop {
+            std::thread::park();
+        }
+    }
+    Ok(())
+}
+
+/// An identity with claims; gives its name.
+fn identity(demo: &Demo, net: &Testnet, server: &str, dir: &Path) -> Result<String> {
     println!("An identity, with claims that are published on real servers:\n");
-    demo.show(&["key", "new", "--name", "me", "--type", "nostr", "--no-passphrase"])?;
+    let key = demo.show(&["key", "new", "--name", "me", "--type", "nostr", "--no-passphrase"])?;
     net.gist(&json!({ "op": "user", "login": "jason", "id": 12_345 }))?;
     let social = format!("ap:jason@{SOCIAL}");
     let claim = |subject: &str, format: &str| {
@@ -127,5 +173,6 @@ fn identity(demo: &Demo, net: &Testnet, server: &str, dir: &Path) -> Result<()> 
         &drawing.display().to_string(),
     ])?;
     println!("The same as a picture: {}", drawing.display());
-    Ok(())
+    let name = key.split_whitespace().find(|word| word.starts_with("nostr:"));
+    Ok(name.ok_or("no key was made")?.to_owned())
 }

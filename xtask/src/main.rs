@@ -15,7 +15,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   crosstest [-v]  hold the three implementations against each other
   cross           build kez-core for bare metal and wasm32
   npm             build and pack the npm package
-  web             build the web app, and live a life in it in real browsers
+  web [app|looks|firefox]
+                  build the web app, and live a life in it in real browsers
   api             hold the servers against their OpenAPI documents
   size [chat]     how large the WebAssembly modules are, against their budgets, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
             .and_then(|()| npm::build())
             .and_then(|()| npm::pack())
             .map(|path| println!("{}", path.display())),
-        ["web"] => web::test(),
+        ["web", ref only @ ..] => web::test(only),
         ["api"] => api::run(),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         ["bench", "sig", ref numbers @ ..] => {
@@ -114,7 +115,7 @@ fn workspace() -> Result<()> {
 /// Everything that CI runs, the quick checks first.
 fn test() -> Result<()> {
     type Step = (&'static str, fn() -> Result<()>);
-    let steps: [Step; 14] = [
+    let steps: [Step; 15] = [
         ("formatting", || cargo(&["fmt", "--all", "--check"])),
         ("generated files", || generate::run(true)),
         ("boundaries and coverage", check::run),
@@ -139,6 +140,7 @@ fn test() -> Result<()> {
         ("the npm package", npm::test),
         ("the size of what pages load", size::check),
         ("the npm package where users have it", npm::packaging),
+        ("the web app", || web::test(&[])),
         ("three implementations", || crosstest(&[])),
         ("the servers against their descriptions", api::run),
         ("tests", workspace),

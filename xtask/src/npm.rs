@@ -10,6 +10,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// The folder of the package.
@@ -55,19 +56,23 @@ pub fn build() -> Result<()> {
     for name in ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         copy(&root().join(name), &npm.join(name))?;
     }
+    DONE.store(true, Ordering::Relaxed);
     Ok(())
 }
 
 /// The variable that says so where the package was built just before: tests that need it do not
 /// build it again, and not under those that run its command.
 pub const BUILT: &str = "KEZ_PACKAGE_BUILT";
+/// The same within this process.
+static DONE: AtomicBool = AtomicBool::new(false);
 
 /// Builds the package, unless that was done just before.
 ///
 /// # Errors
 /// As for [`build`].
 pub fn built() -> Result<()> {
-    if std::env::var_os(BUILT).is_some() { Ok(()) } else { build() }
+    let done = DONE.load(Ordering::Relaxed) || std::env::var_os(BUILT).is_some();
+    if done { Ok(()) } else { build() }
 }
 
 /// Packs what [`build`] made into the tarball that would be published. Gives its path.

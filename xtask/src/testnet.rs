@@ -308,6 +308,19 @@ impl Testnet {
         )
     }
 
+    /// The same for pages: the `config.json` of the web app.
+    #[must_use]
+    pub fn web_config(&self) -> Value {
+        json!({ "verify": {
+            "dangerAllowLoopback": true,
+            "dns": [format!("http://127.0.0.1:{}/dns-query", self.doh)],
+            "relays": [self.relay],
+            "github": format!("http://127.0.0.1:{}", self.gist),
+            "plc": self.plc,
+            "bluesky": self.pds,
+        }})
+    }
+
     /// Which of these servers stands in the place of which public host, by its base URL.
     #[must_use]
     pub fn routes(&self) -> Vec<(String, String)> {

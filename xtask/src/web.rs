@@ -66,11 +66,12 @@ pub fn for_loopback(to: &Path, config: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Builds the app and lives a whole life in it, in real browsers, with real servers.
+/// Builds the app and lives a whole life in it, in real browsers, with real servers; or runs only
+/// those of its tests that are named.
 ///
 /// # Errors
 /// What fails.
-pub fn test() -> Result<()> {
+pub fn test(only: &[&str]) -> Result<()> {
     setup::browsers()?;
     build()?;
     let (_, relay) = demo::build()?;
@@ -92,9 +93,19 @@ pub fn test() -> Result<()> {
         "pictures": dir.join("pictures"),
     });
     fs::create_dir_all(dir.join("pictures"))?;
-    let mut script = Command::new(node());
-    script.arg("tests/app.test.mjs").current_dir(folder()).env("KEZ_WEB", setting.to_string());
-    let mut running = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    for name in ["app", "looks", "firefox"] {
+        if only.is_empty() || only.contains(&name) {
+            play(&net, &format!("tests/{name}.test.mjs"), &setting.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a script, and does for it what it wishes for.
+fn play(net: &Testnet, script: &str, setting: &str) -> Result<()> {
+    let mut node = Command::new(node());
+    node.arg(script).current_dir(folder()).env("KEZ_WEB", setting);
+    let mut running = node.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut answers = running.stdin.take().ok_or("no stdin")?;
     let said = BufReader::new(running.stdout.take().ok_or("no stdout")?);
     for line in said.lines() {
@@ -104,14 +115,11 @@ pub fn test() -> Result<()> {
             eprintln!("{line}");
             continue;
         };
-        let answer =
-            match serde_json::from_str(wish).map_err(Into::into).and_then(|w| grant(&net, &w)) {
-                Ok(value) => value,
-                Err(error) => json!({ "error": error.to_string() }),
-            };
+        let granted = serde_json::from_str(wish).map_err(Into::into).and_then(|w| grant(net, &w));
+        let answer = granted.unwrap_or_else(|error| json!({ "error": error.to_string() }));
         writeln!(answers, "{answer}")?;
     }
-    if running.wait()?.success() { Ok(()) } else { Err("the web app's tests failed".into()) }
+    if running.wait()?.success() { Ok(()) } else { Err(format!("{script} failed").into()) }
 }
 
 /// Does to the world outside what a person would do on the platforms' own pages.

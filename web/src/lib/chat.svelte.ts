@@ -159,6 +159,12 @@ class Conversations {
     return this.contacts.find((contact) => contact.primary === primary)
   }
 
+  /** Whether the user compared the safety number, and it is still that one. */
+  standing({ verified, devices }: Contact): 'none' | 'verified' | 'changed' {
+    if (verified === null) return 'none'
+    return verified.join() === devices.join() ? 'verified' : 'changed'
+  }
+
   titleOf(conversation: Conversation): string {
     const { about, people } = conversation
     if (about.name !== null) return about.name

@@ -1,11 +1,11 @@
 /** The texts of the page in the reader's language. */
-import type { Messages } from './messages/en.ts'
+import type { Base, Own } from './messages/en/index.ts'
 import { settings } from './settings.ts'
 
 const LANGUAGES = {
-  en: () => import('./messages/en.ts'),
-  ar: () => import('./messages/ar.ts'),
-} satisfies Record<string, () => Promise<{ default: Messages }>>
+  en: [() => import('./messages/en/base.ts'), () => import('./messages/en/own.ts')],
+  ar: [() => import('./messages/ar/base.ts'), () => import('./messages/ar/own.ts')],
+} as const satisfies Record<string, readonly [() => Promise<{ base: Base }>, () => Promise<{ own: Own }>]>
 
 export type Language = keyof typeof LANGUAGES
 export const languages: [Language, string][] = [
@@ -13,15 +13,21 @@ export const languages: [Language, string][] = [
   ['ar', 'العربية'],
 ]
 
-/** The texts; there once {@link loadText} is done. */
-export let t: Messages
+/** The texts. Those of one's own identity are there once {@link loadOwn} is done, the others before any page. */
+export let t: Base & Own
 /** The language that they are in. */
 export let language: Language = 'en'
 
 export async function loadText(): Promise<void> {
   const wanted = settings().language ?? navigator.language.slice(0, 2)
   language = wanted in LANGUAGES ? (wanted as Language) : 'en'
-  t = (await LANGUAGES[language]()).default
+  const { base } = await LANGUAGES[language][0]()
+  t = { ...t, ...base }
+}
+
+export async function loadOwn(): Promise<void> {
+  const { own } = await LANGUAGES[language][1]()
+  t = { ...t, ...own }
 }
 
 /** A moment, in words. */

@@ -1,5 +1,6 @@
 /** One verification as it goes on: its steps, its reports, and what the platforms showed. */
 import { type Code, type Graph, identity, KezError, parseIdentity, type Report, type VerifyOptions } from 'kez'
+import { SvelteMap } from 'svelte/reactivity'
 import { openMemory } from './store.ts'
 import { verifyOptions } from './settings.ts'
 
@@ -39,7 +40,7 @@ export class Verification {
   error = $state<KezError>()
   running = $state(false)
   /** What the platforms answered, by URL. */
-  readonly seen = new Map<string, string>()
+  readonly seen = new SvelteMap<string, string>()
   #stop = new AbortController()
 
   /** Throws a `KezInputError` for what is no identity. */

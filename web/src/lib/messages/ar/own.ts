@@ -1,128 +1,8 @@
-/** Every text of the pages, in Arabic. */
-import type { Messages } from './en.ts'
+/** The texts of the pages for one's own identity, in Arabic. */
+import type { Own } from '../en/index.ts'
+import { plural } from './plural.ts'
 
-const rules = new Intl.PluralRules('ar')
-/** The forms that Arabic counts in; `#` is the number. */
-function plural(n: number, one: string, two: string, few: string, many: string, other: string): string {
-  const forms: Partial<Record<Intl.LDMLPluralRule, string>> = { one, two, few, many }
-  return (forms[rules.select(n)] ?? other).replace('#', new Intl.NumberFormat('ar').format(n))
-}
-const events = (n: number) => plural(n, 'حدث واحد', 'حدثين', '# أحداث', '# حدثًا', '# حدث')
-
-const ar: Messages = {
-  name: 'العربية',
-  app: { title: 'KEZ', skip: 'إلى المحتوى', offline: 'أنت غير متصل. ما يحتاج إلى الشبكة ينتظر.', update: 'توجد نسخة جديدة.', reload: 'إعادة التحميل' },
-  nav: { label: 'التنقل الرئيسي', verify: 'تحقّق', prove: 'إثبات', keys: 'المفاتيح', chat: 'محادثة', settings: 'الإعدادات' },
-  common: {
-    copy: 'نسخ',
-    copied: 'نُسخ',
-    cancel: 'إلغاء',
-    close: 'إغلاق',
-    back: 'رجوع',
-    next: 'التالي',
-    done: 'تم',
-    save: 'حفظ',
-    saved: 'حُفظت',
-    show: 'إظهار',
-    none: 'لا شيء',
-    failed: 'لم ينجح ذلك',
-    code: (code) => `الرمز: ${code}`,
-    working: 'جارٍ العمل…',
-  },
-  home: {
-    heading: 'لمن هذا الحساب؟',
-    lead: 'الصق معرّفًا أو عنوانًا أو نطاقًا أو مفتاحًا. يسأل متصفحك المنصات بنفسه ويعرض ما هو مُثبت.',
-    label: 'معرّف أو عنوان أو نطاق أو مفتاح',
-    button: 'تحقّق',
-    examples: 'على سبيل المثال',
-    refused: 'هذا ليس معرّفًا أو عنوانًا أو نطاقًا أو مفتاحًا يعرفه KEZ.',
-    hint: 'جرّب github:alice أو @alice@fosstodon.org أو alice.bsky.social أو https://example.com أو npub1…',
-    prove: 'أثبت حساباتك',
-  },
-  verify: {
-    title: (who) => `لمن ${who}؟`,
-    checking: 'جارٍ التحقق…',
-    checked: (when) => `جرى التحقق ${when}، في هذا المتصفح`,
-    again: 'تحقّق مجددًا',
-    same: (n) => plural(n, 'الشخص نفسه يملك هذا الحساب:', 'الشخص نفسه يملك هذين الحسابين:', 'الشخص نفسه يملك هذه الحسابات الـ#:', 'الشخص نفسه يملك هذه الحسابات الـ#:', 'الشخص نفسه يملك هذه الحسابات الـ#:'),
-    nobody: 'لا شيء مُثبت عن هذا.',
-    nobodyWhy: 'لا يوجد إثبات يخصّه، أو تعذّر جلبه. تبيّن القائمة أدناه أين جرى البحث عنه.',
-    identity: 'الهوية',
-    counts: (valid, all) => `تم التحقق من ${valid} من أصل ${all}`,
-    picture: 'صورة الهوية',
-    table: 'ما جرى التحقق منه',
-    account: 'الحساب',
-    status: 'الحالة',
-    proven: 'ما هو مُثبت',
-    when: 'وقت التحقق',
-    details: 'التفاصيل',
-    proves: (subject) => `من يملك مفتاح هذه الهوية يملك أيضًا ${subject}.`,
-    proofSays: (subject) => `يوجد إثبات يسمّي ${subject}.`,
-    nothing: 'لا شيء.',
-    listed: (subject) => `سلسلة التوقيعات تذكر ${subject}.`,
-    looked: 'أين بحثنا',
-    saw: 'ما رأيناه',
-    todo: 'ما العمل',
-    by: 'من تحقّق',
-    byDirect: 'هذا المتصفح، عند المنصة نفسها',
-    byDoh: 'هذا المتصفح، عبر محلّل DNS',
-    byCache: 'هذا المتصفح، مما جلبه من قبل',
-    dnssec: 'يقول المحلّل إن DNSSEC يشهد للإجابة.',
-    signed: 'وقت التوقيع',
-    expires: 'ينتهي',
-    revokedAt: 'أُلغي',
-    retry: 'تمكن المحاولة مجددًا',
-    claimId: 'الادعاء',
-    form: 'الصيغة',
-    accountId: 'رقمه عند المنصة',
-    open: 'افتح الصفحة الشخصية',
-    openProof: 'افتح الإثبات',
-    proofText: 'النص الذي عرضته المنصة',
-    chain: 'سلسلة التوقيعات',
-    chainKnown: (n) => `سلسلة من ${events(n)}، وكل توقيع فيها مُتحقَّق منه.`,
-    chainState: {
-      absent: 'لا توجد سلسلة توقيعات: لا يمكن إلغاء شيء.',
-      unknown: 'تعذّر جلب سلسلة التوقيعات الآن.',
-      fork: 'توجد سلسلتان متناقضتان. لا تثق بأيّ منهما حتى يتضح الأمر.',
-    } as Record<string, string>,
-    slider: 'سلسلة التوقيعات عبر الزمن',
-    sliderAt: (seq, all, when) => `بعد الحدث ${seq} من ${all}، ${when}`,
-    sliderNow: 'ما كانت تقوله حينها',
-    download: 'تنزيل سلسلة التوقيعات',
-    keys: 'المفاتيح',
-    devices: 'الأجهزة',
-    revoked: 'مُلغى',
-    event: {
-      add: (about) => `أضاف ${about}`,
-      revoke: (about) => `ألغى ${about}`,
-      rotate: (about) => `غيّر المفتاح إلى ${about}`,
-      add_device: (about) => `أضاف الجهاز ${about}`,
-      revoke_device: (about) => `ألغى الجهاز ${about}`,
-      other: 'فعل شيئًا لا تعرفه هذه النسخة',
-    },
-    log: 'كل خطوة من خطوات التحقق',
-    logAsking: 'يُسأل',
-    logOk: 'أجاب',
-    share: 'مشاركة',
-    link: 'رابط هذه الصفحة',
-    qr: 'رمز QR للرابط',
-    cli: 'الأمر نفسه في الطرفية',
-    data: 'النتيجة كاملة كبيانات',
-    webpage: 'يمكن لمن يقدّم صفحة ويب أن يغيّرها. أما الأمر والإضافة فلا يمكن تغييرهما بهذه السهولة.',
-    remembered: 'هذا ما شوهد من قبل؛ تعذّر سؤال أحد الآن.',
-    rolledBack: 'تقدّم مصادرها الآن أقلّ مما رآه هذا المتصفح من قبل.',
-  },
-  status: {
-    checking: 'جارٍ التحقق',
-    valid: 'مُتحقَّق منه',
-    invalid: 'مُناقَض',
-    missing: 'لا إثبات هناك',
-    nobody: 'لا يوجد حساب كهذا',
-    revoked: 'ألغاه صاحبه',
-    expired: 'منتهي الصلاحية',
-    unreachable: 'يتعذّر التحقق الآن',
-    fork: 'تاريخان متناقضان',
-  },
+export const own: Own = {
   prove: {
     title: 'أثبت حساباتك',
     lead: 'كل إثبات سطر واحد قصير، يوضع حيث لا يستطيع غيرك وضعه. كل شيء يُصنع في هذا المتصفح؛ ولا نرفع سوى سلسلة توقيعاتك العلنية.',
@@ -311,6 +191,7 @@ const ar: Messages = {
     verified: 'تحقّقت منه',
     unverified: 'لم يُقارن بعد',
     contactChanged: (who) => `تغيّرت أجهزة ${who} أو مفاتيحه منذ قارنت رقم الأمان.`,
+    changedSince: 'تغيّر منذ المقارنة',
     compareAgain: 'قارن الرقم',
     sendAnyway: 'أرسل مع ذلك',
     whose: 'لمن هذا؟',
@@ -345,5 +226,3 @@ const ar: Messages = {
     deleteButton: 'احذف كل شيء في هذا المتصفح',
   },
 }
-
-export default ar

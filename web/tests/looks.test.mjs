@@ -1,0 +1,151 @@
+// How the app looks and holds: every page in light and dark, at 320 pixels, from right to left and in forced
+// colours; what remote text can do (nothing); what a page weighs; and that it works without a network.
+import assert from 'node:assert/strict'
+import { gzipSync } from 'node:zlib'
+import { after } from 'node:test'
+import { accessible, app, calm, everybodyLeaves, part, person, picture, wish } from './world.mjs'
+
+after(everybodyLeaves)
+const PAGES = ['/', '/prove', '/prove/github', '/keys', '/chat', '/settings', '/github:nobody-here']
+const name = (path) => (path === '/' ? 'home' : path.slice(1).replaceAll(/[^a-z-]/g, '-'))
+
+const looks = {
+  light: {},
+  dark: { colorScheme: 'dark' },
+  narrow: { viewport: { width: 320, height: 640 } },
+  forced: { forcedColors: 'active' },
+  arabic: { locale: 'ar' },
+  'arabic-narrow': { locale: 'ar', viewport: { width: 320, height: 640 } },
+}
+for (const [look, browser] of Object.entries(looks)) {
+  part(`every page, ${look}`, async () => {
+    const page = await person({ browser })
+    await page.goto(`${app}/keys`)
+    await page.locator('main button.primary').first().click()
+    await page.locator('dd code').first().waitFor()
+    for (const path of PAGES) {
+      await page.goto(app + path)
+      await page.locator('h1').waitFor()
+      await page.waitForFunction(() => !document.querySelector('main').innerText.includes('◌'))
+      const { scrollWidth, clientWidth } = await page.evaluate(() => ({ scrollWidth: document.documentElement.scrollWidth, clientWidth: innerWidth }))
+      assert.ok(scrollWidth <= clientWidth, `${path} is ${scrollWidth} wide on ${clientWidth}`)
+      await accessible(page, `${look} ${path}`)
+      await picture(page, `${look}-${name(path)}`)
+    }
+    if (look.startsWith('arabic')) {
+      assert.deepEqual(await page.evaluate(() => [document.documentElement.dir, document.documentElement.lang]), ['rtl', 'ar'])
+    }
+    calm(page, look)
+    await page.context().close()
+  })
+}
+
+/** Texts that would do something if they were ever taken for markup, an address or a style. */
+const TAGS = ['<img src=x onerror=X>', '<svg onload=X>', '<script>X</script>', '"><script>X</script>', "'><img src=x onerror=X>"]
+const MORE = [
+  '<iframe srcdoc="<script>parent.X</script>">', '<a href="javascript:X">a</a>', '<body onload=X>', '<details open ontoggle=X>', '<input autofocus onfocus=X>',
+  '<math><mtext></table><mglyph><style><img src=x onerror=X>', '<video><source onerror=X>', '<marquee onstart=X>', '<object data="javascript:X">', '<embed src="javascript:X">',
+  '</textarea><script>X</script>', '</title><script>X</script>', '</style><script>X</script>', '</noscript><script>X</script>', '<noscript><p title="</noscript><img src=x onerror=X>">',
+  '{@html "<img src=x onerror=X>"}', '{{constructor.constructor("X")()}}', '${X}', '<%= X %>', '#{X}',
+  'javascript:X', 'data:text/html,<script>X</script>', '\u202e<script>X</script>', '<scr\u0000ipt>X</script>', '<ſcript>X</ſcript>',
+  '<base href="https://evil.example/">', '<link rel=stylesheet href="https://evil.example/x.css">', '<meta http-equiv=refresh content="0;url=https://evil.example/">', '<style>*{background:url(https://evil.example/)}</style>', '<form action="https://evil.example/"><button>',
+  '<template><script>X</script></template>', '<slot onslotchange=X>', '<img src="https://evil.example/pixel.gif">', '<button popovertarget=x onclick=X>', '<xmp><img src=x onerror=X></xmp>',
+]
+const PAYLOADS = [...TAGS, ...MORE].map((text) => text.replaceAll('X', 'window.hit=1'))
+
+part('remote text does nothing, wherever it gets to', async () => {
+  assert.equal(PAYLOADS.length, 40)
+  const page = await person()
+  const strange = []
+  page.on('request', (request) => {
+    if (new URL(request.url()).host === 'evil.example') strange.push(request.url())
+  })
+  // In the address, where it becomes the title, the heading, and the field.
+  for (const text of PAYLOADS) {
+    await page.goto(`${app}/?q=${encodeURIComponent(text)}`)
+    await page.locator('h1').waitFor()
+  }
+  // In a platform's answer, which is shown as it came.
+  await wish('gist', { message: { op: 'user', login: 'mallory', id: 666 } })
+  await wish('gist', { message: { op: 'gist', login: 'mallory', files: { 'kez.md': `kez:z1:AAAA ${PAYLOADS.join('\n')}` } } })
+  await page.goto(`${app}/github:mallory`)
+  await page.getByText('contradicted').first().waitFor()
+  await page.locator('tbody summary').first().click()
+  await page.locator('tbody pre').first().waitFor()
+  assert.match(await page.locator('tbody pre').first().textContent(), /onerror/)
+  // In conversations, by somebody who has nothing better to do.
+  const [eve, fay] = [await person(), await person()]
+  for (const [one, handle] of [[eve, 'eve'], [fay, 'fay']]) {
+    await one.goto(`${app}/keys`)
+    await one.getByRole('button', { name: 'Make an identity' }).click()
+    await one.locator('dd code').first().waitFor()
+    await one.goto(`${app}/chat`)
+    await one.locator('#handle').fill(handle)
+    await one.getByRole('button', { name: 'Register' }).click()
+    await one.locator('.pill', { hasText: '● live' }).waitFor()
+  }
+  await eve.locator('#people').fill('fay')
+  await eve.getByRole('button', { name: 'Open', exact: true }).click()
+  for (const text of PAYLOADS) {
+    await eve.locator('#message').fill(text)
+    await eve.locator('#message').press('Enter')
+  }
+  await fay.getByRole('button', { name: /eve/ }).click()
+  await fay.locator('article.text').nth(PAYLOADS.length - 1).waitFor()
+  // As it was written, to the letter.
+  const said = await fay.locator('.said').allTextContents()
+  assert.deepEqual(new Set(said), new Set(PAYLOADS))
+  for (const one of [page, eve, fay]) {
+    assert.equal(await one.evaluate(() => window.hit), undefined)
+    calm(one)
+    await one.context().close()
+  }
+  assert.deepEqual(strange, [])
+})
+
+part('no page weighs more than it should, and chat’s module is loaded by chat alone', async () => {
+  for (const path of PAGES) {
+    const page = await person()
+    const loaded = []
+    page.on('response', (response) => loaded.push(response))
+    await page.goto(app + path)
+    await page.locator('h1').waitFor()
+    await page.waitForLoadState('networkidle')
+    let bytes = 0
+    const modules = []
+    for (const response of loaded) {
+      const { pathname } = new URL(response.url())
+      // The worker fetches everything once more, for later.
+      if (response.request().serviceWorker() !== null) continue
+      if (pathname.endsWith('.js')) bytes += gzipSync(await response.body()).length
+      if (pathname.endsWith('.wasm')) modules.push(pathname.replace(/.*\/|\.[^.]+\.wasm$/g, ''))
+    }
+    console.error(`${path}: ${(bytes / 1024).toFixed(1)} KiB of JavaScript in gzip; ${modules.join(', ')}`)
+    // What signs, and its words, come with one's own pages alone.
+    const most = { '/': 60, '/github:nobody-here': 76 }[path] ?? 88
+    assert.ok(bytes <= most * 1024, `${path} has ${bytes} bytes of JavaScript`)
+    assert.deepEqual(modules, ['kez'], path)
+    await page.context().close()
+  }
+})
+
+part('without a network the pages are there, and say so', async () => {
+  const page = await person()
+  await page.goto(app)
+  const start = await page.evaluate(() => performance.now())
+  console.error(`front page usable ${Math.round(start)} ms after it was asked for`)
+  assert.ok(start < 1000)
+  await page.evaluate(() => navigator.serviceWorker.ready)
+  await page.waitForFunction(() => navigator.serviceWorker.controller !== null)
+  await page.context().setOffline(true)
+  for (const path of ['/', '/keys', '/prove', '/settings']) {
+    await page.goto(app + path)
+    await page.locator('h1').waitFor()
+  }
+  await page.getByText('You are offline.').waitFor()
+  await page.goto(`${app}/keys`)
+  await page.getByRole('button', { name: 'Make an identity' }).waitFor()
+  await page.goto(`${app}/github:somebody`)
+  await page.getByText('cannot be checked now').first().waitFor()
+  await page.context().close()
+})
