@@ -1,7 +1,9 @@
 //! Sigchains and forks.
 
 use crate::{error::or_throw, plain, time};
-use kez_core::{Fork, Identity, publish};
+#[cfg(feature = "sign")]
+use kez_core::publish;
+use kez_core::{Fork, Identity};
 use wasm_bindgen::prelude::*;
 
 /// A replayed sigchain.
@@ -62,6 +64,17 @@ impl Chain {
         plain(&self.inner.summary())
     }
 
+    /// The bundle, the same bytes from every implementation.
+    #[must_use]
+    pub fn bundle(&self) -> String {
+        self.inner.to_bundle()
+    }
+}
+
+/// Publishing is for those who sign.
+#[cfg(feature = "sign")]
+#[wasm_bindgen]
+impl Chain {
     /// Where a sigchain server has it.
     #[wasm_bindgen(js_name = serverUrl)]
     #[must_use]
@@ -76,12 +89,6 @@ impl Chain {
     #[wasm_bindgen(js_name = missingAtServer)]
     pub fn missing_at_server(&self, status: u16, body: &[u8], now: f64) -> Result<String, JsValue> {
         or_throw(publish::missing_at_server(&self.inner, status, body, time(now)))
-    }
-
-    /// The bundle, the same bytes from every implementation.
-    #[must_use]
-    pub fn bundle(&self) -> String {
-        self.inner.to_bundle()
     }
 }
 
@@ -98,6 +105,7 @@ pub fn fork_is_settled(bytes: &[u8], now: f64) -> Result<bool, JsValue> {
 ///
 /// # Errors
 /// `head_conflict`, `publish_refused`.
+#[cfg(feature = "sign")]
 #[wasm_bindgen(js_name = appendedAtServer)]
 pub fn appended_at_server(status: u16, body: &[u8]) -> Result<(), JsValue> {
     or_throw(publish::appended_at_server(status, body))

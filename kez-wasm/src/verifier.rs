@@ -282,7 +282,8 @@ fn event_of(event: &Progress<'_>) -> Result<JsValue, JsValue> {
     })
 }
 
-/// The relays that are asked where no others are named.
+/// The relays that are asked where no others are named: for those who publish there.
+#[cfg(feature = "sign")]
 #[wasm_bindgen(js_name = defaultRelays)]
 #[must_use]
 pub fn default_relays() -> Vec<String> {

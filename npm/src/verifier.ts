@@ -85,6 +85,7 @@ const RESOLVERS = ['https://cloudflare-dns.com/dns-query', 'https://dns.google/d
 
 /** The relays that are asked where `relays` names no others. */
 export function defaultRelays(): string[] {
+  signing()
   return call((wasm) => wasm.defaultRelays())
 }
 
