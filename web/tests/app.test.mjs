@@ -332,26 +332,84 @@ chapter('a second browser becomes a device by two codes, and hears what is said 
   await second.context().close()
 })
 
-chapter('the key is changed, a proof revoked, and the stranger sees it', async () => {
+chapter('with a next key on paper, a revocation commits to it, and only its words change the key', async () => {
   await alice.goto(`${app}/keys`)
   await unlock(alice)
-  await click(alice, 'Change the key now')
-  await click(alice, 'Yes, do it')
-  await alice.getByText('The key was changed. Make a new backup.').waitFor()
-  assert.equal(await alice.locator('dd code').first().textContent(), identity)
-  assert.notEqual(await alice.locator('dd code').nth(1).textContent(), identity)
+  await alice.locator('summary', { hasText: 'Make a next key' }).click()
+  await click(alice, 'Commit to it')
+  const next = alice.locator('details', { hasText: 'Make a next key' })
+  await next.getByRole('button', { name: 'Show the recovery phrase' }).click()
+  await next.locator('ol.words li').nth(23).waitFor()
+  const words = await next.locator('ol.words li').allTextContents()
+  await next.getByRole('button', { name: 'I have written them down' }).click()
+  for (const input of await next.locator('input[id^=word-]').all()) {
+    await input.fill(words[Number((await input.getAttribute('id')).slice('word-'.length))])
+  }
+  await next.getByRole('button', { name: 'Check the words' }).click()
+  await alice.getByText('Your next event commits').waitFor()
   const card = alice.locator('li.card', { hasText: 'github:alice' })
   await card.getByRole('button', { name: 'Revoke' }).click()
   await accessible(alice, 'before a revocation')
   await picture(alice, 'revoke')
   await card.getByRole('button', { name: 'Yes, do it' }).click()
   await card.getByText('revoked by its owner').waitFor()
+  await alice.getByText('Your sigchain has committed to a next key.').waitFor()
+  const change = async (text) => {
+    await alice.locator('#next-words').fill(text)
+    await click(alice, 'Change the key now')
+    await click(alice, 'Yes, do it')
+  }
+  await change([...words.slice(1), words[0]].join(' '))
+  await alice.getByText('These are not the words of the next key.').waitFor()
+  await change(words.join('  '))
+  await alice.getByText('The key was changed. Make a new backup.').waitFor()
+  assert.equal(await alice.locator('dd code').first().textContent(), identity)
+  assert.notEqual(await alice.locator('dd code').nth(1).textContent(), identity)
+  calm(alice)
+})
+
+chapter('the stranger sees it', async () => {
+  asked()
   await bob.goto(`${app}/github:alice`)
   await bob.locator('tbody', { hasText: 'github:alice' }).getByText('revoked by its owner').first().waitFor()
   await bob.getByText('4 of 5 verified').waitFor()
+  await accessible(bob, 'a revoked account')
   await picture(bob, 'revoked')
-  calm(alice)
+  // Nobody was asked but the platforms of these accounts, and the sources of the sigchain.
+  const relays = ['nos.lol', 'relay.damus.io', 'relay.primal.net']
+  const platforms = ['api.github.com', 'cloudflare-dns.com', 'plc.directory', 'public.api.bsky.app', 'social.example']
+  const hosts = new Set([...relays, ...platforms, 'sig.example', 'alice.test'])
+  assert.deepEqual(asked().filter((host) => !hosts.has(host)), [])
   calm(bob)
+})
+
+chapter('somebody whose key is in an extension proves an account with it', async () => {
+  const dave = await person()
+  await wish('gist', { message: { op: 'user', login: 'dave', id: 4712 } })
+  await dave.goto(`${app}/prove/github`)
+  await click(dave, 'Use my nostr extension')
+  await wish('gist', { message: { op: 'gist', login: 'dave', files: { 'kez.md': await prove(dave, 'github', 'dave') } } })
+  await found(dave, 'github')
+  await dave.goto(`${app}/keys`)
+  assert.equal(await dave.locator('dd code').first().textContent(), dave.nostr)
+  await accessible(dave, 'keys of an extension')
+  await bob.goto(`${app}/github:dave`)
+  await bob.getByText('1 of 1 verified').waitFor()
+  calm(dave)
+  await dave.context().close()
+})
+
+chapter('a code is read by the camera', async () => {
+  const request = `kez-join:ed25519:${'d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'}`
+  const viewer = await person({ camera: request })
+  await viewer.goto(`${app}/keys`)
+  await click(viewer, 'Make an identity')
+  await viewer.locator('#link-code').waitFor()
+  await viewer.locator('form', { has: viewer.locator('#link-code') }).getByRole('button', { name: 'Scan with the camera' }).click()
+  await viewer.locator('#answer').waitFor()
+  assert.equal(await viewer.locator('#link-code').inputValue(), request)
+  calm(viewer)
+  await viewer.context().close()
 })
 
 chapter('settings are kept, everything can be taken along, and deleted', async () => {

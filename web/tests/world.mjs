@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { extension } from '../../npm/packaging/nip07.mjs'
@@ -38,9 +38,9 @@ const EXPECTED = /Failed to load resource|WebSocket connection|\/\.well-known\/\
 export async function person(options = {}) {
   const profile = options.profile ?? mkdtempSync(join(tmpdir(), 'kez-web-'))
   const context = await withProfile(profile, {
-    args: [...leadTo(tls), '--font-render-hinting=none', '--force-color-profile=srgb', '--disable-lcd-text'],
+    args: [...leadTo(tls), ...(options.camera === undefined ? [] : camera(options.camera, profile)), '--font-render-hinting=none', '--force-color-profile=srgb', '--disable-lcd-text'],
     bypassCSP: false,
-    permissions: ['clipboard-read', 'clipboard-write'],
+    permissions: ['clipboard-read', 'clipboard-write', 'camera'],
     locale: 'en-US',
     viewport: { width: 1100, height: 900 },
     ...options.browser,
@@ -55,6 +55,24 @@ export async function person(options = {}) {
   })
   page.nostr = await extension(page)
   return Object.assign(page, { profile })
+}
+
+/** The options of a browser whose camera sees a QR code. */
+function camera(text, folder) {
+  const { encode } = createRequire(import.meta.url)('uqr')
+  const { size, data } = encode(text, { ecc: 'L', border: 4 })
+  const scale = Math.floor(480 / size)
+  const [width, height] = [640, 480]
+  const light = Buffer.alloc(width * height, 255)
+  for (let y = 0; y < size * scale; y += 1) {
+    for (let x = 0; x < size * scale; x += 1) {
+      if (data[Math.floor(y / scale)][Math.floor(x / scale)]) light[y * width + x] = 0
+    }
+  }
+  const frame = Buffer.concat([Buffer.from('FRAME\n'), light, Buffer.alloc((width * height) / 2, 128)])
+  const file = join(folder, 'camera.y4m')
+  writeFileSync(file, Buffer.concat([Buffer.from(`YUV4MPEG2 W${width} H${height} F10:1 Ip A1:1 C420jpeg\n`), frame, frame]))
+  return ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${file}`]
 }
 
 /** Which hosts pages have asked since the last call. */

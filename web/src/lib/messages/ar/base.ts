@@ -57,7 +57,6 @@ export const base: Base = {
     listed: (subject) => `سلسلة التوقيعات تذكر ${subject}.`,
     looked: 'أين بحثنا',
     saw: 'ما رأيناه',
-    todo: 'ما العمل',
     by: 'من تحقّق',
     byDirect: 'هذا المتصفح، عند المنصة نفسها',
     byDoh: 'هذا المتصفح، عبر محلّل DNS',

@@ -54,7 +54,6 @@ export const base = {
     listed: (subject: string) => `The sigchain lists ${subject}.`,
     looked: 'Where we looked',
     saw: 'What we saw',
-    todo: 'What to do',
     by: 'Checked by',
     byDirect: 'this browser, at the platform itself',
     byDoh: 'this browser, through a DNS resolver',
