@@ -364,7 +364,23 @@ chapter('with a next key on paper, a revocation commits to it, and only its word
   await change(words.join('  '))
   await alice.getByText('The key was changed. Make a new backup.').waitFor()
   assert.equal(await alice.locator('dd code').first().textContent(), identity)
-  assert.notEqual(await alice.locator('dd code').nth(1).textContent(), identity)
+  const current = await alice.locator('dd code').nth(1).textContent()
+  assert.notEqual(current, identity)
+  // On a new machine the words of the new key, and any account, are the identity again.
+  const other = await person()
+  await other.goto(`${app}/keys`)
+  const bring = async (account) => {
+    await other.locator('#import-text').fill(words.join(' '))
+    await other.locator('#import-account').fill(account)
+    await click(other, 'Import')
+  }
+  await bring('ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a')
+  await other.getByText('This key does not stand for that identity.').waitFor()
+  await bring('alice.test')
+  await other.locator('dd code').nth(1).waitFor()
+  assert.deepEqual(await other.locator('dd code').allTextContents(), [identity, current])
+  calm(other)
+  await other.context().close()
   calm(alice)
 })
 

@@ -130,9 +130,13 @@ class Me {
     return this.adopt(SecretKey.generate('ed25519'))
   }
 
-  /** Makes a key that came from elsewhere this browser's own, with the chain that it stands for. */
-  async adopt(key: SecretKey): Promise<void> {
-    const chain = await publishedChain(key.identity)
+  /**
+   * Makes a key that came from elsewhere this browser's own, with the chain that it stands for: its own, or
+   * that of an identity whose key was changed to it. `chain_signer` if it is not the key of that one.
+   */
+  async adopt(key: SecretKey, primary = key.identity): Promise<void> {
+    const chain = await publishedChain(key.identity, primary)
+    if (chain.currentKey !== key.identity) throw new KezError('chain_signer', primary, { kind: 'chain', detail: primary })
     // Whatever a browser promises, a backup is better.
     void navigator.storage.persist()
     await save('chain', chain.export())
@@ -153,7 +157,9 @@ class Me {
   }
 
   /** Signs the next event, and appends nothing yet. */
-  prepare(operation: Operation, extra: Signer[] = []): Promise<string> {
+  async prepare(operation: Operation, extra: Signer[] = []): Promise<string> {
+    // Another browser may have added to it: two events after one head would be a fork.
+    await this.refresh().catch(() => undefined)
     return this.chain.prepare(operation, { signers: [this.signer, ...extra], next: this.stored?.next })
   }
 
