@@ -1,6 +1,8 @@
 // A whole life in the app: real browsers, real servers. `cargo xtask web` runs it.
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { after } from 'node:test'
+import { keyFile } from '../../npm/dist/node.js'
 import { accessible, app, asked, calm, chapter, everybodyLeaves, person, picture, wish } from './world.mjs'
 
 after(everybodyLeaves)
@@ -195,6 +197,28 @@ chapter('the recovery phrase is tested, and is the key', async () => {
   calm(other)
   await other.context().close()
   calm(alice)
+})
+
+chapter('a key file goes to another browser, and opens with its passphrase alone', async () => {
+  await alice.locator('#export-passphrase').fill('staple battery')
+  await click(alice, 'Download the key file')
+  const [download] = await Promise.all([alice.waitForEvent('download'), alice.getByRole('link', { name: /^kez-.*json/ }).click()])
+  const file = await readFile(await download.path(), 'utf8')
+  assert.equal(keyFile(file).identity, identity)
+  const other = await person()
+  await other.goto(`${app}/keys`)
+  const bring = async (passphrase) => {
+    await other.locator('#import-text').fill(file)
+    await other.locator('#import-passphrase').fill(passphrase)
+    await click(other, 'Import')
+  }
+  await bring('staple batter')
+  await other.getByText('That is not the passphrase.').waitFor()
+  await bring('staple battery')
+  await other.getByText('github:alice', { exact: true }).waitFor()
+  assert.equal(await other.locator('dd code').first().textContent(), identity)
+  calm(other)
+  await other.context().close()
 })
 
 async function unlock(page) {
@@ -444,7 +468,7 @@ chapter('settings are kept, everything can be taken along, and deleted', async (
   assert.equal(await bob.evaluate(() => document.documentElement.dataset.theme), 'dark')
   await click(bob, 'Download')
   const [download] = await Promise.all([bob.waitForEvent('download'), bob.getByRole('link', { name: /kez-export/ }).click()])
-  const text = await (await import('node:fs/promises')).readFile(await download.path(), 'utf8')
+  const text = await readFile(await download.path(), 'utf8')
   assert.equal(JSON.parse(text).schema, 'kez.web-export/1')
   await bob.locator('#delete-word').fill('DELETE')
   await click(bob, 'Delete everything in this browser')
