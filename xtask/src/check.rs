@@ -11,6 +11,11 @@ use std::{
 
 /// The files below the root that git would carry, with one of these endings.
 fn sources(endings: &[&str]) -> Result<Vec<PathBuf>> {
+    sources_in(&root(), endings)
+}
+
+/// As [`sources`], below a folder.
+pub(crate) fn sources_in(dir: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
     fn walk(dir: &Path, endings: &[&str], out: &mut Vec<PathBuf>) -> Result<()> {
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
@@ -27,7 +32,7 @@ fn sources(endings: &[&str]) -> Result<Vec<PathBuf>> {
         Ok(())
     }
     let mut out = Vec::new();
-    walk(&root(), endings, &mut out)?;
+    walk(dir, endings, &mut out)?;
     out.sort();
     Ok(out)
 }

@@ -1,7 +1,7 @@
 //! The npm package: the WebAssembly module and its glue, TypeScript above them, one tarball.
 
 use crate::{
-    Result,
+    Result, check,
     setup::{self, node, quietly, root},
     wasm::{self, Module},
 };
@@ -57,6 +57,7 @@ pub fn build() -> Result<()> {
         copy(&root().join(name), &npm.join(name))?;
     }
     DONE.store(true, Ordering::Relaxed);
+    fs::write(stamp(), [])?;
     Ok(())
 }
 
@@ -66,13 +67,33 @@ pub const BUILT: &str = "KEZ_PACKAGE_BUILT";
 /// The same within this process.
 static DONE: AtomicBool = AtomicBool::new(false);
 
-/// Builds the package, unless that was done just before.
+/// When the package was built last: the age of a file.
+fn stamp() -> PathBuf {
+    root().join("target/npm-built")
+}
+
+/// Whether nothing that the package is made of is newer than it.
+fn fresh() -> Result<bool> {
+    let Ok(built) = fs::metadata(stamp()).and_then(|m| m.modified()) else { return Ok(false) };
+    let mut parts = vec![root().join("Cargo.lock"), folder().join("package.json")];
+    for room in ["kez-core", "kez-cli", "kez-wasm", "npm"] {
+        parts.extend(check::sources_in(&root().join(room).join("src"), &[".rs", ".ts"])?);
+    }
+    let old = |path: &PathBuf| fs::metadata(path)?.modified().map(|changed| changed <= built);
+    let mut all = folder().join("dist/kez-chat.wasm").is_file();
+    for path in &parts {
+        all = all && old(path)?;
+    }
+    Ok(all)
+}
+
+/// Builds the package, unless it is there and as new as what it is made of.
 ///
 /// # Errors
 /// As for [`build`].
 pub fn built() -> Result<()> {
     let done = DONE.load(Ordering::Relaxed) || std::env::var_os(BUILT).is_some();
-    if done { Ok(()) } else { build() }
+    if done || fresh()? { Ok(()) } else { build() }
 }
 
 /// Packs what [`build`] made into the tarball that would be published. Gives its path.
