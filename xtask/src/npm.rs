@@ -57,7 +57,7 @@ pub fn build() -> Result<()> {
         copy(&root().join(name), &npm.join(name))?;
     }
     DONE.store(true, Ordering::Relaxed);
-    fs::write(stamp(), [])?;
+    fs::write(stamp(), "built")?;
     Ok(())
 }
 
