@@ -400,7 +400,7 @@ chapter('with a next key on paper, a revocation commits to it, and only its word
   }
   await bring('ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a')
   await other.getByText('This key does not stand for that identity.').waitFor()
-  await bring('alice.test')
+  await bring('@alice.test')
   await other.locator('dd code').nth(1).waitFor()
   assert.deepEqual(await other.locator('dd code').allTextContents(), [identity, current])
   calm(other)
@@ -418,7 +418,8 @@ chapter('the stranger sees it', async () => {
   // Nobody was asked but the platforms of these accounts, and the sources of the sigchain.
   const relays = ['nos.lol', 'relay.damus.io', 'relay.primal.net']
   const platforms = ['api.github.com', 'cloudflare-dns.com', 'plc.directory', 'public.api.bsky.app', 'social.example']
-  const hosts = new Set([...relays, ...platforms, 'sig.example', 'alice.test'])
+  // Domains are asked for their own copy of it, and for what they say of a handle.
+  const hosts = new Set([...relays, ...platforms, 'sig.example', 'example.com', 'alice.test'])
   assert.deepEqual(asked().filter((host) => !hosts.has(host)), [])
   calm(bob)
 })
@@ -428,6 +429,7 @@ chapter('somebody whose key is in an extension proves an account with it', async
   await wish('gist', { message: { op: 'user', login: 'dave', id: 4712 } })
   await dave.goto(`${app}/prove/github`)
   await click(dave, 'Use my nostr extension')
+  await dave.locator('#account').waitFor()
   await wish('gist', { message: { op: 'gist', login: 'dave', files: { 'kez.md': await prove(dave, 'github', 'dave') } } })
   await found(dave, 'github')
   await dave.goto(`${app}/keys`)
