@@ -25,8 +25,9 @@ class Conversations {
   failure = $state<unknown>()
   #chat: Chat | undefined
   #storage: BrowserStorage | undefined
-  #stop = new AbortController()
   #opening: Promise<void> | undefined
+  #looking: Promise<unknown> | undefined
+  #due = false
 
   get link(): Link {
     return this.#online || this.#stream === 'connecting' ? this.#stream : 'reconnecting'
@@ -91,37 +92,52 @@ class Conversations {
       await this.refresh()
       const onState = (state: 'open' | 'waiting') => {
         this.#stream = state === 'open' ? 'live' : 'reconnecting'
-        void this.refresh()
+        this.#look()
       }
-      for await (const { conversation, entry } of chat.listen({ signal: this.#stop.signal, onState })) {
+      for await (const { conversation, entry } of chat.listen({ onState })) {
         // What is looked at is shown at once, the list a moment later.
         if (conversation === this.selected && entry.index === this.entries.length) this.entries = [...this.entries, entry]
-        await this.refresh()
+        this.#look()
       }
     } catch (error) {
       this.failure = error
     }
   }
 
-  /** Reads what there is anew. */
+  /** Reads anew what there is, some time soon: once for however much comes meanwhile. */
+  #look(): void {
+    this.#due = true
+    this.#looking ??= (async () => {
+      while (this.#due) {
+        this.#due = false
+        await this.refresh()
+      }
+    })()
+      .catch((error: unknown) => (this.failure = error))
+      .finally(() => (this.#looking = undefined))
+  }
+
+  /** Reads anew what there is. */
   async refresh(): Promise<void> {
     const { chat } = this
     ;[this.list, this.contacts] = await Promise.all([chat.conversations(), chat.contacts()])
     if (this.selected !== undefined) {
       this.entries = await chat.entries(this.selected)
-      if (!document.hidden) await this.markRead()
+      await this.#markRead()
     }
   }
 
   async select(id: string | undefined): Promise<void> {
     this.selected = id
     this.entries = id === undefined ? [] : await this.chat.entries(id)
+    await this.#markRead()
   }
 
-  async markRead(): Promise<void> {
-    if (this.selected === undefined || this.read[this.selected] === this.entries.length) return
+  /** What is looked at is read. */
+  async #markRead(): Promise<void> {
+    if (document.hidden || this.selected === undefined || this.read[this.selected] === this.entries.length) return
     this.read[this.selected] = this.entries.length
-    await save('read', $state.snapshot(this.read))
+    await save({ read: $state.snapshot(this.read) })
   }
 
   unread = ({ id, entries }: Conversation): number => Math.max(0, entries - (this.read[id] ?? 0))

@@ -15,8 +15,7 @@ self.onmessage = async ({ data }: MessageEvent<Job>) => {
   try {
     await init()
     if (data.kind === 'open') {
-      const key = SecretKey.decrypt(data.file ?? '', data.passphrase)
-      self.postMessage({ result: key.exposeText(), identity: key.identity })
+      self.postMessage({ result: SecretKey.decrypt(data.file ?? '', data.passphrase).exposeText() })
     } else {
       const key = SecretKey.fromText(data.scheme ?? 'ed25519', data.secret ?? '')
       self.postMessage({ result: key.encrypt(data.passphrase) })

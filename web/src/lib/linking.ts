@@ -22,7 +22,7 @@ export async function newDevice(): Promise<SecretKey> {
   const kept = await load<Uint8Array>('joining')
   if (kept !== undefined) return SecretKey.fromBytes('ed25519', kept)
   const key = SecretKey.generate('ed25519')
-  await save('joining', key.exposeBytes())
+  await save({ joining: key.exposeBytes() })
   return key
 }
 
@@ -33,7 +33,7 @@ export async function answer(code: string, name: string): Promise<string | undef
   const text = code.trim()
   if (!text.startsWith(`${REQUEST}ed25519:`)) return undefined
   const device = parseIdentity(text.slice(REQUEST.length))
-  const event = await me.chain.prepare({ type: 'add_device', device, caps: [CHAT], name }, { signers: [me.signer] })
+  const event = await me.prepare({ type: 'add_device', device, caps: [CHAT], name })
   const { primary, handle } = me.stored as NonNullable<typeof me.stored>
   const made: Answer = { primary, event, ...(handle === undefined ? {} : { handle }) }
   return ANSWER + JSON.stringify(made)

@@ -13,7 +13,7 @@ import {
 } from 'kez'
 import { makeFile, openFile, schemeOf } from './keyfile.ts'
 import { sigServers, verifyOptions } from './settings.ts'
-import { load, openMemory, remove, save } from './store.ts'
+import { load, openMemory, save } from './store.ts'
 import { type ByPasskey, type InBrowser, keepByPasskey, keepInBrowser, takeByPasskey, takeFromBrowser } from './wrapping.ts'
 
 /** What is stored of it. */
@@ -48,7 +48,6 @@ declare global {
   }
 }
 
-const bytesOf = (key: SecretKey) => key.exposeBytes()
 const fromBytes = (identity: string, bytes: Uint8Array) => SecretKey.fromBytes(schemeOf(identity), bytes)
 
 class Me {
@@ -99,17 +98,30 @@ class Me {
   }
 
   #take(chain: Chain): void {
-    this.#chain?.free()
+    if (this.#chain !== chain) this.#chain?.free()
     this.#chain = chain
     this.summary = chain.summary()
   }
 
-  /** Stores what changed, and drops what is no longer so. */
-  async #store(changed: Partial<Stored>, dropped: (keyof Stored)[] = []): Promise<void> {
+  #changed(changed: Partial<Stored>, dropped: (keyof Stored)[]): Stored {
     const stored = { ...(this.stored as Stored), ...changed }
     for (const name of dropped) delete stored[name]
-    await save('me', stored)
+    return stored
+  }
+
+  /** Stores what changed, and drops what is no longer so. */
+  async #store(changed: Partial<Stored>, dropped: (keyof Stored)[] = []): Promise<void> {
+    const stored = this.#changed(changed, dropped)
+    await save({ me: stored })
     this.stored = stored
+  }
+
+  /** As {@link Me.#store}, with the chain that it goes with: both, or neither. */
+  async #keep(chain: Chain, changed: Partial<Stored> = {}, dropped: (keyof Stored)[] = []): Promise<void> {
+    const stored = this.#changed(changed, dropped)
+    await save({ me: stored, chain: chain.export() })
+    this.stored = stored
+    this.#take(chain)
   }
 
   #unlocked(key: SecretKey): void {
@@ -135,13 +147,12 @@ class Me {
    * that of an identity whose key was changed to it. `chain_signer` if it is not the key of that one.
    */
   async adopt(key: SecretKey, primary = key.identity): Promise<void> {
-    const chain = await publishedChain(key.identity, primary)
+    const chain = await publishedChain(primary)
     if (chain.currentKey !== key.identity) throw new KezError('chain_signer', primary, { kind: 'chain', detail: primary })
     // Whatever a browser promises, a backup is better.
     void navigator.storage.persist()
-    await save('chain', chain.export())
-    await this.#store({ primary: chain.name, key: key.identity, where: 'here', browser: await keepInBrowser(bytesOf(key)) })
-    this.#take(chain)
+    const browser = await keepInBrowser(key.exposeBytes())
+    await this.#keep(chain, { primary, key: key.identity, where: 'here', browser })
     this.#unlocked(key)
   }
 
@@ -149,10 +160,7 @@ class Me {
   async useExtension(): Promise<void> {
     if (window.nostr === undefined) throw new KezError('signer_failed', 'no extension')
     const key = await signerIdentity(window.nostr)
-    const chain = await publishedChain(key)
-    await save('chain', chain.export())
-    await this.#store({ primary: chain.name, key, where: 'extension' })
-    this.#take(chain)
+    await this.#keep(await publishedChain(key), { primary: key, key, where: 'extension' })
     this.open = true
   }
 
@@ -160,7 +168,8 @@ class Me {
   async prepare(operation: Operation, extra: Signer[] = []): Promise<string> {
     // Another browser may have added to it: two events after one head would be a fork.
     await this.refresh().catch(() => undefined)
-    return this.chain.prepare(operation, { signers: [this.signer, ...extra], next: this.stored?.next })
+    const next = this.summary?.next_committed === true ? undefined : this.stored?.next
+    return this.chain.prepare(operation, { signers: [this.signer, ...extra], next })
   }
 
   /** The bundle that there would be with a prepared event. */
@@ -178,20 +187,13 @@ class Me {
   /** Appends a prepared event, and publishes the chain. */
   async accept(event: string): Promise<Published> {
     await this.chain.accept(event, { signers: [] })
-    await this.keepChain()
-    if (this.stored?.next !== undefined) await this.#store({}, ['next'])
+    await this.#keep(this.chain, {}, ['next'])
     return this.publish()
   }
 
   /** Signs and appends an event, and publishes the chain. */
   async append(operation: Operation, extra: Signer[] = []): Promise<Published> {
     return this.accept(await this.prepare(operation, extra))
-  }
-
-  /** Stores the chain as it is now. */
-  async keepChain(): Promise<void> {
-    await save('chain', this.chain.export())
-    this.summary = this.chain.summary()
   }
 
   /** Appends to every sigchain server what it does not have. */
@@ -204,12 +206,8 @@ class Me {
 
   /** Takes the newer events of the chain that were made elsewhere. */
   async refresh(): Promise<void> {
-    const { primary, key } = this.stored as Stored
-    const chain = await publishedChain(key, primary)
-    if ((chain.head?.seq ?? 0) > (this.chain.head?.seq ?? 0)) {
-      this.#take(chain)
-      await save('chain', chain.export())
-    }
+    const chain = await publishedChain((this.stored as Stored).primary)
+    if ((chain.head?.seq ?? 0) > (this.chain.head?.seq ?? 0)) await this.#keep(chain)
   }
 
   /** A passphrase protects the key from now on, and nothing else does but a passkey. */
@@ -233,7 +231,7 @@ class Me {
 
   /** Adds a passkey; false where that cannot be had. */
   async addPasskey(): Promise<boolean> {
-    const passkey = await keepByPasskey(bytesOf(this.secret), `KEZ ${this.stored?.handle?.name ?? this.stored?.primary.slice(0, 20)}`)
+    const passkey = await keepByPasskey(this.secret.exposeBytes(), `KEZ ${this.stored?.handle?.name ?? this.stored?.primary.slice(0, 20)}`)
     if (passkey !== undefined) await this.#store({ passkey })
     return passkey !== undefined
   }
@@ -260,39 +258,33 @@ class Me {
    * committed to it. The new one is then kept in this browser, and is to be protected anew.
    */
   async rotate(to: SecretKey, reason: 'superseded' | 'compromised'): Promise<Published> {
+    await this.refresh().catch(() => undefined)
     const signers = this.summary?.next_committed === true ? [to] : [this.signer, to]
+    const browser = await keepInBrowser(to.exposeBytes())
     await this.chain.append({ type: 'rotate', to: to.identity, reason }, { signers })
-    await this.keepChain()
-    const browser = await keepInBrowser(bytesOf(to))
-    await this.#store({ key: to.identity, where: 'here', browser }, ['file', 'passkey', 'tested', 'next'])
+    const changed = { key: to.identity, where: 'here', browser } as const
+    await this.#keep(this.chain, changed, ['file', 'passkey', 'tested', 'next'])
     this.#unlocked(to)
     return this.publish()
   }
 
   /** Becomes a device of an identity whose key is elsewhere. */
   async join(primary: string, prepared: string, device: SecretKey, handle: Stored['handle']): Promise<void> {
-    const chain = await publishedChain(primary, primary)
+    const chain = await publishedChain(primary)
     await chain.accept(prepared, { signers: [device] })
     if (!chain.summary().devices.some(({ key }) => key === device.identity)) {
       throw new KezError('device_unknown', 'the answer is for another device')
     }
-    await save('chain', chain.export())
-    await this.#store({ primary, key: primary, where: 'elsewhere', ...(handle === undefined ? {} : { handle }) })
-    this.#take(chain)
+    await this.#keep(chain, { primary, key: primary, where: 'elsewhere', ...(handle === undefined ? {} : { handle }) })
     await this.publish()
-  }
-
-  async forget(): Promise<void> {
-    this.lock()
-    await Promise.all(['me', 'chain', 'pending'].map(remove))
   }
 }
 
 export type Published = 'done' | 'failed' | 'nowhere'
 export const me = new Me()
 
-/** The chain that a key stands for, as it is published; an empty one where there is none. */
-async function publishedChain(key: string, primary = key): Promise<Chain> {
+/** The chain of an identity, as it is published; an empty one where there is none. */
+async function publishedChain(primary: string): Promise<Chain> {
   const found = await history(primary, { ...verifyOptions(), memory: await openMemory() })
   return chainOf(primary, found.bundle)
 }

@@ -46,8 +46,8 @@ export function placeOf({ service, subject }: Pick<Pending, 'service' | 'subject
 }
 
 export const pending = async (): Promise<Pending[]> => (await load<Pending[]>('pending')) ?? []
-const keep = async (one: Pending) => save('pending', [...(await pending()).filter((p) => p.subject !== one.subject), one])
-export const drop = async (subject: string) => save('pending', (await pending()).filter((p) => p.subject !== subject))
+const keep = async (one: Pending) => save({ pending: [...(await pending()).filter((p) => p.subject !== one.subject), one] })
+export const drop = async (subject: string) => save({ pending: (await pending()).filter((p) => p.subject !== subject) })
 
 const headNow = () => me.chain.head?.id ?? null
 

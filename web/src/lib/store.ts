@@ -1,5 +1,5 @@
 /** What this browser keeps: IndexedDB, one database for the pages (chat has its own). */
-import { createStore, del, entries, get, set, type UseStore } from 'idb-keyval'
+import { createStore, del, entries, get, set, setMany, type UseStore } from 'idb-keyval'
 import type { Memory } from 'kez'
 
 // One object store a database is what the library keeps to.
@@ -7,7 +7,8 @@ const own = createStore('kez', 'own')
 const seen = createStore('kez-seen', 'seen')
 
 export const load = <T>(name: string): Promise<T | undefined> => get<T>(name, own)
-export const save = (name: string, value: unknown): Promise<void> => set(name, value, own)
+/** Stores values by their names: all, or none. */
+export const save = (values: Record<string, unknown>): Promise<void> => setMany(Object.entries(values), own)
 export const remove = (name: string): Promise<void> => del(name, own)
 
 export const everything = (store: UseStore = own): Promise<[IDBValidKey, unknown][]> => entries(store)

@@ -15,7 +15,7 @@ export interface Step {
 const KEPT = 64 * 1024
 
 /** Keeps the text of every answer, by its URL. */
-export function recording(seen: Map<string, string>): NonNullable<VerifyOptions['fetch']> {
+function recording(seen: Map<string, string>): NonNullable<VerifyOptions['fetch']> {
   return async (request) => {
     const { url } = request
     const response = await fetch(request)
@@ -32,7 +32,6 @@ export function recording(seen: Map<string, string>): NonNullable<VerifyOptions[
 }
 
 export class Verification {
-  readonly query: string
   readonly subject: string
   steps = $state<Step[]>([])
   reports = $state<Report[]>([])
@@ -45,7 +44,6 @@ export class Verification {
 
   /** Throws a `KezInputError` for what is no identity. */
   constructor(query: string) {
-    this.query = query
     this.subject = parseIdentity(query)
   }
 

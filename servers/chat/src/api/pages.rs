@@ -18,15 +18,13 @@ const LASTING: &str = "/_app/immutable/";
 
 /// Serves a folder with the app's files, for every path that is no other route's.
 pub(super) fn serve(dir: &Path) -> Router {
-    let packed = |shell: ServeFile| shell.precompressed_br().precompressed_gzip();
     // A page below a folder of the same name is a page, and no reason to send anybody elsewhere.
     let files = ServeDir::new(dir).append_index_html_on_directories(false);
     let files = files.precompressed_br().precompressed_gzip();
     let [shell, index] = SHELLS.map(|name| dir.join(name));
-    let shell = if shell.is_file() { shell } else { index };
-    Router::new()
-        .fallback_service(files.fallback(packed(ServeFile::new(shell))))
-        .layer(middleware::from_fn(guard))
+    let shell = ServeFile::new(if shell.is_file() { shell } else { index });
+    let shell = shell.precompressed_br().precompressed_gzip();
+    Router::new().fallback_service(files.fallback(shell)).layer(middleware::from_fn(guard))
 }
 
 /// Refuses what is no page, says how long to keep an answer, and lets no other site frame it.
