@@ -116,6 +116,7 @@ fn conversation(jason: &Demo, mia: &Demo, sig: &str, chat: &str) -> Result<()> {
 /// The page, until the user has seen enough of it.
 fn page(url: &str) -> Result<()> {
     println!("The same for people, with both of them on it: {url}");
+    println!("{SOCIAL} is a name on this machine only: browsers say that it cannot be checked.");
     println!(
         "Whom you find there, your browser verifies itself; and you may chat with jason and mia."
     );
