@@ -2,7 +2,7 @@
 //! sans-I/O parts with a [`Transport`] that is handed in.
 
 use crate::{
-    Chain, Code, Endpoints, Error, History, Identity, Proof, Report, Status, Timestamp,
+    Chain, Code, Endpoints, Error, History, Identity, Proof, Report, Scheme, Status, Timestamp,
     chain::{Device, Era},
     channel::{self, Fetched, Finding, Miss, Step},
     judge, log,
@@ -223,7 +223,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         let listed = remembered.iter().flat_map(|c| c.listings()).map(|(l, _)| l.subject.clone());
         for id in subject.cloned().into_iter().chain(listed) {
             let domain = id.value().into();
-            if id.scheme() == crate::Scheme::Dns && !domains.contains(&domain) {
+            if id.scheme() == Scheme::Dns && !domains.contains(&domain) {
                 domains.push(domain);
             }
         }
@@ -403,17 +403,25 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     pub async fn identity(&self, query: &Identity) -> Graph {
         let mut histories = Map::default();
         let mut edges = Vec::new();
-        let primary = if query.scheme().is_key() {
+        let mut primary = None;
+        if query.scheme().is_key() {
             let history = self.history(query, None, None).await;
+            // A nostr key without a chain of its own may be an account of somebody else's.
+            let account = query.scheme() == Scheme::Nostr
+                && matches!(history, History::Absent | History::Unknown(_));
             histories.insert(query, history);
-            Some(query.clone())
-        } else {
+            primary = (!account).then(|| query.clone());
+        }
+        if primary.is_none() {
             let mut reports = self.verify_with(query, None, &mut histories).await;
             let best = reports.swap_remove(0);
-            let primary = best.primary.clone();
-            edges.push(best);
-            primary
-        };
+            primary = best.primary.clone();
+            if primary.is_some() || !query.scheme().is_key() {
+                edges.push(best);
+            } else {
+                primary = Some(query.clone());
+            }
+        }
         let mut graph = Graph {
             schema: "kez.graph/1",
             query: query.clone(),

@@ -547,6 +547,14 @@ fn whole_identity_in_chromium(net: &Testnet) {
     me.ok(&["sigchain", "add", &other]);
     me.ok(&["sigchain", "publish", "--relay", net.relay()]);
     let wanted = user(net, "stranger").run(&["id", &key]).json();
+    // From the account's key, which has no chain of its own, one gets there too.
+    let from_account = user(net, "stranger").run(&["id", &other]).json();
+    assert_eq!(
+        (&from_account["primary"], &from_account["edges"][0]["status"]),
+        (&wanted["primary"], &wanted["edges"][0]["status"]),
+        "{from_account}"
+    );
+    assert_eq!(from_account["edges"].as_array().unwrap().len(), 5, "{from_account}");
     let seen = xtask::npm::identity_in_chromium(&key, &net.routes()).expect("the page runs");
     assert!(seen["error"].is_null(), "{seen}");
     let edges = |graph: &Value| -> Vec<[Value; 4]> {

@@ -11,16 +11,18 @@ export const leadTo = ({ port }) => [
   '--ignore-certificate-errors',
 ]
 
-/** Starts one. `page` is the origin whose requests are written down in `asked`. */
+/**
+ * Starts one. `page` is the origin whose requests are written down in `asked`: what a page asks of others carries its
+ * origin, and the browser's own errands do not. `every` has all of them.
+ */
 export async function front(certificate, key, routes, page) {
-  const asked = []
+  const [asked, every] = [[], []]
   const base = (request) => {
     const [host] = request.headers.host.split(':')
     const { origin, cookie, referer } = request.headers
-    // What a page asks of others carries its origin; the browser's own errands do not.
-    if (origin === page && host !== new URL(page).host) {
-      asked.push({ method: request.method, host, path: request.url, cookie, referer })
-    }
+    const one = { method: request.method, host, path: request.url, cookie, referer }
+    every.push(one)
+    if (origin === page && host !== new URL(page).host) asked.push(one)
     return routes.get(host)
   }
   const server = createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, (request, response) => {
@@ -60,5 +62,5 @@ export async function front(certificate, key, routes, page) {
   })
   await new Promise((done) => proxy.listen(0, '127.0.0.1', done))
   const close = () => [server, proxy].forEach((one) => one.close())
-  return { port, proxy: proxy.address().port, asked, close }
+  return { port, proxy: proxy.address().port, asked, every, close }
 }

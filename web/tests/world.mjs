@@ -13,7 +13,7 @@ import { withProfile } from '../../npm/packaging/browsers.mjs'
 import { front, leadTo } from '../../npm/packaging/front.mjs'
 
 const setting = JSON.parse(process.env.KEZ_WEB)
-export const { app, pictures } = setting
+export const { app, pictures, extensions } = setting
 const input = createInterface({ input: process.stdin })
 const answers = input[Symbol.asyncIterator]()
 
@@ -26,7 +26,9 @@ export async function wish(op, members) {
   return answer
 }
 
-export const tls = await front(setting.certificate, setting.key, new Map(setting.routes), app)
+/** Which server has the place of which host. */
+export const routes = new Map(setting.routes)
+export const tls = await front(setting.certificate, setting.key, routes, app)
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const open = []
 
@@ -38,7 +40,7 @@ const EXPECTED = /Failed to load resource|WebSocket connection|\/\.well-known\/\
 export async function person(options = {}) {
   const profile = options.profile ?? mkdtempSync(join(tmpdir(), 'kez-web-'))
   const context = await withProfile(profile, {
-    args: [...leadTo(tls), ...(options.camera === undefined ? [] : camera(options.camera, profile)), '--font-render-hinting=none', '--force-color-profile=srgb', '--disable-lcd-text'],
+    args: [...leadTo(tls), ...(options.args ?? []), ...(options.camera === undefined ? [] : camera(options.camera, profile)), '--font-render-hinting=none', '--force-color-profile=srgb', '--disable-lcd-text'],
     bypassCSP: false,
     permissions: ['clipboard-read', 'clipboard-write', 'camera'],
     locale: 'en-US',
@@ -46,15 +48,21 @@ export async function person(options = {}) {
     ...options.browser,
   })
   open.push(context)
-  const page = context.pages()[0] ?? (await context.newPage())
+  const page = await opened(context, context.pages()[0])
+  page.nostr = await extension(page)
+  return Object.assign(page, { profile })
+}
+
+/** Another page of somebody's. */
+export async function opened(context, page) {
+  page ??= await context.newPage()
   page.wrong = []
   page.setDefaultTimeout(20_000)
   page.on('pageerror', (error) => page.wrong.push(`error: ${error.message}`))
   page.on('console', (message) => {
     if (message.type() === 'error' && !EXPECTED.test(message.text())) page.wrong.push(message.text())
   })
-  page.nostr = await extension(page)
-  return Object.assign(page, { profile })
+  return page
 }
 
 /** The options of a browser whose camera sees a QR code. */
@@ -85,9 +93,11 @@ export const part = (name, work) =>
       await work()
     } catch (error) {
       for (const [n, one] of open.entries()) {
-        const [page] = one.pages()
-        await page?.screenshot({ path: join(pictures, `failed-${n}.png`), fullPage: true })
-        console.error(`person ${n} at ${page?.url()}:`, page?.wrong, await page?.locator('main').innerText().catch(() => ''))
+        for (const [m, page] of one.pages().entries()) {
+          await page.screenshot({ path: join(pictures, `failed-${n}-${m}.png`), fullPage: true }).catch(() => undefined)
+          const text = await page.locator('body').innerText({ timeout: 1000 }).catch(() => '')
+          console.error(`person ${n} at ${page.url()}:`, page.wrong, text.slice(0, 1500))
+        }
       }
       console.error('asked:', tls.asked.slice(-30))
       throw error

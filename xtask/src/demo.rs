@@ -69,7 +69,7 @@ pub fn build() -> Result<(PathBuf, PathBuf)> {
 /// The first step that fails.
 pub fn run() -> Result<()> {
     setup::all()?;
-    web::build()?;
+    let pages = web::build()?;
     let (kez, relay) = build()?;
     let dir = root().join("target/run");
     eprintln!(
@@ -92,7 +92,7 @@ pub fn run() -> Result<()> {
     let mut config = net.web_config();
     config["sigServers"] = json!([server]);
     config["examples"] = json!(["bluesky:alice.test", "github:jason", sample]);
-    web::for_loopback(&app, &config)?;
+    web::for_loopback(&pages, &app, &config)?;
     let (_chat, chat) = api::serve_app(&dir.join("chat"), &app, free_port()?)?;
     conversation(&jason, &mia, &server, &chat)?;
     page(&chat)

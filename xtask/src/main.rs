@@ -15,8 +15,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   crosstest [-v]  hold the three implementations against each other
   cross           build kez-core for bare metal and wasm32
   npm             build and pack the npm package
-  web [app|looks|firefox]
-                  build the web app, and live a life in it in real browsers
+  web [app|looks|firefox|extension|extension-firefox]
+                  build the web app and the browser extension, and live a life in them in real browsers
   api             hold the servers against their OpenAPI documents
   size [chat]     how large the WebAssembly modules are, against their budgets, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)

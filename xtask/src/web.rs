@@ -17,12 +17,12 @@ fn folder() -> PathBuf {
     root().join("web")
 }
 
-/// Runs a program of the app's packages.
-fn tool(path: &str, args: &[&str]) -> Result<String> {
-    let mut command = Command::new(node());
-    command.arg(folder().join("node_modules").join(path)).args(args).current_dir(folder());
-    quietly(&mut command)
+/// Runs a script of the folder.
+fn script(path: &str, args: &[&str]) -> Result<String> {
+    quietly(Command::new(node()).arg(folder().join(path)).args(args).current_dir(folder()))
 }
+const VITE: &str = "node_modules/vite/bin/vite.js";
+const SVELTE_CHECK: &str = "node_modules/svelte-check/bin/svelte-check";
 
 /// Builds the app from the npm package that is there, and checks its types. Gives the folder of its files.
 ///
@@ -31,36 +31,83 @@ fn tool(path: &str, args: &[&str]) -> Result<String> {
 pub fn build() -> Result<PathBuf> {
     npm::built()?;
     setup::web()?;
-    tool("vite/bin/vite.js", &["build", "--logLevel", "warn"])?;
-    tool(
-        "svelte-check/bin/svelte-check",
-        &["--fail-on-warnings", "--tsconfig", "./tsconfig.json"],
-    )?;
+    script(VITE, &["build", "--logLevel", "warn"])?;
+    script(SVELTE_CHECK, &["--fail-on-warnings", "--tsconfig", "./tsconfig.json"])?;
     Ok(folder().join("build"))
 }
 
-/// Copies the app for servers on this machine: its policy lets it ask them without TLS, and its
-/// `config.json` says where they are.
+/// How large the packed extension may be, in bytes.
+const EXTENSION: u64 = 400 * 1024;
+
+/// Builds the browser extension, after the app, and checks its types; packs it as for the stores,
+/// and has `web-ext` look it over. Gives its folder.
+///
+/// # Errors
+/// What the compilers say; two builds that differ; what the stores would refuse.
+pub fn extension() -> Result<PathBuf> {
+    let checking = ["--fail-on-warnings", "--tsconfig", "./extension/tsconfig.json"];
+    script(SVELTE_CHECK, &checking)?;
+    let out = root().join("target/web");
+    fs::create_dir_all(&out)?;
+    let packed = |built: &Path, name: &str| -> Result<PathBuf> {
+        let built = built.display().to_string();
+        for mode in ["production", "content"] {
+            let config = ["build", "--config", "extension/vite.config.ts", "--logLevel", "warn"];
+            script(VITE, &[&config[..], &["--mode", mode, "--outDir", &built]].concat())?;
+        }
+        let zip = out.join(name);
+        script("extension/pack.mjs", &[&built, &zip.display().to_string()])?;
+        Ok(zip)
+    };
+    let dist = folder().join("extension/dist");
+    let zip = packed(&dist, "kez-extension.zip")?;
+    if fs::read(&zip)? != fs::read(packed(&out.join("extension-again"), "again.zip")?)? {
+        return Err("two builds of the extension differ".into());
+    }
+    let size = fs::metadata(&zip)?.len();
+    eprintln!("xtask: {}: {size} bytes, {EXTENSION} allowed", zip.display());
+    if size > EXTENSION {
+        return Err("the extension is too large".into());
+    }
+    let source = dist.display().to_string();
+    let lint = ["lint", "--output", "json", "--source-dir", &source];
+    let found: Value =
+        serde_json::from_str(&script("node_modules/web-ext/bin/web-ext.js", &lint)?)?;
+    // One manifest for both browsers: Firefox says that it ignores Chromium's way to name the worker.
+    let known = |one: &Value| one["code"] == "BACKGROUND_SERVICE_WORKER_IGNORED";
+    let lists = ["errors", "warnings", "notices"].map(|kind| found[kind].as_array().cloned());
+    let told: Vec<Value> =
+        lists.into_iter().flatten().flatten().filter(|one| !known(one)).collect();
+    if !told.is_empty() {
+        return Err(format!("web-ext lint: {told:#?}").into());
+    }
+    Ok(dist)
+}
+
+/// Copies the built app or the extension for servers on this machine: its policy lets it ask them
+/// without TLS, and its `config.json` says where they are.
 ///
 /// # Errors
 /// If it cannot be copied.
-pub fn for_loopback(to: &Path, config: &Value) -> Result<()> {
+pub fn for_loopback(from: &Path, to: &Path, config: &Value) -> Result<()> {
     let _ = fs::remove_dir_all(to);
-    npm::copy_folder(&folder().join("build"), to)?;
+    npm::copy_folder(from, to)?;
     let local = "http://localhost:* http://127.0.0.1:* ws://127.0.0.1:*";
+    let mut policies = 0;
     for entry in fs::read_dir(to)? {
         let path = entry?.path();
         // What was packed before is the public form of it.
         if path.extension().is_some_and(|e| e == "br" || e == "gz") {
             fs::remove_file(path)?;
-        } else if path.extension().is_some_and(|e| e == "html") {
+        } else if path.extension().is_some_and(|e| e == "html" || e == "json") {
             let page = fs::read_to_string(&path)?;
             let from = "connect-src 'self' https: wss:";
-            if !page.contains(from) {
-                return Err(format!("{} has no such policy", path.display()).into());
-            }
+            policies += page.matches(from).count();
             fs::write(&path, page.replace(from, &format!("{from} {local}")))?;
         }
+    }
+    if policies == 0 {
+        return Err(format!("{} has no such policy", from.display()).into());
     }
     fs::write(to.join("config.json"), config.to_string())?;
     Ok(())
@@ -73,7 +120,7 @@ pub fn for_loopback(to: &Path, config: &Value) -> Result<()> {
 /// What fails.
 pub fn test(only: &[&str]) -> Result<()> {
     setup::browsers()?;
-    build()?;
+    let (pages, extension) = (build()?, extension()?);
     let (_, relay) = demo::build()?;
     let dir = root().join("target/web");
     let net = Testnet::start(&dir.join("net"), &relay)?;
@@ -83,17 +130,41 @@ pub fn test(only: &[&str]) -> Result<()> {
         "sigServers": ["https://sig.example"],
         "verify": { "dangerAllowLoopback": true },
     });
-    for_loopback(&app, &config)?;
+    for_loopback(&pages, &app, &config)?;
     let (_chat, chat) = api::serve_app(&dir.join("chat"), &app, free_port()?)?;
     let mut routes = net.routes();
     routes.push(("sig.example".to_owned(), sig));
+    // As people have it, as those have it who let it ask everybody at once, and in Arabic: Debian's
+    // Chromium speaks English alone.
+    let mut extensions = Vec::new();
+    for (name, ask) in [("platform", "platform"), ("all", "all"), ("arabic", "all")] {
+        let copy = dir.join(format!("extension-{name}"));
+        let mut config = config.clone();
+        config["ask"] = json!(ask);
+        config["app"] = json!(chat);
+        for_loopback(&extension, &copy, &config)?;
+        // As if the user had allowed one more site.
+        let manifest = fs::read_to_string(copy.join("manifest.json"))?;
+        let (named, added) = ("\"https://github.com/*\",", "\"https://example.com/*\",");
+        let first = manifest.find(named).ok_or("the manifest names no site")?;
+        let (before, after) = manifest.split_at(first);
+        fs::write(copy.join("manifest.json"), format!("{before}{added}{after}"))?;
+        if name == "arabic" {
+            let texts = |language: &str| copy.join(format!("_locales/{language}/messages.json"));
+            fs::copy(texts("ar"), texts("en"))?;
+        }
+        extensions.push(copy);
+    }
     let (certificate, key) = npm::certificate()?;
     let setting = json!({
-        "app": chat, "routes": routes, "certificate": certificate, "key": key,
+        "app": chat, "extensions": extensions, "routes": routes, "certificate": certificate, "key": key,
         "pictures": dir.join("pictures"),
     });
     fs::create_dir_all(dir.join("pictures"))?;
-    for name in ["app", "looks", "firefox"] {
+    for pure in ["profiles", "words"] {
+        script(&format!("tests/{pure}.test.mjs"), &[])?;
+    }
+    for name in ["app", "looks", "firefox", "extension", "extension-firefox"] {
         if only.is_empty() || only.contains(&name) {
             play(&net, &format!("tests/{name}.test.mjs"), &setting.to_string())?;
         }

@@ -18,8 +18,7 @@ export let t: Base & Own
 /** The language that they are in. */
 export let language: Language = 'en'
 
-export async function loadText(): Promise<void> {
-  const wanted = settings().language ?? navigator.language.slice(0, 2)
+export async function loadText(wanted: string = settings().language ?? navigator.language.slice(0, 2)): Promise<void> {
   language = wanted in LANGUAGES ? (wanted as Language) : 'en'
   const { base } = await LANGUAGES[language][0]()
   t = { ...t, ...base }

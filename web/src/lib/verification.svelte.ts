@@ -1,6 +1,8 @@
 /** One verification as it goes on: its steps, its reports, and what the platforms showed. */
-import { type Code, type Graph, identity, KezError, parseIdentity, type Report, type VerifyOptions } from 'kez'
+import { type Code, type Graph, identity, KezError, parseIdentity, type Report } from 'kez'
 import { SvelteMap } from 'svelte/reactivity'
+import { profileAt } from './profiles.ts'
+import { recording } from './recording.ts'
 import { openMemory } from './store.ts'
 import { verifyOptions } from './settings.ts'
 
@@ -9,26 +11,6 @@ export interface Step {
   /** null while it is asked. */
   code: Code | 'ok' | null
   ms: number
-}
-
-/** How much of an answer is kept for people to look at. */
-const KEPT = 64 * 1024
-
-/** Keeps the text of every answer, by its URL. */
-function recording(seen: Map<string, string>): NonNullable<VerifyOptions['fetch']> {
-  return async (request) => {
-    const { url } = request
-    const response = await fetch(request)
-    const kind = response.headers.get('content-type') ?? ''
-    if (/json|text|markdown/.test(kind)) {
-      const copy = response.clone()
-      copy.text().then(
-        (text) => seen.set(url, text.slice(0, KEPT)),
-        () => undefined,
-      )
-    }
-    return response
-  }
 }
 
 export class Verification {
@@ -44,7 +26,7 @@ export class Verification {
 
   /** Throws a `KezInputError` for what is no identity. */
   constructor(query: string) {
-    this.subject = parseIdentity(query)
+    this.subject = parseIdentity(profileAt(query)?.identity ?? query)
   }
 
   async run(): Promise<void> {

@@ -1,0 +1,185 @@
+/** The worker: finds out whose profile a tab shows, and says so on the toolbar and to the page's script. */
+import { profileAt, type Profile } from '#lib/profiles.ts'
+import { check, subjectOf } from './check.ts'
+import type { FromPage, FromPopup, Mark } from './messages.ts'
+import {
+  absentSince, forgetTab, loadPin, loadSettings, loadTab, noteAbsent, recall, remember, removePin, savePin, saveTab, type Known, type Pin, type Tab,
+} from './store.ts'
+import { checking, pinOf, unchecked, verdictOf, type State, type Verdict } from './verdict.ts'
+import { word } from './words.ts'
+
+/** How long something is shown as it was found, in milliseconds. */
+const FRESH = { all: 60 * 60_000, platform: 24 * 60 * 60_000, click: 24 * 60 * 60_000, absent: 60 * 60_000 }
+
+const SIGNS: Record<State, string> = { verified: '✓', changed: '↻', contradicted: '✕', unknown: '…', checking: '◌' }
+/** On the toolbar only what is certain has a sign that one cannot overlook. */
+const TOOLBAR: Record<State, string> = { verified: '✓', changed: '!', contradicted: '!', unknown: '', checking: '' }
+const COLOURS: Record<State, string> = { verified: '#0a7a3d', changed: '#8a5a00', contradicted: '#b3261e', unknown: '#5b6372', checking: '#5b6372' }
+
+const time = (moment: string) => new Intl.DateTimeFormat(word('language'), { timeStyle: 'short' }).format(new Date(moment))
+
+function words(verdict: Verdict): string {
+  if (verdict.word === 'verified') return word('verified', verdict.valid, verdict.all)
+  if (verdict.word === 'limited' && verdict.retry !== null) return word('limited', time(verdict.retry))
+  return word(verdict.word)
+}
+
+/** What the page's script is to draw; null for nothing. */
+function markOf(tab: Tab, profile: Profile | undefined): Mark | null {
+  const { verdict, subject, url } = tab
+  if (verdict === null || verdict.quiet || subject === null || profile === undefined) return null
+  return { url, site: profile.site, near: profile.mark, sign: SIGNS[verdict.state], text: words(verdict), title: word('badge_title', subject) }
+}
+
+/** Puts what is known of a tab where people see it. */
+async function show(id: number, tab: Tab): Promise<Mark | null> {
+  await saveTab(id, tab)
+  const { verdict, subject } = tab
+  const title = subject === null ? word('nobody') : `${subject}: ${verdict === null ? word('absent') : words(verdict)}`
+  // The tab may be gone by now.
+  const put = [
+    chrome.action.setBadgeText({ tabId: id, text: verdict === null ? '' : TOOLBAR[verdict.state] }),
+    chrome.action.setBadgeBackgroundColor({ tabId: id, color: COLOURS[verdict?.state ?? 'unknown'] }),
+    chrome.action.setTitle({ tabId: id, title }),
+  ]
+  await Promise.allSettled(put)
+  const mark = markOf(tab, profileAt(tab.url))
+  await chrome.tabs.sendMessage(id, mark ?? { url: tab.url, sign: null }).catch(() => undefined)
+  return mark
+}
+
+async function verdictNow(subject: string, known: Known, hidden: boolean): Promise<Verdict | null> {
+  const old = await loadPin(subject)
+  const verdict = verdictOf(subject, known, old)
+  // What is as it was, or new, is remembered; what has changed only once the user has seen it.
+  const pin = verdict?.state === 'verified' ? pinOf(subject, known, old) : undefined
+  if (pin !== undefined && !hidden) await savePin(subject, pin)
+  return verdict
+}
+
+/** Looks at what a tab shows. A click asks everybody who may know; without one the settings say who is asked. */
+async function look(id: number, url: string, hidden: boolean, click = false): Promise<Mark | null> {
+  const settings = await loadSettings()
+  const profile = profileAt(url)
+  const subject = profile === undefined ? undefined : await subjectOf(profile)
+  const tab: Tab = { url, subject: subject ?? null, verdict: null, found: null, asked: [], texts: {}, failure: null, private: hidden }
+  if (profile === undefined || subject === undefined) return show(id, tab)
+  if (!click) {
+    if (settings.off.includes(new URL(url).hostname)) return show(id, { ...tab, subject: null })
+    const known = await recall(subject, hidden)
+    if (known !== undefined && Date.now() - Date.parse(known.checked) < FRESH[settings.ask]) {
+      const before = await loadTab(id)
+      // What was asked for this page stays to be looked at.
+      const same = before?.url === url && before.subject === subject && before.found?.checked === known.checked
+      return show(id, { ...(same ? before : tab), verdict: await verdictNow(subject, known, hidden) })
+    }
+    if (Date.now() - ((await absentSince(subject)) ?? 0) < FRESH.absent) return show(id, tab)
+    // A domain has no platform: its name servers are others.
+    if (settings.ask === 'click' || (settings.ask === 'platform' && profile.site === 'dns')) return show(id, { ...tab, verdict: unchecked })
+  }
+  const seen = (await loadPin(subject)) !== undefined
+  await show(id, { ...tab, verdict: checking(!seen && !click) })
+  const only = click || settings.ask === 'all' ? undefined : profile.site
+  try {
+    const { known, ...found } = await check(subject, { only, hidden })
+    const verdict = await verdictNow(subject, known, hidden)
+    Object.assign(tab, { ...found, found: known, verdict })
+    try {
+      if (verdict === null) await noteAbsent(subject)
+      // What could not be had now does not take the place of what was.
+      else if (verdict.state !== 'unknown' || click) await remember(subject, known, hidden)
+    } catch {
+      tab.failure = 'storage'
+    }
+  } catch (error) {
+    tab.failure = { message: error instanceof Error ? error.message : String(error) }
+    tab.verdict = { ...unchecked, word: 'unreachable' }
+  }
+  // Another page may be there by now.
+  const now = await loadTab(id)
+  return now === undefined || now.url !== url ? null : show(id, tab)
+}
+
+/** The user has seen what changed: from now on this is how it is. */
+async function accept(id: number): Promise<void> {
+  const tab = await loadTab(id)
+  if (tab?.subject == null) return
+  const known = await recall(tab.subject, tab.private)
+  const pin: Pin | undefined = known && pinOf(tab.subject, known, undefined)
+  const first = (await loadPin(tab.subject))?.first
+  if (pin === undefined) await removePin(tab.subject)
+  else await savePin(tab.subject, { ...pin, first: first ?? pin.first })
+  if (known !== undefined) await show(id, { ...tab, verdict: await verdictNow(tab.subject, known, tab.private) })
+}
+
+async function fromPopup(message: FromPopup): Promise<unknown> {
+  switch (message.type) {
+    case 'check':
+      return look(message.tab, message.url, message.private, true)
+    case 'look':
+      return look(message.tab, message.url, message.private)
+    case 'accept':
+      return accept(message.tab)
+    case 'sites':
+      return follow()
+  }
+}
+
+async function fromPage(message: FromPage, id: number, hidden: boolean): Promise<unknown> {
+  if (message.type === 'look') return look(id, message.url, hidden)
+  // Not every browser lets a worker open the popup.
+  try {
+    await chrome.action.openPopup()
+  } catch {
+    await chrome.tabs.create({ url: chrome.runtime.getURL(`popup.html?tab=${id}`), openerTabId: id })
+  }
+  return null
+}
+
+/** A message of a script in a page: it speaks for the page that it is in, and for no other. */
+function isFromPage(message: unknown, sender: chrome.runtime.MessageSender): message is FromPage {
+  const { type, url } = message as Record<string, unknown>
+  if (type === 'open') return true
+  return type === 'look' && typeof url === 'string' && URL.canParse(url) && new URL(url).origin === new URL(sender.url ?? '').origin
+}
+
+chrome.runtime.onMessage.addListener((message: unknown, sender, answer) => {
+  if (sender.id !== chrome.runtime.id || typeof message !== 'object' || message === null) return false
+  const { tab } = sender
+  let work: Promise<unknown>
+  if (sender.url?.startsWith(chrome.runtime.getURL('')) === true) work = fromPopup(message as FromPopup)
+  else if (tab?.id !== undefined && sender.frameId === 0 && isFromPage(message, sender)) work = fromPage(message, tab.id, tab.incognito)
+  else return false
+  work.then(answer, (error: unknown) => {
+    console.error(error)
+    answer(null)
+  })
+  return true
+})
+
+chrome.tabs.onRemoved.addListener((id) => void forgetTab(id))
+chrome.tabs.onUpdated.addListener((id, change, { url }) => {
+  // A page that the extension does not see is nobody's.
+  if (change.status === 'loading') void loadTab(id).then((tab) => (tab === undefined || tab.url === url ? undefined : forgetTab(id)))
+})
+
+/** The page's script runs on the sites that the user has added, too. */
+async function follow(): Promise<void> {
+  const { content_scripts: [script] = [] } = chrome.runtime.getManifest()
+  const { origins = [] } = await chrome.permissions.getAll()
+  const matches = origins.filter((origin) => !(script?.matches ?? []).includes(origin))
+  const has = (await chrome.scripting.getRegisteredContentScripts()).length > 0
+  if (matches.length === 0) {
+    if (has) await chrome.scripting.unregisterContentScripts()
+    return
+  }
+  const added = { id: 'added', matches, js: ['content.js'], runAt: 'document_end' } as const
+  await (has ? chrome.scripting.updateContentScripts([{ ...added, js: [...added.js] }]) : chrome.scripting.registerContentScripts([{ ...added, js: [...added.js] }]))
+}
+chrome.permissions.onAdded.addListener(() => void follow())
+chrome.permissions.onRemoved.addListener(() => void follow())
+chrome.runtime.onInstalled.addListener(({ reason }) => {
+  void follow()
+  // Who is asked is the user's to say, once.
+  if (reason === 'install') void chrome.runtime.openOptionsPage()
+})

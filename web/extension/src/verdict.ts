@@ -1,0 +1,112 @@
+/** What is said of an account: from what was found out and what was seen before. Nothing is asked here. */
+import type { Known, Pin } from './store.ts'
+import type { Word } from './words.ts'
+
+export type State = 'verified' | 'changed' | 'contradicted' | 'unknown' | 'checking'
+
+export type Change =
+  | { what: 'primary'; was: string }
+  | { what: 'key' }
+  | { what: 'shorter' }
+  | { what: 'lost'; accounts: string[] }
+
+export interface Verdict {
+  state: State
+  /** Which words say it. */
+  word: Word
+  valid: number
+  all: number
+  /** When it can be tried again. */
+  retry: string | null
+  changes: Change[]
+  /** Whether the page itself stays without a mark: nothing of KEZ was ever seen here. */
+  quiet: boolean
+}
+
+/** There is nothing there, which is no contradiction. */
+const GONE = ['proof_not_found', 'identity_not_found', 'no_channel']
+
+export const checking = (quiet: boolean): Verdict => ({ state: 'checking', word: 'checking', valid: 0, all: 0, retry: null, changes: [], quiet })
+
+/** Nothing is known but that it is worth a click. */
+export const unchecked: Verdict = { ...checking(true), state: 'unknown', word: 'not_asked' }
+
+const currentKey = ({ graph }: Known): string | null => graph?.keys.at(-1)?.key ?? null
+
+/** What is no longer as it was seen. */
+export function changes(subject: string, known: Known, pin: Pin | undefined): Change[] {
+  if (pin === undefined) return []
+  const edge = known.edges.find((one) => one.subject === subject)
+  const found: Change[] = []
+  const primary = known.graph?.primary ?? edge?.primary ?? null
+  if (primary !== null && primary !== pin.primary) found.push({ what: 'primary', was: pin.primary })
+  else if (known.graph !== null && primary !== null) {
+    const { head } = known.graph
+    const key = currentKey(known)
+    if (pin.key !== null && key !== null && key !== pin.key) found.push({ what: 'key' })
+    if (known.graph.reason === 'rollback' || (pin.head !== null && head !== null && (head.seq < pin.head.seq || (head.seq === pin.head.seq && head.id !== pin.head.id)))) {
+      found.push({ what: 'shorter' })
+    }
+  }
+  // What could not be asked is not lost.
+  const lost = pin.accounts.filter((account) => {
+    const now = known.edges.find((one) => one.subject === account)
+    if (now === undefined) return known.graph !== null && primary === pin.primary
+    return now.status !== 'valid' && now.status !== 'unreachable'
+  })
+  if (lost.length > 0) found.push({ what: 'lost', accounts: lost })
+  return found
+}
+
+/** What is said of an account; null where there is nothing to say. */
+export function verdictOf(subject: string, known: Known, pin: Pin | undefined): Verdict | null {
+  const edge = known.edges.find((one) => one.subject === subject)
+  const valid = known.edges.filter(({ status }) => status === 'valid').length
+  const one = (state: State, word: Word, more: Partial<Verdict> = {}): Verdict => ({
+    state, word, valid, all: known.edges.length, retry: null, changes: [], quiet: false, ...more,
+  })
+  const found = changes(subject, known, pin)
+  if (found.length > 0) return one('changed', 'changed', { changes: found })
+  // A key that is the identity itself has no proof of its own: its accounts' are what there is.
+  if (known.graph?.primary === subject && edge === undefined) {
+    if (known.graph.chain === 'fork') return one('contradicted', 'forked')
+    return valid > 0 ? one('verified', 'verified') : null
+  }
+  if (edge === undefined || (edge.reason !== null && GONE.includes(edge.reason))) return null
+  switch (edge.status) {
+    case 'valid':
+      return known.graph?.chain === 'fork' ? one('contradicted', 'forked') : one('verified', 'verified')
+    case 'unreachable': {
+      // The proof is there, and only others could say more.
+      const unasked = known.graph === null && edge.primary !== null
+      const reason = edge.retry_at === null ? 'unreachable' : 'limited'
+      return one('unknown', unasked ? 'unchecked' : reason, { retry: edge.retry_at, quiet: edge.primary === null && pin === undefined })
+    }
+    case 'revoked':
+      return one('contradicted', 'revoked')
+    case 'expired':
+      return one('contradicted', 'expired')
+    case 'fork':
+      return one('contradicted', 'forked')
+    case 'invalid':
+      return one('contradicted', 'contradicted')
+  }
+}
+
+/** Somebody as they are now, to be compared with later; nothing where nothing is proven, or not all was asked. */
+export function pinOf(subject: string, known: Known, old: Pin | undefined): Pin | undefined {
+  const { graph, edges, checked } = known
+  const edge = edges.find((one) => one.subject === subject)
+  if (graph?.primary == null || (graph.primary !== subject && edge?.status !== 'valid')) return undefined
+  const proven = edges.filter(({ status }) => status === 'valid').map((one) => one.subject)
+  const same = old?.primary === graph.primary
+  // What could not be asked today was there before.
+  const kept = same ? old.accounts.filter((account) => edges.some((e) => e.subject === account && e.status === 'unreachable')) : []
+  return {
+    primary: graph.primary,
+    key: currentKey(known),
+    head: graph.head,
+    accounts: [...new Set([...proven, ...kept])],
+    first: same ? old.first : checked,
+  }
+}

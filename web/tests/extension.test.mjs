@@ -1,0 +1,541 @@
+// The extension in Chromium: hand-made pages in the place of the sites, real servers in that of the platforms.
+import assert from 'node:assert/strict'
+import { after } from 'node:test'
+import { Chain } from '../../npm/dist/node.js'
+import { github, nostr, Somebody } from './people.mjs'
+import { closeSites, files, kinds } from './sites.mjs'
+import { accessible, calm, everybodyLeaves, extensions, opened, part, person, picture, routes, tls, wish } from './world.mjs'
+
+after(async () => {
+  await everybodyLeaves()
+  closeSites()
+})
+const [PLATFORM, ALL, ARABIC] = extensions
+
+/** A browser with the extension in it. */
+async function withExtension(folder, browser = {}) {
+  const first = await person({ args: [`--disable-extensions-except=${folder}`, `--load-extension=${folder}`], browser })
+  const context = first.context()
+  const worker = context.serviceWorkers()[0] ?? (await context.waitForEvent('serviceworker'))
+  const home = new URL('/', worker.url()).href
+  // Installed, it asks at once what it may ask; in a tab that is empty, if there is one.
+  const asking = () => context.pages().find((one) => one.url() === `${home}options.html`)
+  await eventually(() => asking() !== undefined, true)
+  const options = asking()
+  await options.locator('input[name=ask]').first().waitFor()
+  const page = options === first ? await opened(context) : first
+  /** What the toolbar says of the page. It is asked of the browser, as the page cannot. */
+  const toolbar = (one = page) =>
+    options.evaluate(async (url) => {
+      const tabs = await chrome.tabs.query({})
+      const tab = tabs.find((other) => other.url === url)
+      return { text: await chrome.action.getBadgeText({ tabId: tab.id }), title: await chrome.action.getTitle({ tabId: tab.id }), id: tab.id }
+    }, one.url())
+  const popup = async (one = page) => {
+    const { id } = await toolbar(one)
+    const shown = await opened(context)
+    await shown.goto(`${home}popup.html?tab=${id}`)
+    await shown.locator('h1').waitFor()
+    return shown
+  }
+  const forget = () => options.evaluate(async () => {
+    await chrome.storage.local.clear()
+    for (const name of Object.keys(await chrome.storage.session.get(null))) if (!name.startsWith('tab:')) await chrome.storage.session.remove(name)
+  })
+  return { page, context, options, home, toolbar, popup, forget }
+}
+
+/** What the mark says: its root is closed to the page, and open to the debugger. */
+async function mark(page) {
+  const session = await page.context().newCDPSession(page)
+  try {
+    const { root } = await session.send('DOM.getDocument', { depth: -1, pierce: true })
+    const find = (node) => (node.nodeName === 'KEZ-MARK' ? node : [...(node.children ?? []), ...(node.shadowRoots ?? [])].map(find).find(Boolean))
+    const text = (node) => (node === undefined ? undefined : node.nodeValue || [...(node.shadowRoots ?? []), ...(node.children ?? [])].map(text).join(''))
+    return text(find(root))
+  } finally {
+    await session.detach()
+  }
+}
+
+async function eventually(what, wanted, ms = 20_000) {
+  const end = Date.now() + ms
+  for (;;) {
+    const value = await what()
+    if (value === wanted) return
+    if (Date.now() > end) assert.equal(value, wanted)
+    await new Promise((done) => setTimeout(done, 25))
+  }
+}
+/** Which hosts of the world were asked; the browser's own errands are to others. */
+const asked = () => [...new Set(tls.every.map(({ host }) => host).filter((host) => routes.has(host)))].sort()
+const marked = (page, wanted, ms) => eventually(() => mark(page), wanted, ms)
+
+// One person on every platform.
+const alice = new Somebody()
+await github('alice', (await alice.claim('github:alice')).encode('markdown'))
+await wish('bluesky', { handle: 'alice.test', value: (await alice.claim('bluesky:alice.test')).encode('pointer') })
+await wish('field', { value: (await alice.claim('ap:jason@social.example')).encode('pointer') })
+await wish('txt', { zone: 'example.com', name: '_kez.example.com', value: (await alice.claim('dns:example.com')).encode('compact') })
+const npub = (await nostr(async (subject) => (await alice.claim(subject)).encode('compact'))).slice('nostr:'.length)
+await alice.publish()
+await github('nobody', null)
+
+const chromium = await withExtension(ALL)
+const { page, context, options, toolbar, popup, forget } = chromium
+
+part('a mark beside the name on every site, as soon as its platforms have answered', async () => {
+  const places = [
+    'https://github.com/alice', 'https://gist.github.com/alice', 'https://bsky.app/profile/alice.test', 'https://mastodon.social/@jason@social.example',
+    ...['njump.me/', 'nosta.me/', 'iris.to/', 'primal.net/p/', 'snort.social/', 'coracle.social/people/', 'nostrudel.ninja/u/', 'jumble.social/users/'].map((site) => `https://${site}${npub}`),
+    'https://example.com/',
+  ]
+  // The worker has been running for people who browse; and once after its start.
+  const took = []
+  for (const place of places) {
+    await forget()
+    await page.goto(place, { waitUntil: 'commit' })
+    const before = performance.now()
+    await page.locator('kez-mark').waitFor({ state: 'attached' })
+    took.push(performance.now() - before)
+    await marked(page, '✓ 5 of 5 verified')
+    assert.equal((await toolbar()).text, '✓', place)
+    // Known by now: the mark comes from what is remembered, and nobody is asked.
+    tls.every.splice(0)
+    await page.reload({ waitUntil: 'commit' })
+    const again = performance.now()
+    await page.locator('kez-mark').waitFor({ state: 'attached' })
+    console.error(`${place}: mark after ${Math.round(took.at(-1))} ms, known ${Math.round(performance.now() - again)} ms`)
+    assert.deepEqual(asked(), [new URL(place).host])
+  }
+  took.sort((a, b) => a - b)
+  assert.ok(took[Math.floor(took.length / 2)] <= 500, `median ${took}`)
+  await page.goto('https://github.com/alice')
+  await marked(page, '✓ 5 of 5 verified')
+  await picture(page, 'extension-github')
+  await page.goto('https://bsky.app/profile/alice.test')
+  await marked(page, '✓ 5 of 5 verified')
+  await picture(page, 'extension-bluesky')
+  // One account is known by another of the same person.
+  await forget()
+  await page.goto('https://github.com/alice')
+  await marked(page, '✓ 5 of 5 verified')
+  tls.every.splice(0)
+  await page.goto('https://bsky.app/profile/alice.test')
+  await marked(page, '✓ 5 of 5 verified')
+  assert.deepEqual(asked(), ['bsky.app'])
+  calm(page)
+})
+
+part('nothing where there is nothing', async () => {
+  for (const place of ['https://github.com/nobody', 'https://github.com/nobody-at-all', 'https://github.com/alice/repository', 'https://github.com/']) {
+    await page.goto(place)
+    await eventually(async () => (await toolbar()).title.includes('Nothing of KEZ') || (await toolbar()).title.includes('No profile'), true)
+    assert.equal(await mark(page), undefined, place)
+    assert.equal((await toolbar()).text, '')
+  }
+})
+
+part('another page without loading it, and a site that was redesigned', async () => {
+  await page.goto('https://github.com/alice')
+  await marked(page, '✓ 5 of 5 verified')
+  await page.evaluate(() => {
+    history.pushState({}, '', '/nobody')
+    document.querySelector('.vcard-username').textContent = 'nobody'
+  })
+  await marked(page, undefined)
+  await eventually(async () => (await toolbar()).text, '')
+  // The address is hers again, the name is not: no mark beside somebody else.
+  await page.evaluate(() => history.pushState({}, '', '/alice'))
+  await page.evaluate(() => document.querySelector('main').append(document.createElement('p')))
+  await eventually(async () => (await toolbar()).text, '✓')
+  assert.equal(await mark(page), undefined)
+  await page.evaluate(() => (document.querySelector('.vcard-username').textContent = 'alice'))
+  await marked(page, '✓ 5 of 5 verified')
+  kinds.set('github.com', 'strange')
+  await page.goto('https://github.com/alice')
+  await eventually(async () => (await toolbar()).text, '✓')
+  assert.equal(await mark(page), undefined)
+  kinds.set('github.com', 'github')
+})
+
+part('the popup has all of it', async () => {
+  await forget()
+  await page.goto('https://github.com/alice')
+  await marked(page, '✓ 5 of 5 verified')
+  const shown = await popup()
+  await shown.getByText('5 of 5 verified').waitFor()
+  assert.match(await shown.locator('h1').textContent(), /github:alice/)
+  for (const subject of ['dns:example.com', 'bluesky:alice.test', 'ap:jason@social.example', `nostr:${npub}`]) {
+    await shown.getByRole('rowheader', { name: subject }).waitFor()
+  }
+  await accessible(shown, 'popup')
+  await picture(shown, 'extension-popup')
+  for (const summary of await shown.locator('summary').all()) await summary.click()
+  await shown.getByText('Text that the platform showed').first().waitFor()
+  // What left the browser is what the servers got.
+  const told = await shown.locator('details ul code').allTextContents()
+  assert.ok(told.some((place) => place.startsWith('https://api.github.com/')), told.join())
+  assert.ok(told.some((place) => place.startsWith('https://sig.example/')), told.join())
+  await accessible(shown, 'popup, everything open')
+  assert.match(await shown.getByRole('link', { name: 'Message' }).getAttribute('href'), /^http:\/\/\S+\/chat\?with=ed25519/)
+  await shown.emulateMedia({ colorScheme: 'dark' })
+  await accessible(shown, 'popup, dark')
+  await picture(shown, 'extension-popup-dark')
+  await shown.setViewportSize({ width: 360, height: 600 })
+  const scrollWidth = await shown.evaluate(() => document.documentElement.scrollWidth)
+  assert.ok(scrollWidth <= 360, `${scrollWidth}`)
+  // Again, at once.
+  tls.every.splice(0)
+  await shown.getByRole('button', { name: 'Check again' }).click()
+  await eventually(async () => tls.every.some(({ host }) => host === 'api.github.com'), true)
+  await shown.getByText('5 of 5 verified').waitFor()
+  calm(page)
+  await shown.close()
+})
+
+/** Goes to somebody's page, and sees what is said there, and on the toolbar. */
+async function sees(login, text, sign) {
+  await page.goto(`https://github.com/${login}`)
+  await marked(page, text)
+  assert.equal((await toolbar()).text, sign, login)
+}
+
+part('what is wrong is shown as what it is', async () => {
+  // Somebody shows another's claim.
+  await github('mallory', (await alice.claim('github:alice', { list: false })).encode('markdown'))
+  await sees('mallory', '✕ contradicted', '!')
+  const shown = await popup()
+  await shown.getByText('wrong_owner').first().waitFor()
+  await picture(shown, 'extension-popup-contradicted')
+  await accessible(shown, 'popup, contradicted')
+  await shown.close()
+
+  const rita = new Somebody()
+  await github('rita', (await rita.claim('github:rita')).encode('markdown'))
+  await rita.revoke('github:rita')
+  await rita.publish()
+  await sees('rita', '✕ withdrawn by its owner', '!')
+
+  const eddy = new Somebody()
+  const past = (days) => new Date(Date.now() - days * 86_400_000)
+  await github('eddy', (await eddy.claim('github:eddy', { createdAt: past(9), expiresAt: past(2) })).encode('markdown'))
+  await eddy.publish()
+  await sees('eddy', '✕ proof expired', '!')
+
+  const fred = new Somebody()
+  const sources = [fred.chain.urlAt('https://sig.example'), 'https://other.example/fred.jsonl']
+  await github('fred', (await fred.claim('github:fred', { sources })).encode('markdown'))
+  await fred.publish()
+  const other = Chain.start(fred.key.identity)
+  await other.append({ type: 'add', subject: 'github:other', claim: 'ab'.repeat(32) }, { signers: [fred.key], createdAt: past(1) })
+  files.set('/fred.jsonl', other.export())
+  await sees('fred', '✕ two histories', '!')
+})
+
+part('what cannot be asked now is said with when it can, and is silent on pages of strangers', async () => {
+  const rose = new Somebody()
+  await github('rose', (await rose.claim('github:rose')).encode('markdown'))
+  await rose.publish()
+  await sees('rose', '✓ 1 of 1 verified', '✓')
+  await github('somebody', null)
+  await wish('gist', { message: { op: 'limit', remaining: 0, kind: '403' } })
+  // Rose was seen before, and her page says that it cannot be checked; others' pages say nothing.
+  await options.evaluate(() => chrome.storage.local.remove(['known:github:rose', 'who:github:rose']))
+  await page.goto('https://github.com/rose')
+  await eventually(async () => /^… cannot be checked before \d/.test(await mark(page)), true)
+  assert.equal((await toolbar()).text, '')
+  assert.match((await toolbar()).title, /cannot be checked before/)
+  await page.goto('https://github.com/somebody')
+  await eventually(async () => /cannot be checked before/.test((await toolbar()).title), true)
+  assert.equal(await mark(page), undefined)
+  const shown = await popup()
+  await shown.getByText('rate_limited').first().waitFor()
+  await shown.close()
+  await wish('gist', { message: { op: 'limit', remaining: 5000, kind: '403' } })
+  // No way to the platform at all.
+  const api = routes.get('api.github.com')
+  routes.set('api.github.com', 'http://127.0.0.1:9')
+  await page.goto('https://github.com/rose')
+  await marked(page, '… cannot be checked now')
+  routes.set('api.github.com', api)
+  const again = await popup()
+  await again.getByRole('button', { name: /^Check/ }).click()
+  await again.getByText('1 of 1 verified').waitFor()
+  await again.close()
+  await marked(page, '✓ 1 of 1 verified')
+})
+
+part('what has changed is told until one has seen it', async () => {
+  const cleo = new Somebody()
+  await github('cleo', (await cleo.claim('github:cleo')).encode('markdown'))
+  await cleo.publish()
+  await sees('cleo', '✓ 1 of 1 verified', '✓')
+  const next = new Somebody()
+  await cleo.append({ type: 'rotate', to: next.key.identity, reason: 'retired' }, [cleo.key, next.key])
+  await cleo.publish()
+  const shown = await popup()
+  await shown.getByRole('button', { name: 'Check again' }).click()
+  await shown.getByText('changed since you last looked').waitFor()
+  await shown.getByText('The key was changed.').waitFor()
+  await accessible(shown, 'popup, changed')
+  await picture(shown, 'extension-popup-changed')
+  await marked(page, '↻ changed since you last looked')
+  assert.equal((await toolbar()).text, '!')
+  await page.reload()
+  await marked(page, '↻ changed since you last looked')
+  await shown.getByRole('button', { name: 'I know' }).click()
+  await shown.getByText('1 of 1 verified').waitFor()
+  await marked(page, '✓ 1 of 1 verified')
+  // And withdrawn, which is a change, and then how it is.
+  await cleo.append({ type: 'revoke', subject: 'github:cleo', reason: 'retired' }, [next.key])
+  await cleo.publish()
+  await shown.getByRole('button', { name: 'Check again' }).click()
+  await shown.getByText('No longer proven: github:cleo.').waitFor()
+  await shown.getByRole('button', { name: 'I know' }).click()
+  await shown.getByText('withdrawn by its owner').waitFor()
+  await marked(page, '✕ withdrawn by its owner')
+  // Somebody else's proof in the place of one's own.
+  const dora = [new Somebody(), new Somebody()]
+  await github('dora', (await dora[0].claim('github:dora')).encode('markdown'))
+  await dora[0].publish()
+  await sees('dora', '✓ 1 of 1 verified', '✓')
+  await shown.close()
+  await wish('gist', { message: { op: 'gist', login: 'dora', files: { 'kez.md': (await dora[1].claim('github:dora')).encode('markdown') } } })
+  await dora[1].publish()
+  await dora[0].revoke('github:dora')
+  await dora[0].publish()
+  const second = await popup()
+  await second.getByRole('button', { name: 'Check again' }).click()
+  await second.getByText(`It belonged to another identity: ${dora[0].key.identity}.`).waitFor()
+  await second.close()
+})
+
+part('the worker may end at any time', async () => {
+  await forget()
+  await page.goto('https://github.com/alice')
+  await marked(page, '✓ 5 of 5 verified')
+  const session = await context.newCDPSession(options)
+  await session.send('ServiceWorker.enable')
+  await session.send('ServiceWorker.stopAllWorkers')
+  const before = performance.now()
+  await page.goto('https://github.com/nobody')
+  await page.goto('https://github.com/alice')
+  await marked(page, '✓ 5 of 5 verified')
+  console.error(`a stopped worker was back after ${Math.round(performance.now() - before)} ms`)
+  await session.send('ServiceWorker.stopAllWorkers')
+  const shown = await popup()
+  await shown.getByText('5 of 5 verified').waitFor()
+  await shown.getByRole('button', { name: 'Check again' }).click()
+  await shown.getByText('5 of 5 verified').waitFor()
+  await shown.close()
+  // Ended in the middle of a check: the next look begins anew.
+  await forget()
+  await page.goto('https://github.com/alice', { waitUntil: 'commit' })
+  await session.send('ServiceWorker.stopAllWorkers')
+  await page.reload()
+  await marked(page, '✓ 5 of 5 verified')
+})
+
+part('a hostile page gains nothing', async () => {
+  await page.goto('https://github.com/mallory')
+  await marked(page, '✕ contradicted')
+  const tabs = context.pages().length
+  const gained = await page.evaluate(async (id) => {
+    const tried = {}
+    const host = document.querySelector('kez-mark')
+    tried.root = host.shadowRoot
+    tried.attributes = host.getAttributeNames()
+    tried.text = host.textContent
+    // Messages, in every way there is.
+    tried.runtime = typeof globalThis.chrome?.runtime?.sendMessage
+    for (const message of [{ type: 'look', url: 'https://github.com/alice' }, { type: 'check', tab: 1, url: 'https://github.com/alice' }, { type: 'accept', tab: 1 }]) {
+      postMessage(message, '*')
+      dispatchEvent(new CustomEvent('message', { detail: message }))
+    }
+    // Clicks that are nobody's.
+    host.click()
+    host.dispatchEvent(new MouseEvent('click', { bubbles: true, composed: true }))
+    // A mark of its own, over the real one; and the name of another.
+    const false_ = document.createElement('div')
+    false_.textContent = '✓ 5 of 5 verified'
+    false_.style.cssText = 'position: fixed; inset: 0; z-index: 2147483647; background: white'
+    document.body.append(false_)
+    document.querySelector('.vcard-username').textContent = 'alice'
+    // The extension's files are not there for it.
+    tried.file = await fetch(`chrome-extension://${id}/background.js`).then(() => 'read', () => 'refused')
+    tried.frame = await new Promise((done) => {
+      const frame = document.createElement('iframe')
+      frame.onload = frame.onerror = () => done(frame.contentDocument === null ? 'closed' : 'open')
+      frame.src = `chrome-extension://${id}/popup.html`
+      document.body.append(frame)
+    })
+    return tried
+  }, new URL(options.url()).host)
+  assert.deepEqual(gained, { root: null, attributes: ['style'], text: '', runtime: 'undefined', file: 'refused', frame: 'closed' })
+  // What counts has not moved.
+  assert.equal((await toolbar()).text, '!')
+  assert.match((await toolbar()).title, /^github:mallory: contradicted/)
+  assert.equal(context.pages().length, tabs)
+  const shown = await popup()
+  assert.match(await shown.locator('h1').textContent(), /github:mallory/)
+  await shown.close()
+  // It takes the mark away again and again, and the browser lives.
+  await page.goto('https://github.com/alice')
+  await marked(page, '✓ 5 of 5 verified')
+  await page.evaluate(() => {
+    globalThis.removed = 0
+    new MutationObserver(() => {
+      const host = document.querySelector('kez-mark')
+      if (host !== null) (globalThis.removed += 1), host.remove()
+    }).observe(document.documentElement, { childList: true, subtree: true })
+    document.querySelector('kez-mark').remove()
+  })
+  await new Promise((done) => setTimeout(done, 1000))
+  assert.ok((await page.evaluate(() => globalThis.removed)) <= 15)
+  assert.equal((await toolbar()).text, '✓')
+})
+
+part('a click on the mark opens the popup', async () => {
+  await page.goto('https://github.com/alice')
+  await marked(page, '✓ 5 of 5 verified')
+  await page.bringToFront()
+  const session = await context.browser().newBrowserCDPSession().catch(() => undefined)
+  const box = await page.locator('kez-mark').boundingBox()
+  const opening = context.waitForEvent('page', { timeout: 3000 }).catch(() => undefined)
+  await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2)
+  const tab = await opening
+  // Where the browser opens it as a popup, it is no page of Playwright's.
+  if (tab === undefined) {
+    const targets = await options.evaluate(() => chrome.runtime.getContexts({ contextTypes: ['POPUP'] }))
+    assert.equal(targets.length, 1)
+  } else {
+    await tab.getByText('5 of 5 verified').waitFor()
+    await tab.close()
+  }
+  await session?.detach()
+})
+
+part('sites, sources and what is remembered are the user’s', async () => {
+  await options.bringToFront()
+  await options.reload()
+  await accessible(options, 'options')
+  await picture(options, 'extension-options')
+  await options.emulateMedia({ colorScheme: 'dark' })
+  await accessible(options, 'options, dark')
+  await picture(options, 'extension-options-dark')
+  // Off on one site, for good.
+  await options.getByLabel('github.com', { exact: true }).uncheck()
+  await page.goto('https://github.com/alice')
+  await eventually(async () => (await toolbar()).title.includes('No profile'), true)
+  assert.equal(await mark(page), undefined)
+  const off = await popup()
+  await off.getByText('You have switched KEZ off on this site.').waitFor()
+  await off.getByLabel('Look at profiles on github.com').check()
+  await marked(page, '✓ 5 of 5 verified')
+  await off.close()
+  // Sources: refused where they are none.
+  await options.locator('#relays').fill('https://not-a-relay.example')
+  await options.getByRole('button', { name: 'Save' }).click()
+  await options.getByText('Not an address of the right kind: https://not-a-relay.example').waitFor()
+  await options.locator('#relays').fill('wss://nos.lol\n')
+  await options.getByRole('button', { name: 'Save' }).click()
+  await options.getByText('Saved.').waitFor()
+  tls.every.splice(0)
+  const shown = await popup()
+  await shown.getByRole('button', { name: 'Check again' }).click()
+  await eventually(async () => tls.every.some(({ host }) => host === 'nos.lol'), true)
+  await shown.getByText('5 of 5 verified').waitFor()
+  assert.deepEqual(tls.every.filter(({ host }) => /relay/.test(host)), [])
+  await shown.close()
+  await options.locator('#site').fill('no site')
+  await options.getByRole('button', { name: 'Add' }).click()
+  await options.getByText('That is no name of a site.').waitFor()
+  // Whom one has seen, taken along.
+  await options.reload()
+  const file = async () => {
+    const saving = options.waitForEvent('download')
+    await options.getByRole('button', { name: 'Export' }).click()
+    const { readFileSync } = await import('node:fs')
+    return readFileSync(await (await saving).path(), 'utf8')
+  }
+  const text = await file()
+  const { pins } = JSON.parse(text)
+  assert.equal(pins['github:alice'].primary, alice.key.identity)
+  await options.getByRole('button', { name: 'Forget whom I have seen' }).click()
+  await options.getByText('Then no change to them would be noticed').waitFor()
+  await options.locator('.note').getByRole('button', { name: 'Forget whom I have seen' }).click()
+  await options.getByText('Forgotten.').waitFor()
+  assert.deepEqual(JSON.parse(await file()).pins, {})
+  const take = (content) => options.locator('input[type=file]').setInputFiles({ name: 'kez-pins.json', mimeType: 'application/json', buffer: Buffer.from(content) })
+  await take('{"format":"kez.pins/1","pins":{"github:x":{"primary":7}}}')
+  await options.getByText('That is not a file of an export.').waitFor()
+  await take(text)
+  await options.getByText(`${Object.keys(pins).length} added, 0 were here already, 0 differ`).waitFor()
+  await take(text.replace(alice.key.identity, `ed25519:${'ab'.repeat(32)}`))
+  await options.getByText(/0 added, \d+ were here already, 1 differ/).waitFor()
+  await options.getByRole('button', { name: 'Forget what was checked' }).click()
+  await options.getByText('Forgotten.').waitFor()
+  await options.getByText(/^0 identities/).waitFor()
+})
+
+part('by itself it asks the platform, and others only when one clicks', async () => {
+  const fresh = await withExtension(PLATFORM)
+  const visit = async (place) => {
+    tls.every.splice(0)
+    await fresh.page.goto(place)
+  }
+  await visit('https://github.com/alice')
+  await marked(fresh.page, '… has a proof, click to check')
+  assert.deepEqual(asked(), ['api.github.com', 'github.com'])
+  const shown = await fresh.popup()
+  await shown.getByText('has a proof, click to check').waitFor()
+  await shown.getByText('Only the platform itself was asked.').waitFor()
+  await accessible(shown, 'popup, not checked')
+  await picture(shown, 'extension-popup-unchecked')
+  await shown.getByRole('button', { name: /^Check/ }).click()
+  await shown.getByText('5 of 5 verified').waitFor()
+  await marked(fresh.page, '✓ 5 of 5 verified')
+  assert.ok(asked().includes('sig.example'))
+  // From then on she is known wherever she is, and nobody is asked.
+  await visit('https://bsky.app/profile/alice.test')
+  await marked(fresh.page, '✓ 5 of 5 verified')
+  assert.deepEqual(asked(), ['bsky.app'])
+  await shown.close()
+  await fresh.forget()
+  await visit('https://bsky.app/profile/alice.test')
+  await marked(fresh.page, '… has a proof, click to check')
+  assert.deepEqual(asked(), ['bsky.app', 'plc.directory', 'public.api.bsky.app'])
+  await visit('https://mastodon.social/@jason@social.example')
+  await marked(fresh.page, '… has a proof, click to check')
+  assert.deepEqual(asked(), ['mastodon.social', 'social.example'])
+  // A name server is not the site that one looks at.
+  await visit('https://example.com/')
+  await eventually(async () => (await fresh.toolbar()).title.includes('Nobody has been asked'), true)
+  assert.deepEqual(asked(), ['example.com'])
+  // And nobody at all, if that is wanted.
+  await fresh.options.bringToFront()
+  await fresh.options.getByLabel('nobody, until I click').check()
+  await visit('https://github.com/mallory')
+  await eventually(async () => (await fresh.toolbar()).title.includes('Nobody has been asked'), true)
+  assert.deepEqual(asked(), ['github.com'])
+  assert.equal(await mark(fresh.page), undefined)
+  calm(fresh.page)
+  await fresh.context.close()
+})
+
+part('in Arabic, from right to left', async () => {
+  const fresh = await withExtension(ARABIC)
+  await fresh.options.getByRole('heading', { name: 'المواقع' }).waitFor()
+  assert.equal(await fresh.options.evaluate(() => document.documentElement.dir), 'rtl')
+  await accessible(fresh.options, 'options, Arabic')
+  await picture(fresh.options, 'extension-options-ar')
+  await fresh.page.goto('https://github.com/alice')
+  await marked(fresh.page, '✓ تم التحقق من 5 من أصل 5')
+  await picture(fresh.page, 'extension-github-ar')
+  const shown = await fresh.popup()
+  await shown.getByText('تم التحقق من 5 من أصل 5').waitFor()
+  await accessible(shown, 'popup, Arabic')
+  await picture(shown, 'extension-popup-ar')
+  await fresh.context.close()
+})
