@@ -338,9 +338,17 @@ chapter('a second browser becomes a device by two codes, and hears what is said 
   await second.getByText('This browser is a device').waitFor()
   await second.goto(`${app}/chat`)
   await live(second)
-  // His first browser brings the second one into the conversation.
-  await bob.goto(`${app}/chat`)
+  // His first browser brings the second one into the conversation; a link that names her by her key opens it.
+  await bob.goto(`${app}/chat?with=${encodeURIComponent(identity)}`)
   await live(bob)
+  await bob.locator('section[aria-label="alice"]').waitFor()
+  // A name that is not the one's whom one looked for is told.
+  await bob.goto(`${app}/chat?with=${encodeURIComponent(`ed25519:${'ab'.repeat(32)}`)}`)
+  await live(bob)
+  await bob.getByText('You have not written to ed25519:').waitFor()
+  await bob.locator('#people').fill('alice')
+  await click(bob, 'Open')
+  await bob.getByText('That name belongs to somebody else.').waitFor()
   await second.getByRole('button', { name: /alice/ }).click()
   // She compared the number, so she is asked before she writes to a device that she has not seen.
   await say(alice, 'to both of you')

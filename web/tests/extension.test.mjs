@@ -207,6 +207,9 @@ part('what is wrong is shown as what it is', async () => {
   await sees('mallory', '✕ contradicted', '!')
   const shown = await popup()
   await shown.getByText('wrong_owner').first().waitFor()
+  // Nothing of hers is said to be his.
+  assert.equal(await shown.getByText('The same person controls').count(), 0)
+  assert.equal(await shown.getByRole('link', { name: 'Message' }).count(), 0)
   await picture(shown, 'extension-popup-contradicted')
   await accessible(shown, 'popup, contradicted')
   await shown.close()
@@ -440,7 +443,7 @@ part('sites, sources and what is remembered are the user’s', async () => {
   await options.getByText('Not an address of the right kind: https://not-a-relay.example').waitFor()
   await options.locator('#relays').fill('wss://nos.lol\n')
   await options.getByRole('button', { name: 'Save' }).click()
-  await options.getByText('Saved.').waitFor()
+  await options.getByText('Saved', { exact: true }).waitFor()
   tls.every.splice(0)
   const shown = await popup()
   await shown.getByRole('button', { name: 'Check again' }).click()
@@ -476,7 +479,7 @@ part('sites, sources and what is remembered are the user’s', async () => {
   await options.getByText(/0 added, \d+ were here already, 1 differ/).waitFor()
   await options.getByRole('button', { name: 'Forget what was checked' }).click()
   await options.getByText('Forgotten.').waitFor()
-  await options.getByText(/^0 identities/).waitFor()
+  await options.getByText(/were checked: 0\./).waitFor()
 })
 
 part('by itself it asks the platform, and others only when one clicks', async () => {

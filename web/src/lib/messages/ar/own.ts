@@ -157,6 +157,8 @@ export const own: Own = {
     new: 'محادثة جديدة',
     newHandle: 'مع من؟',
     newHint: 'اسم عند خادمك، مثل alice.',
+    wanted: (who: string) => `لم تراسل ${who} بعد. ما اسمه على خادم الدردشة الخاص بك؟`,
+    wantedOther: 'هذا الاسم لشخص آخر، فلا تحسبه من كنت تبحث عنه.',
     newGroup: 'اسم المجموعة، لأكثر من شخص',
     open: 'افتح',
     message: 'رسالة',

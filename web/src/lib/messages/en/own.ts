@@ -162,6 +162,8 @@ export const own = {
     new: 'New conversation',
     newHandle: 'Whose name?',
     newHint: 'A name at your server, such as alice.',
+    wanted: (who: string) => `You have not written to ${who} yet. Which name do they have at your chat server?`,
+    wantedOther: 'That name belongs to somebody else. Do not take them for whom you looked for.',
     newGroup: 'Name of the group, for more than one person',
     open: 'Open',
     message: 'Message',
