@@ -1,10 +1,12 @@
 // The extension in Chromium: hand-made pages in the place of the sites, real servers in that of the platforms.
 import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after } from 'node:test'
 import { Chain } from '../../npm/dist/node.js'
 import { github, nostr, Somebody } from './people.mjs'
 import { closeSites, files, kinds } from './sites.mjs'
-import { accessible, calm, everybodyLeaves, extensions, opened, part, person, picture, routes, tls, wish } from './world.mjs'
+import { accessible, calm, everybodyLeaves, extensions, opened, part, person, picture, pictures, routes, tls, wish } from './world.mjs'
 
 after(async () => {
   await everybodyLeaves()
@@ -403,20 +405,27 @@ part('a click on the mark opens the popup', async () => {
   await page.goto('https://github.com/alice')
   await marked(page, '✓ 5 of 5 verified')
   await page.bringToFront()
-  const session = await context.browser().newBrowserCDPSession().catch(() => undefined)
   const box = await page.locator('kez-mark').boundingBox()
-  const opening = context.waitForEvent('page', { timeout: 3000 }).catch(() => undefined)
   await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2)
-  const tab = await opening
-  // Where the browser opens it as a popup, it is no page of Playwright's.
-  if (tab === undefined) {
-    const targets = await options.evaluate(() => chrome.runtime.getContexts({ contextTypes: ['POPUP'] }))
-    assert.equal(targets.length, 1)
-  } else {
-    await tab.getByText('5 of 5 verified').waitFor()
-    await tab.close()
+  const popups = () => options.evaluate(() => chrome.runtime.getContexts({ contextTypes: ['POPUP'] }))
+  await eventually(async () => (await popups()).length, 1)
+  // It is no page of Playwright's; the debugger reaches it.
+  const session = await context.browser().newBrowserCDPSession()
+  const { targetInfos } = await session.send('Target.getTargets')
+  const { targetId } = targetInfos.find(({ url }) => url.endsWith('/popup.html'))
+  const { sessionId } = await session.send('Target.attachToTarget', { targetId, flatten: false })
+  const ask = async (method, params) => {
+    const answering = new Promise((done) => session.on('Target.receivedMessageFromTarget', ({ message }) => done(JSON.parse(message).result)))
+    await session.send('Target.sendMessageToTarget', { sessionId, message: JSON.stringify({ id: 1, method, params }) })
+    return answering
   }
-  await session?.detach()
+  const seen = async () => (await ask('Runtime.evaluate', { expression: 'JSON.stringify([innerWidth, document.body.innerText])' })).result.value
+  await eventually(async () => (await seen()).includes('5 of 5 verified'), true)
+  const [width] = JSON.parse(await seen())
+  assert.ok(width >= 640 && width <= 800, `${width}`)
+  const { data } = await ask('Page.captureScreenshot', { format: 'png' })
+  writeFileSync(join(pictures, 'extension-popup-real.png'), Buffer.from(data, 'base64'))
+  await session.detach()
 })
 
 part('sites, sources and what is remembered are the user’s', async () => {
@@ -459,7 +468,6 @@ part('sites, sources and what is remembered are the user’s', async () => {
   const file = async () => {
     const saving = options.waitForEvent('download')
     await options.getByRole('button', { name: 'Export' }).click()
-    const { readFileSync } = await import('node:fs')
     return readFileSync(await (await saving).path(), 'utf8')
   }
   const text = await file()
