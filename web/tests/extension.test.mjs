@@ -255,8 +255,14 @@ part('what cannot be asked now is said with when it can, and is silent on pages 
   await eventually(async () => /cannot be checked before/.test((await toolbar()).title), true)
   assert.equal(await mark(page), undefined)
   const shown = await popup()
-  await shown.getByText('rate_limited').first().waitFor()
+  await shown.getByText('cannot be checked before').first().waitFor()
   await shown.close()
+  // Until then it is not asked again, whoever's page it is.
+  tls.every.splice(0)
+  await page.goto('https://github.com/nobody-else')
+  await eventually(async () => /cannot be checked before/.test((await toolbar()).title), true)
+  assert.deepEqual(asked(), ['github.com'])
+  await options.evaluate(() => chrome.storage.session.remove('wait:github'))
   await wish('gist', { message: { op: 'limit', remaining: 5000, kind: '403' } })
   // No way to the platform at all.
   const api = routes.get('api.github.com')
@@ -316,6 +322,25 @@ part('what has changed is told until one has seen it', async () => {
   await second.close()
 })
 
+part('a storage that takes nothing more costs no verdict, and is told', async () => {
+  await forget()
+  await page.goto('https://github.com/nobody')
+  const [worker] = context.serviceWorkers()
+  await worker.evaluate(() => {
+    const full = () => Promise.reject(new Error('QUOTA_BYTES quota exceeded'))
+    Object.assign(chrome.storage.local, { set: full })
+  })
+  await page.goto('https://github.com/alice')
+  await marked(page, '✓ 5 of 5 verified')
+  const shown = await popup()
+  await shown.getByText('This could not be remembered').waitFor()
+  await shown.close()
+  const session = await context.newCDPSession(options)
+  await session.send('ServiceWorker.enable')
+  await session.send('ServiceWorker.stopAllWorkers')
+  await session.detach()
+})
+
 part('the worker may end at any time', async () => {
   await forget()
   await page.goto('https://github.com/alice')
@@ -334,11 +359,12 @@ part('the worker may end at any time', async () => {
   await shown.getByRole('button', { name: 'Check again' }).click()
   await shown.getByText('5 of 5 verified').waitFor()
   await shown.close()
-  // Ended in the middle of a check: the next look begins anew.
+  // Ended in the middle of a check, which begins anew.
   await forget()
+  tls.every.splice(0)
   await page.goto('https://github.com/alice', { waitUntil: 'commit' })
+  await eventually(async () => tls.every.some(({ host }) => host === 'api.github.com'), true)
   await session.send('ServiceWorker.stopAllWorkers')
-  await page.reload()
   await marked(page, '✓ 5 of 5 verified')
 })
 

@@ -17,6 +17,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   npm             build and pack the npm package
   web [app|looks|firefox|extension|extension-firefox]
                   build the web app and the browser extension, and live a life in them in real browsers
+  extension       build the browser extension, as a folder to load and as the zip for the stores
   api             hold the servers against their OpenAPI documents
   size [chat]     how large the WebAssembly modules are, against their budgets, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
@@ -47,6 +48,10 @@ fn main() -> ExitCode {
             .and_then(|()| npm::pack())
             .map(|path| println!("{}", path.display())),
         ["web", ref only @ ..] => web::test(only),
+        ["extension"] => setup::npm()
+            .and_then(|()| web::build())
+            .and_then(|_| web::extension())
+            .map(|folder| println!("load this folder, or install the zip: {}", folder.display())),
         ["api"] => api::run(),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         ["bench", "sig", ref numbers @ ..] => {

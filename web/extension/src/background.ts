@@ -3,9 +3,9 @@ import { profileAt, type Profile } from '#lib/profiles.ts'
 import { check, subjectOf } from './check.ts'
 import type { FromPage, FromPopup, Mark } from './messages.ts'
 import {
-  absentSince, forgetTab, loadPin, loadSettings, loadTab, noteAbsent, recall, remember, removePin, savePin, saveTab, type Known, type Pin, type Tab,
+  absentSince, forgetTab, loadPin, loadSettings, loadTab, noteAbsent, recall, remember, removePin, savePin, saveTab, wait, waitUntil, type Known, type Pin, type Tab,
 } from './store.ts'
-import { checking, pinOf, unchecked, verdictOf, type State, type Verdict } from './verdict.ts'
+import { checking, limited, pinOf, unchecked, verdictOf, type State, type Verdict } from './verdict.ts'
 import { word } from './words.ts'
 
 /** How long something is shown as it was found, in milliseconds. */
@@ -48,22 +48,29 @@ async function show(id: number, tab: Tab): Promise<Mark | null> {
   return mark
 }
 
-async function verdictNow(subject: string, known: Known, hidden: boolean): Promise<Verdict | null> {
+/** What is said of what is known; what is as it was, or new, is pinned, and what has changed only once the user has seen it. */
+async function judge(tab: Tab, subject: string, known: Known): Promise<Tab> {
   const old = await loadPin(subject)
   const verdict = verdictOf(subject, known, old)
-  // What is as it was, or new, is remembered; what has changed only once the user has seen it.
   const pin = verdict?.state === 'verified' ? pinOf(subject, known, old) : undefined
-  if (pin !== undefined && !hidden) await savePin(subject, pin)
-  return verdict
+  const kept = pin === undefined || tab.private || (await stored(savePin(subject, pin)))
+  return { ...tab, verdict, failure: kept ? tab.failure : 'storage' }
 }
+
+/** Whether the browser's storage took it. */
+const stored = (saving: Promise<unknown>) => saving.then(() => true, () => false)
+
+/** What has its answers limited together: GitHub counts by address, whoever is asked about. */
+const limitOf = ({ site }: Profile, subject: string) => (site === 'github' ? site : subject)
 
 /** Looks at what a tab shows. A click asks everybody who may know; without one the settings say who is asked. */
 async function look(id: number, url: string, hidden: boolean, click = false): Promise<Mark | null> {
   const settings = await loadSettings()
   const profile = profileAt(url)
   const subject = profile === undefined ? undefined : await subjectOf(profile)
-  const tab: Tab = { url, subject: subject ?? null, verdict: null, found: null, asked: [], texts: {}, failure: null, private: hidden }
+  const tab: Tab = { url, at: Date.now(), subject: subject ?? null, verdict: null, found: null, asked: [], texts: {}, failure: null, private: hidden }
   if (profile === undefined || subject === undefined) return show(id, tab)
+  const seen = (await loadPin(subject)) !== undefined
   if (!click) {
     if (settings.off.includes(new URL(url).hostname)) return show(id, { ...tab, subject: null })
     const known = await recall(subject, hidden)
@@ -71,33 +78,32 @@ async function look(id: number, url: string, hidden: boolean, click = false): Pr
       const before = await loadTab(id)
       // What was asked for this page stays to be looked at.
       const same = before?.url === url && before.subject === subject && before.found?.checked === known.checked
-      return show(id, { ...(same ? before : tab), verdict: await verdictNow(subject, known, hidden) })
+      return show(id, await judge(same ? before : tab, subject, known))
     }
     if (Date.now() - ((await absentSince(subject)) ?? 0) < FRESH.absent) return show(id, tab)
     // A domain has no platform: its name servers are others.
     if (settings.ask === 'click' || (settings.ask === 'platform' && profile.site === 'dns')) return show(id, { ...tab, verdict: unchecked })
+    const retry = await waitUntil(limitOf(profile, subject))
+    if (retry !== undefined) return show(id, { ...tab, verdict: limited(retry, seen) })
   }
-  const seen = (await loadPin(subject)) !== undefined
   await show(id, { ...tab, verdict: checking(!seen && !click) })
   const only = click || settings.ask === 'all' ? undefined : profile.site
+  let done: Tab
   try {
     const { known, ...found } = await check(subject, { only, hidden })
-    const verdict = await verdictNow(subject, known, hidden)
-    Object.assign(tab, { ...found, found: known, verdict })
-    try {
-      if (verdict === null) await noteAbsent(subject)
-      // What could not be had now does not take the place of what was.
-      else if (verdict.state !== 'unknown' || click) await remember(subject, known, hidden)
-    } catch {
-      tab.failure = 'storage'
-    }
+    done = await judge({ ...tab, ...found, found: known }, subject, known)
+    const { verdict } = done
+    if (verdict === null) await stored(noteAbsent(subject))
+    // What could not be had now does not take the place of what was.
+    else if ((verdict.state !== 'unknown' || click) && !(await stored(remember(subject, known, hidden)))) done.failure = 'storage'
+    if (verdict?.state === 'unknown' && verdict.retry !== null) await stored(wait(limitOf(profile, subject), verdict.retry))
   } catch (error) {
-    tab.failure = { message: error instanceof Error ? error.message : String(error) }
-    tab.verdict = { ...unchecked, word: 'unreachable' }
+    const message = error instanceof Error ? error.message : String(error)
+    done = { ...tab, verdict: { ...unchecked, word: 'unreachable' }, failure: { message } }
   }
   // Another page may be there by now.
   const now = await loadTab(id)
-  return now === undefined || now.url !== url ? null : show(id, tab)
+  return now === undefined || now.url !== url ? null : show(id, done)
 }
 
 /** The user has seen what changed: from now on this is how it is. */
@@ -109,7 +115,7 @@ async function accept(id: number): Promise<void> {
   const first = (await loadPin(tab.subject))?.first
   if (pin === undefined) await removePin(tab.subject)
   else await savePin(tab.subject, { ...pin, first: first ?? pin.first })
-  if (known !== undefined) await show(id, { ...tab, verdict: await verdictNow(tab.subject, known, tab.private) })
+  if (known !== undefined) await show(id, await judge(tab, tab.subject, known))
 }
 
 async function fromPopup(message: FromPopup): Promise<unknown> {

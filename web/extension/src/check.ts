@@ -83,5 +83,8 @@ export async function check(subject: string, options: { only?: Site | undefined;
     edges = await verify(subject, { ...how, sigServers: [], dns: [], ...(only === 'nostr' ? {} : { relays: [] }) })
   }
   const checked = graph?.checked_at ?? edges[0]?.checked_at ?? new Date().toISOString()
-  return { known: { graph, edges, checked }, asked: [...asked], texts: Object.fromEntries(texts) }
+  // Of what was answered, what has the proofs is kept.
+  const places = new Set(edges.map(({ place }) => place?.url))
+  const shown = [...texts].filter(([url]) => places.has(url))
+  return { known: { graph, edges, checked }, asked: [...asked], texts: Object.fromEntries(shown) }
 }

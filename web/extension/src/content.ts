@@ -70,16 +70,18 @@ function draw(): void {
   else anchor.after(host)
 }
 
-/** Undefined where the extension was loaded anew, and this script is of the one before. */
-async function tell(message: unknown): Promise<unknown> {
+/** Whether the worker has done it. */
+async function tell(message: unknown): Promise<boolean> {
   try {
-    return await chrome.runtime.sendMessage(message)
+    await chrome.runtime.sendMessage(message)
+    return true
   } catch {
+    // The extension was loaded anew, and this script is of the one before.
     if (chrome.runtime?.id === undefined) {
       watching.disconnect()
       remove()
     }
-    return undefined
+    return false
   }
 }
 
@@ -90,7 +92,10 @@ async function look(): Promise<void> {
     remove()
   }
   shown = location.href
-  await tell({ type: 'look', url: shown })
+  // A worker that ended in the middle begins anew.
+  for (let attempt = 0; attempt < 3 && !(await tell({ type: 'look', url: shown })); attempt += 1) {
+    await new Promise((done) => setTimeout(done, 500))
+  }
 }
 
 chrome.runtime.onMessage.addListener((message: ToPage) => {

@@ -41,6 +41,8 @@ export interface Pin {
 /** What a tab shows. */
 export interface Tab {
   url: string
+  /** When it began to be looked at, in milliseconds. */
+  at: number
   /** Whose profile it is; null for nobody's. */
   subject: string | null
   verdict: Verdict | null
@@ -85,7 +87,15 @@ export async function saveSettings(changed: Partial<Settings>): Promise<void> {
 }
 
 export const loadTab = (id: number) => get<Tab>(chrome.storage.session, `tab:${id}`)
-export const saveTab = (id: number, tab: Tab) => chrome.storage.session.set({ [`tab:${id}`]: tab })
+export async function saveTab(id: number, tab: Tab): Promise<void> {
+  const name = `tab:${id}`
+  try {
+    await chrome.storage.session.set({ [name]: tab })
+  } catch {
+    // The browser keeps ten megabytes for all tabs: what platforms showed goes first.
+    await chrome.storage.session.set({ [name]: { ...tab, texts: {} } })
+  }
+}
 export const forgetTab = (id: number) => chrome.storage.session.remove(`tab:${id}`)
 
 /** What is known of an account: by itself, or as one of somebody's who was looked at elsewhere. */
@@ -121,6 +131,13 @@ async function prune(): Promise<void> {
 /** That nothing of KEZ is at an account is remembered until the browser ends, and not on disk. */
 export const absentSince = (subject: string) => get<number>(chrome.storage.session, `absent:${subject}`)
 export const noteAbsent = (subject: string) => chrome.storage.session.set({ [`absent:${subject}`]: Date.now() })
+
+/** When a platform that has had enough may be asked again. */
+export async function waitUntil(what: string): Promise<string | undefined> {
+  const retry = await get<string>(chrome.storage.session, `wait:${what}`)
+  return retry !== undefined && Date.parse(retry) > Date.now() ? retry : undefined
+}
+export const wait = (what: string, until: string) => chrome.storage.session.set({ [`wait:${what}`]: until })
 
 export const loadPin = (subject: string) => get<Pin>(chrome.storage.local, `pin:${subject}`)
 export const savePin = (subject: string, pin: Pin) => chrome.storage.local.set({ [`pin:${subject}`]: pin })

@@ -31,6 +31,9 @@ export const checking = (quiet: boolean): Verdict => ({ state: 'checking', word:
 /** Nothing is known but that it is worth a click. */
 export const unchecked: Verdict = { ...checking(true), state: 'unknown', word: 'not_asked' }
 
+/** It was said before that nothing can be had until then. */
+export const limited = (retry: string, seen: boolean): Verdict => ({ ...checking(!seen), state: 'unknown', word: 'limited', retry })
+
 const currentKey = ({ graph }: Known): string | null => graph?.keys.at(-1)?.key ?? null
 
 /** What is no longer as it was seen. */

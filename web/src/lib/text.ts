@@ -2,10 +2,11 @@
 import type { Base, Own } from './messages/en/index.ts'
 import { settings } from './settings.ts'
 
+type Codes = Partial<Record<string, string>>
 const LANGUAGES = {
-  en: [() => import('./messages/en/base.ts'), () => import('./messages/en/own.ts')],
-  ar: [() => import('./messages/ar/base.ts'), () => import('./messages/ar/own.ts')],
-} as const satisfies Record<string, readonly [() => Promise<{ base: Base }>, () => Promise<{ own: Own }>]>
+  en: [() => import('./messages/en/base.ts'), () => import('./messages/en/own.ts'), () => import('./messages/en/codes.ts')],
+  ar: [() => import('./messages/ar/base.ts'), () => import('./messages/ar/own.ts'), () => import('./messages/ar/codes.ts')],
+} as const satisfies Record<string, readonly [() => Promise<{ base: Base }>, () => Promise<{ own: Own }>, () => Promise<{ codes: Codes }>]>
 
 export type Language = keyof typeof LANGUAGES
 export const languages: [Language, string][] = [
@@ -27,6 +28,12 @@ export async function loadText(wanted: string = settings().language ?? navigator
 export async function loadOwn(): Promise<void> {
   const { own } = await LANGUAGES[language][1]()
   t = { ...t, ...own }
+}
+
+/** What a code means, and what to do. The table of them is long, and comes when it is wanted. */
+export async function explain(code: string): Promise<string | undefined> {
+  const { codes }: { codes: Codes } = await LANGUAGES[language][2]()
+  return codes[code]
 }
 
 /** A moment, in words. */
