@@ -1,9 +1,12 @@
 // How the app looks and holds: every page in light and dark, at 320 pixels, from right to left and in forced
 // colours; what remote text can do (nothing); what a page weighs; and that it works without a network.
 import assert from 'node:assert/strict'
+import { appendFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { after } from 'node:test'
-import { accessible, app, calm, everybodyLeaves, part, person, picture, wish } from './world.mjs'
+import { Somebody } from './people.mjs'
+import { accessible, app, calm, everybodyLeaves, folder, part, person, picture, routes, wish } from './world.mjs'
 
 after(everybodyLeaves)
 const PAGES = ['/', '/prove', '/prove/github', '/keys', '/chat', '/settings', '/github:nobody-here']
@@ -147,5 +150,53 @@ part('without a network the pages are there, and say so', async () => {
   await page.getByRole('button', { name: 'Make an identity' }).waitFor()
   await page.goto(`${app}/github:somebody`)
   await page.getByText('cannot be checked now').first().waitFor()
+  await page.context().close()
+})
+
+part('a new version is offered, and taken only when one says so', async () => {
+  const page = await person()
+  await page.goto(app)
+  await page.waitForFunction(() => navigator.serviceWorker.controller !== null)
+  appendFileSync(join(folder, 'service-worker.js'), '\n// The next version.\n')
+  await page.evaluate(() => navigator.serviceWorker.getRegistration().then((registration) => registration.update()))
+  await page.getByText('A new version is ready.').waitFor()
+  await accessible(page, 'a new version')
+  // What runs goes on until then.
+  await page.evaluate(() => (window.before = true))
+  await page.waitForTimeout(500)
+  assert.equal(await page.evaluate(() => window.before), true)
+  await page.getByRole('button', { name: 'Reload' }).click()
+  await page.waitForFunction(() => window.before === undefined)
+  await page.locator('h1').waitFor()
+  assert.equal(await page.getByText('A new version is ready.').count(), 0)
+  calm(page)
+  await page.context().close()
+})
+
+part('what could not be published says why, and a chain that went on elsewhere is no surprise', async () => {
+  const gail = new Somebody()
+  await gail.claim('github:gail')
+  await gail.publish()
+  const page = await person()
+  await page.goto(`${app}/keys`)
+  await page.locator('#import-text').fill(gail.key.encrypt('gail’s words'))
+  await page.locator('#import-passphrase').fill('gail’s words')
+  await page.getByRole('button', { name: 'Import' }).click()
+  const card = page.locator('li.card', { hasText: 'github:gail' })
+  await card.waitFor()
+  const sig = routes.get('sig.example')
+  routes.set('sig.example', 'http://127.0.0.1:9')
+  await card.getByRole('button', { name: 'Revoke' }).click()
+  await card.getByRole('button', { name: 'Yes, do it' }).click()
+  await page.getByText('the sigchain could not be published').waitFor()
+  await page.getByText('connect_failed').waitFor()
+  await accessible(page, 'not published')
+  routes.set('sig.example', sig)
+  // Meanwhile the same key has signed something else.
+  await gail.claim('github:gail-too')
+  await gail.publish()
+  await page.getByRole('button', { name: 'Publish the sigchain' }).click()
+  await page.getByText(/^forked$|^head_conflict$/).waitFor()
+  await accessible(page, 'a conflict')
   await page.context().close()
 })

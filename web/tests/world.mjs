@@ -13,7 +13,7 @@ import { withProfile } from '../../npm/packaging/browsers.mjs'
 import { front, leadTo } from '../../npm/packaging/front.mjs'
 
 const setting = JSON.parse(process.env.KEZ_WEB)
-export const { app, pictures, extensions } = setting
+export const { app, folder, pictures, extensions } = setting
 const input = createInterface({ input: process.stdin })
 const answers = input[Symbol.asyncIterator]()
 

@@ -157,7 +157,7 @@ pub fn test(only: &[&str]) -> Result<()> {
     }
     let (certificate, key) = npm::certificate()?;
     let setting = json!({
-        "app": chat, "extensions": extensions, "routes": routes, "certificate": certificate, "key": key,
+        "app": chat, "folder": app, "extensions": extensions, "routes": routes, "certificate": certificate, "key": key,
         "pictures": dir.join("pictures"),
     });
     fs::create_dir_all(dir.join("pictures"))?;

@@ -55,6 +55,8 @@ class Me {
   summary = $state.raw<Summary>()
   /** Whether the key can sign without asking for a passphrase. */
   open = $state(false)
+  /** What kept the chain from a server when it was published last. */
+  unpublished = $state.raw<unknown>()
   #chain: Chain | undefined
   #key: SecretKey | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -201,6 +203,7 @@ class Me {
     const servers = sigServers()
     if (servers.length === 0) return 'nowhere'
     const done = await Promise.allSettled(servers.map((server) => this.chain.publish(server)))
+    this.unpublished = done.find((one) => one.status === 'rejected')?.reason
     return done.some(({ status }) => status === 'fulfilled') ? 'done' : 'failed'
   }
 

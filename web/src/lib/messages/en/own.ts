@@ -147,7 +147,6 @@ export const own = {
     joinedOnly: 'This browser is a device: it can chat, but not prove or revoke. The key is in the other browser.',
     linkBad: 'This is not such a code.',
     publish: 'Publish the sigchain',
-    published: 'Published.',
     scan: 'Scan with the camera',
   },
   chat: {
