@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after } from 'node:test'
 import { Chain } from '../../npm/dist/node.js'
+import { looksAsBefore } from './baseline.mjs'
 import { github, nostr, Somebody } from './people.mjs'
 import { closeSites, files, kinds } from './sites.mjs'
 import { accessible, calm, everybodyLeaves, extensions, opened, part, person, picture, pictures, routes, tls, wish } from './world.mjs'
@@ -459,9 +460,11 @@ part('sites, sources and what is remembered are the user’s', async () => {
   await options.reload()
   await accessible(options, 'options')
   await picture(options, 'extension-options')
+  await looksAsBefore(options, 'extension-options', ['#app'])
   await options.emulateMedia({ colorScheme: 'dark' })
   await accessible(options, 'options, dark')
   await picture(options, 'extension-options-dark')
+  await looksAsBefore(options, 'extension-options-dark', ['#app'])
   // Off on one site, for good.
   await options.getByLabel('github.com', { exact: true }).uncheck()
   await page.goto('https://github.com/alice')

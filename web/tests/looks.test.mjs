@@ -5,6 +5,7 @@ import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { after } from 'node:test'
+import { looksAsBefore } from './baseline.mjs'
 import { Somebody } from './people.mjs'
 import { accessible, app, calm, everybodyLeaves, folder, part, person, picture, routes, wish } from './world.mjs'
 
@@ -23,6 +24,8 @@ const looks = {
 for (const [look, browser] of Object.entries(looks)) {
   part(`every page, ${look}`, async () => {
     const page = await person({ browser })
+    // So that everything was just now.
+    await page.clock.setFixedTime(Math.floor(Date.now() / 1000) * 1000)
     await page.goto(`${app}/keys`)
     await page.locator('main button.primary').first().click()
     await page.locator('dd code').first().waitFor()
@@ -34,6 +37,7 @@ for (const [look, browser] of Object.entries(looks)) {
       assert.ok(scrollWidth <= clientWidth, `${path} is ${scrollWidth} wide on ${clientWidth}`)
       await accessible(page, `${look} ${path}`)
       await picture(page, `${look}-${name(path)}`)
+      await looksAsBefore(page, `${look}-${name(path)}`)
     }
     if (look.startsWith('arabic')) {
       assert.deepEqual(await page.evaluate(() => [document.documentElement.dir, document.documentElement.lang]), ['rtl', 'ar'])
