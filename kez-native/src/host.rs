@@ -109,7 +109,62 @@ impl Host for Machine {
         make_dir(path.parent().unwrap_or(Path::new(".")), 0o700)?;
         let file = fs::File::options().create(true).truncate(false).write(true).open(path)?;
         file.lock()?;
+        #[cfg(unix)]
+        return Ok(Box::new(Lock { link: link(path)?, _file: file }));
+        #[cfg(not(unix))]
         Ok(Box::new(file))
+    }
+}
+
+/// A lock that the npm command sees too. Node has none of the system's: there a link names the
+/// owner, which a dead one loses.
+#[cfg(unix)]
+struct Lock {
+    link: PathBuf,
+    /// Let go of after the link.
+    _file: fs::File,
+}
+
+#[cfg(unix)]
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // One that stays is noticed by its dead owner.
+        let _ = fs::remove_file(&self.link);
+    }
+}
+
+/// Makes the link of a lock, once it is nobody else's.
+#[cfg(unix)]
+fn link(path: &Path) -> io::Result<PathBuf> {
+    use rustix::{io::Errno, process};
+
+    let mut name = path.as_os_str().to_owned();
+    name.push(".node");
+    let mine = PathBuf::from(name);
+    let this = std::process::id().to_string();
+    loop {
+        match std::os::unix::fs::symlink(&this, &mine) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            done => return done.map(|()| mine),
+        }
+        let owner = match fs::read_link(&mine) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            owner => owner?,
+        };
+        // What has this process's number was left by an earlier one.
+        let other = owner.to_str().filter(|number| **number != *this);
+        let pid = other.and_then(|number| number.parse().ok()).and_then(process::Pid::from_raw);
+        let alive = pid.is_some_and(|pid| match process::test_kill_process(pid) {
+            Ok(()) => true,
+            Err(error) => error == Errno::PERM,
+        });
+        if alive {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        } else if let Err(error) = fs::remove_file(&mine)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
     }
 }
 

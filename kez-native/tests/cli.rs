@@ -12,7 +12,15 @@ mod common;
 use common::{User, folder, sig_server};
 use kez_core::{Chain, Code, Identity};
 use serde_json::json;
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc, thread};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 fn tmp(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
@@ -263,6 +271,31 @@ fn concurrent_appends() {
         thread.join().unwrap();
     }
     assert_eq!(me.ok(&["sigchain", "show"])["head"]["seq"], 8);
+}
+
+/// The native command and the package's share a home: whoever has the lock is named by a link, which both heed, and
+/// which a dead owner has no more.
+#[test]
+fn one_lock_for_both_commands() {
+    let me = User::new("cli-lock", "");
+    me.key("me", "ed25519");
+    me.claim("dns:a.example", "json", &["--offline"]);
+    let link = me.home.join("lock.node");
+    std::os::unix::fs::symlink(std::process::id().to_string(), &link).unwrap();
+    let mut adding = common::kez();
+    adding.args(["sigchain", "add", "dns:a.example"]).env("KEZ_HOME", &me.home);
+    let mut adding = adding.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(1500));
+    assert!(adding.try_wait().unwrap().is_none(), "it did not wait");
+    fs::remove_file(&link).unwrap();
+    assert!(adding.wait().unwrap().success());
+    assert!(!link.is_symlink(), "the lock was kept");
+    // A process that is gone: one that has ended, and whose end was seen.
+    let mut gone = Command::new("true").spawn().unwrap();
+    gone.wait().unwrap();
+    std::os::unix::fs::symlink(gone.id().to_string(), &link).unwrap();
+    me.ok(&["sigchain", "revoke", "dns:a.example"]);
+    assert!(!link.is_symlink());
 }
 
 /// A full disk or a directory that cannot be written: an error, and the old file as it was.

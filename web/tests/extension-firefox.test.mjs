@@ -3,14 +3,12 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { join } from 'node:path'
 import { openFirefox } from '../../npm/packaging/browsers.mjs'
-import { github, Somebody } from './people.mjs'
+import { everywhere, github } from './people.mjs'
 import { closeSites } from './sites.mjs'
 import { everybodyLeaves, extensions, pictures, tls } from './world.mjs'
 
 test('marks in Firefox', async () => {
-  const alice = new Somebody()
-  await github('fire-alice', (await alice.claim('github:fire-alice')).encode('markdown'))
-  await alice.publish()
+  const { person: alice, places } = await everywhere('fire-alice')
   await github('fire-mallory', (await alice.claim('github:fire-alice', { list: false })).encode('markdown'))
   await github('fire-nobody', null)
   const browser = await openFirefox(tls.proxy)
@@ -18,15 +16,19 @@ test('marks in Firefox', async () => {
     await browser.installExtension(extensions[1])
     const page = await browser.newPage()
     const asked = () => tls.every.filter(({ host }) => host === 'api.github.com').length
-    for (const login of ['fire-alice', 'fire-mallory']) {
-      await page.goto(`https://github.com/${login}`)
+    const took = []
+    for (const place of ['https://github.com/fire-mallory', ...places]) {
+      await page.goto(place, { waitUntil: 'domcontentloaded' })
       const start = performance.now()
       const mark = await page.waitForSelector('kez-mark', { timeout: 20_000 })
-      console.error(`${login}: mark after ${Math.round(performance.now() - start)} ms`)
+      took.push(Math.round(performance.now() - start))
+      console.error(`${place}: mark after ${took.at(-1)} ms`)
       assert.ok((await mark.boundingBox()).width > 60)
       assert.equal(await page.evaluate(() => document.querySelector('kez-mark').shadowRoot), null)
-      await page.screenshot({ path: join(pictures, `extension-firefox-${login.slice(5)}.png`) })
+      if (took.length < 3) await page.screenshot({ path: join(pictures, `extension-firefox-${took.length}.png`) })
     }
+    took.sort((a, b) => a - b)
+    assert.ok(took[Math.floor(took.length / 2)] <= 500, `median of ${took}`)
     const before = asked()
     await page.goto('https://github.com/fire-nobody')
     while (asked() === before) await new Promise((done) => setTimeout(done, 50))

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after } from 'node:test'
 import { Chain } from '../../npm/dist/node.js'
 import { looksAsBefore } from './baseline.mjs'
-import { github, nostr, Somebody } from './people.mjs'
+import { everywhere, github, Somebody } from './people.mjs'
 import { closeSites, files, kinds } from './sites.mjs'
 import { accessible, calm, everybodyLeaves, extensions, opened, part, person, picture, pictures, routes, tls, wish } from './world.mjs'
 
@@ -75,24 +75,13 @@ const asked = () => [...new Set(tls.every.map(({ host }) => host).filter((host) 
 const marked = (page, wanted, ms) => eventually(() => mark(page), wanted, ms)
 
 // One person on every platform.
-const alice = new Somebody()
-await github('alice', (await alice.claim('github:alice')).encode('markdown'))
-await wish('bluesky', { handle: 'alice.test', value: (await alice.claim('bluesky:alice.test')).encode('pointer') })
-await wish('field', { value: (await alice.claim('ap:jason@social.example')).encode('pointer') })
-await wish('txt', { zone: 'example.com', name: '_kez.example.com', value: (await alice.claim('dns:example.com')).encode('compact') })
-const npub = (await nostr(async (subject) => (await alice.claim(subject)).encode('compact'))).slice('nostr:'.length)
-await alice.publish()
+const { person: alice, npub, places } = await everywhere('alice')
 await github('nobody', null)
 
 const chromium = await withExtension(ALL)
 const { page, context, options, toolbar, popup, forget } = chromium
 
 part('a mark beside the name on every site, as soon as its platforms have answered', async () => {
-  const places = [
-    'https://github.com/alice', 'https://gist.github.com/alice', 'https://bsky.app/profile/alice.test', 'https://mastodon.social/@jason@social.example',
-    ...['njump.me/', 'nosta.me/', 'iris.to/', 'primal.net/p/', 'snort.social/', 'coracle.social/people/', 'nostrudel.ninja/u/', 'jumble.social/users/'].map((site) => `https://${site}${npub}`),
-    'https://example.com/',
-  ]
   // The worker has been running for people who browse; and once after its start.
   const took = []
   for (const place of places) {

@@ -49,3 +49,21 @@ export async function nostr(textFor) {
   socket.close()
   return identity
 }
+
+/** Somebody with an account on every platform; the one at GitHub has that name. Gives also the pages that show them. */
+export async function everywhere(login) {
+  const person = new Somebody()
+  const proof = async (subject, form) => (await person.claim(subject)).encode(form)
+  await github(login, await proof(`github:${login}`, 'markdown'))
+  await wish('bluesky', { handle: 'alice.test', value: await proof('bluesky:alice.test', 'pointer') })
+  await wish('field', { value: await proof('ap:jason@social.example', 'pointer') })
+  await wish('txt', { zone: 'example.com', name: '_kez.example.com', value: await proof('dns:example.com', 'compact') })
+  const npub = (await nostr((subject) => proof(subject, 'compact'))).slice('nostr:'.length)
+  await person.publish()
+  const clients = ['njump.me/', 'nosta.me/', 'iris.to/', 'primal.net/p/', 'snort.social/', 'coracle.social/people/', 'nostrudel.ninja/u/', 'jumble.social/users/']
+  const places = [
+    `https://github.com/${login}`, `https://gist.github.com/${login}`, 'https://bsky.app/profile/alice.test', 'https://mastodon.social/@jason@social.example',
+    ...clients.map((site) => `https://${site}${npub}`), 'https://example.com/',
+  ]
+  return { person, npub, places }
+}

@@ -161,7 +161,7 @@ pub fn test(only: &[&str]) -> Result<()> {
         "pictures": dir.join("pictures"),
     });
     fs::create_dir_all(dir.join("pictures"))?;
-    for pure in ["profiles", "words"] {
+    for pure in ["profiles", "verdict", "words"] {
         script(&format!("tests/{pure}.test.mjs"), &[])?;
     }
     for name in ["app", "looks", "firefox", "extension", "extension-firefox"] {

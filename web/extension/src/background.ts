@@ -5,7 +5,7 @@ import type { FromPage, FromPopup, Mark } from './messages.ts'
 import {
   absentSince, forgetTab, loadPin, loadSettings, loadTab, noteAbsent, recall, remember, removePin, savePin, saveTab, wait, waitUntil, type Known, type Pin, type Tab,
 } from './store.ts'
-import { checking, limited, pinOf, unchecked, verdictOf, type State, type Verdict } from './verdict.ts'
+import { checking, joined, limited, pinOf, unchecked, verdictOf, type State, type Verdict } from './verdict.ts'
 import { word } from './words.ts'
 
 /** How long something is shown as it was found, in milliseconds. */
@@ -90,7 +90,8 @@ async function look(id: number, url: string, hidden: boolean, click = false): Pr
   const only = click || settings.ask === 'all' ? undefined : profile.site
   let done: Tab
   try {
-    const { known, ...found } = await check(subject, { only, hidden })
+    const { known: now, ...found } = await check(subject, { only, hidden })
+    const known = only === undefined ? now : joined(subject, now, await recall(subject, hidden))
     done = await judge({ ...tab, ...found, found: known }, subject, known)
     const { verdict } = done
     if (verdict === null) await stored(noteAbsent(subject))
@@ -109,7 +110,8 @@ async function look(id: number, url: string, hidden: boolean, click = false): Pr
 /** The user has seen what changed: from now on this is how it is. */
 async function accept(id: number): Promise<void> {
   const tab = await loadTab(id)
-  if (tab?.subject == null) return
+  // Of private windows nothing is kept.
+  if (tab?.subject == null || tab.private) return
   const known = await recall(tab.subject, tab.private)
   const pin: Pin | undefined = known && pinOf(tab.subject, known, undefined)
   const first = (await loadPin(tab.subject))?.first

@@ -61,6 +61,18 @@ export function changes(subject: string, known: Known, pin: Pin | undefined): Ch
   return found
 }
 
+/** For how long a whole check is believed where since then only the platform was asked, in milliseconds. */
+const BELIEVED = 7 * 24 * 60 * 60_000
+
+/** What the platform says now, and what everybody said before: as long as the same proof is there, that stays, and stays as old as it is. */
+export function joined(subject: string, platform: Known, before: Known | undefined): Known {
+  const now = platform.edges.find((one) => one.subject === subject)
+  const then = before?.edges.find((one) => one.subject === subject)
+  if (before?.graph == null || now?.claim == null || now.claim !== then?.claim || then.status !== 'valid') return platform
+  const stands = now.status === 'valid' || (now.status === 'unreachable' && now.primary === then.primary)
+  return stands && Date.parse(platform.checked) - Date.parse(before.checked) < BELIEVED ? before : platform
+}
+
 /** What is said of an account; null where there is nothing to say. */
 export function verdictOf(subject: string, known: Known, pin: Pin | undefined): Verdict | null {
   const edge = known.edges.find((one) => one.subject === subject)
