@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { CODES, REMEDIES } from './codes.js'
+import { CODES } from './codes.js'
 import type { Code, Kind, Status } from './data.js'
+import { REMEDIES } from './remedies.js'
 
 /** What a code means. */
 export interface CodeInfo {
