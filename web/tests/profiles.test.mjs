@@ -1,5 +1,6 @@
 // Whose profile an address is, site by site.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import test from 'node:test'
 import { init, parseIdentity } from '../../npm/dist/node.js'
 import { profileAt } from '../src/lib/profiles.ts'
@@ -71,4 +72,9 @@ test('what the page must show is part of the address', () => {
   assert.equal(profileAt('https://mastodon.social/@Bob@hachyderm.io').mark, '@bob')
   assert.equal(profileAt(`https://njump.me/${npub}`).mark, 'npub1sn0w')
   assert.equal(profileAt('https://bsky.app/profile/did:plc:abc').mark, null)
+})
+
+test('the extension may see the sites that its script runs on, and no others', () => {
+  const { host_permissions, content_scripts } = JSON.parse(readFileSync(new URL('../extension/public/manifest.json', import.meta.url), 'utf8'))
+  assert.deepEqual(content_scripts.map(({ matches }) => matches), [host_permissions])
 })

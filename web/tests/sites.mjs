@@ -5,9 +5,9 @@ import { createServer } from 'node:http'
 import { routes } from './world.mjs'
 
 const KINDS = {
-  'github.com': 'github', 'gist.github.com': 'github', 'bsky.app': 'bluesky', 'mastodon.social': 'mastodon', 'hachyderm.io': 'mastodon',
+  'github.com': 'github', 'gist.github.com': 'github', 'bsky.app': 'bluesky', 'mastodon.social': 'mastodon',
   'njump.me': 'nostr', 'nosta.me': 'nostr', 'iris.to': 'nostr', 'primal.net': 'nostr', 'snort.social': 'nostr', 'coracle.social': 'nostr',
-  'nostrudel.ninja': 'nostr', 'jumble.social': 'nostr', 'evil.example': 'github',
+  'nostrudel.ninja': 'nostr', 'jumble.social': 'nostr',
 }
 /** Which page a site has now. */
 export const kinds = new Map(Object.entries(KINDS))

@@ -113,6 +113,29 @@ pub fn for_loopback(from: &Path, to: &Path, config: &Value) -> Result<()> {
     Ok(())
 }
 
+/// The extension as people have it, as those have it who let it ask everybody at once, and in
+/// Arabic, since Debian's Chromium speaks English alone; each for servers on this machine, and as if
+/// the user had allowed one more site.
+fn copies(extension: &Path, dir: &Path, mut config: Value) -> Result<Vec<PathBuf>> {
+    let mut made = Vec::new();
+    for (name, ask) in [("platform", "platform"), ("all", "all"), ("arabic", "all")] {
+        let copy = dir.join(format!("extension-{name}"));
+        config["ask"] = json!(ask);
+        for_loopback(extension, &copy, &config)?;
+        let manifest = fs::read_to_string(copy.join("manifest.json"))?;
+        let (named, added) = ("\"https://github.com/*\",", "\"https://example.com/*\",");
+        let first = manifest.find(named).ok_or("the manifest names no site")?;
+        let (before, after) = manifest.split_at(first);
+        fs::write(copy.join("manifest.json"), format!("{before}{added}{after}"))?;
+        if name == "arabic" {
+            let texts = |language: &str| copy.join(format!("_locales/{language}/messages.json"));
+            fs::copy(texts("ar"), texts("en"))?;
+        }
+        made.push(copy);
+    }
+    Ok(made)
+}
+
 /// Builds the app and lives a whole life in it, in real browsers, with real servers; or runs only
 /// those of its tests that are named.
 ///
@@ -126,7 +149,7 @@ pub fn test(only: &[&str]) -> Result<()> {
     let net = Testnet::start(&dir.join("net"), &relay)?;
     let (_sig, sig) = api::serve("sig", &dir.join("sig"))?;
     let app = dir.join("app");
-    let config = json!({
+    let mut config = json!({
         "sigServers": ["https://sig.example"],
         "verify": { "dangerAllowLoopback": true },
     });
@@ -134,27 +157,8 @@ pub fn test(only: &[&str]) -> Result<()> {
     let (_chat, chat) = api::serve_app(&dir.join("chat"), &app, free_port()?)?;
     let mut routes = net.routes();
     routes.push(("sig.example".to_owned(), sig));
-    // As people have it, as those have it who let it ask everybody at once, and in Arabic: Debian's
-    // Chromium speaks English alone.
-    let mut extensions = Vec::new();
-    for (name, ask) in [("platform", "platform"), ("all", "all"), ("arabic", "all")] {
-        let copy = dir.join(format!("extension-{name}"));
-        let mut config = config.clone();
-        config["ask"] = json!(ask);
-        config["app"] = json!(chat);
-        for_loopback(&extension, &copy, &config)?;
-        // As if the user had allowed one more site.
-        let manifest = fs::read_to_string(copy.join("manifest.json"))?;
-        let (named, added) = ("\"https://github.com/*\",", "\"https://example.com/*\",");
-        let first = manifest.find(named).ok_or("the manifest names no site")?;
-        let (before, after) = manifest.split_at(first);
-        fs::write(copy.join("manifest.json"), format!("{before}{added}{after}"))?;
-        if name == "arabic" {
-            let texts = |language: &str| copy.join(format!("_locales/{language}/messages.json"));
-            fs::copy(texts("ar"), texts("en"))?;
-        }
-        extensions.push(copy);
-    }
+    config["app"] = json!(chat);
+    let extensions = copies(&extension, &dir, config)?;
     let (certificate, key) = npm::certificate()?;
     let setting = json!({
         "app": chat, "folder": app, "extensions": extensions, "routes": routes, "certificate": certificate, "key": key,

@@ -6,36 +6,29 @@ import {
   absentSince, forgetTab, loadPin, loadSettings, loadTab, noteAbsent, recall, remember, removePin, savePin, saveTab, wait, waitUntil, type Known, type Pin, type Tab,
 } from './store.ts'
 import { checking, joined, limited, pinOf, unchecked, verdictOf, type State, type Verdict } from './verdict.ts'
-import { word } from './words.ts'
+import { say, SIGNS, word } from './words.ts'
 
 /** How long something is shown as it was found, in milliseconds. */
 const FRESH = { all: 60 * 60_000, platform: 24 * 60 * 60_000, click: 24 * 60 * 60_000, absent: 60 * 60_000 }
 
-const SIGNS: Record<State, string> = { verified: '✓', changed: '↻', contradicted: '✕', unknown: '…', checking: '◌' }
 /** On the toolbar only what is certain has a sign that one cannot overlook. */
 const TOOLBAR: Record<State, string> = { verified: '✓', changed: '!', contradicted: '!', unknown: '', checking: '' }
 const COLOURS: Record<State, string> = { verified: '#0a7a3d', changed: '#8a5a00', contradicted: '#b3261e', unknown: '#5b6372', checking: '#5b6372' }
 
 const time = (moment: string) => new Intl.DateTimeFormat(word('language'), { timeStyle: 'short' }).format(new Date(moment))
 
-function words(verdict: Verdict): string {
-  if (verdict.word === 'verified') return word('verified', verdict.valid, verdict.all)
-  if (verdict.word === 'limited' && verdict.retry !== null) return word('limited', time(verdict.retry))
-  return word(verdict.word)
-}
-
 /** What the page's script is to draw; null for nothing. */
 function markOf(tab: Tab, profile: Profile | undefined): Mark | null {
   const { verdict, subject, url } = tab
   if (verdict === null || verdict.quiet || subject === null || profile === undefined) return null
-  return { url, site: profile.site, near: profile.mark, sign: SIGNS[verdict.state], text: words(verdict), title: word('badge_title', subject) }
+  return { url, site: profile.site, near: profile.mark, sign: SIGNS[verdict.state], text: say(verdict, time), title: word('badge_title', subject) }
 }
 
 /** Puts what is known of a tab where people see it. */
-async function show(id: number, tab: Tab): Promise<Mark | null> {
+async function show(id: number, tab: Tab): Promise<void> {
   await saveTab(id, tab)
   const { verdict, subject } = tab
-  const title = subject === null ? word('nobody') : `${subject}: ${verdict === null ? word('absent') : words(verdict)}`
+  const title = subject === null ? word('nobody') : `${subject}: ${say(verdict, time)}`
   // The tab may be gone by now.
   const put = [
     chrome.action.setBadgeText({ tabId: id, text: verdict === null ? '' : TOOLBAR[verdict.state] }),
@@ -45,7 +38,6 @@ async function show(id: number, tab: Tab): Promise<Mark | null> {
   await Promise.allSettled(put)
   const mark = markOf(tab, profileAt(tab.url))
   await chrome.tabs.sendMessage(id, mark ?? { url: tab.url, sign: null }).catch(() => undefined)
-  return mark
 }
 
 /** What is said of what is known; what is as it was, or new, is pinned, and what has changed only once the user has seen it. */
@@ -64,7 +56,7 @@ const stored = (saving: Promise<unknown>) => saving.then(() => true, () => false
 const limitOf = ({ site }: Profile, subject: string) => (site === 'github' ? site : subject)
 
 /** Looks at what a tab shows. A click asks everybody who may know; without one the settings say who is asked. */
-async function look(id: number, url: string, hidden: boolean, click = false): Promise<Mark | null> {
+async function look(id: number, url: string, hidden: boolean, click = false): Promise<void> {
   const settings = await loadSettings()
   const profile = profileAt(url)
   const subject = profile === undefined ? undefined : await subjectOf(profile)
@@ -104,7 +96,7 @@ async function look(id: number, url: string, hidden: boolean, click = false): Pr
   }
   // Another page may be there by now.
   const now = await loadTab(id)
-  return now === undefined || now.url !== url ? null : show(id, done)
+  if (now?.url === url) await show(id, done)
 }
 
 /** The user has seen what changed: from now on this is how it is. */
@@ -120,7 +112,7 @@ async function accept(id: number): Promise<void> {
   if (known !== undefined) await show(id, await judge(tab, tab.subject, known))
 }
 
-async function fromPopup(message: FromPopup): Promise<unknown> {
+async function fromPopup(message: FromPopup): Promise<void> {
   switch (message.type) {
     case 'check':
       return look(message.tab, message.url, message.private, true)
@@ -133,7 +125,7 @@ async function fromPopup(message: FromPopup): Promise<unknown> {
   }
 }
 
-async function fromPage(message: FromPage, id: number, hidden: boolean): Promise<unknown> {
+async function fromPage(message: FromPage, id: number, hidden: boolean): Promise<void> {
   if (message.type === 'look') return look(id, message.url, hidden)
   // Not every browser lets a worker open the popup.
   try {
@@ -141,7 +133,6 @@ async function fromPage(message: FromPage, id: number, hidden: boolean): Promise
   } catch {
     await chrome.tabs.create({ url: chrome.runtime.getURL(`popup.html?tab=${id}`), openerTabId: id })
   }
-  return null
 }
 
 /** A message of a script in a page: it speaks for the page that it is in, and for no other. */
@@ -154,14 +145,12 @@ function isFromPage(message: unknown, sender: chrome.runtime.MessageSender): mes
 chrome.runtime.onMessage.addListener((message: unknown, sender, answer) => {
   if (sender.id !== chrome.runtime.id || typeof message !== 'object' || message === null) return false
   const { tab } = sender
-  let work: Promise<unknown>
+  let work: Promise<void>
   if (sender.url?.startsWith(chrome.runtime.getURL('')) === true) work = fromPopup(message as FromPopup)
   else if (tab?.id !== undefined && sender.frameId === 0 && isFromPage(message, sender)) work = fromPage(message, tab.id, tab.incognito)
   else return false
-  work.then(answer, (error: unknown) => {
-    console.error(error)
-    answer(null)
-  })
+  // What was found is on its way to who shows it; the answer only says that it is done.
+  void work.catch(console.error).then(() => answer(null))
   return true
 })
 
@@ -181,8 +170,8 @@ async function follow(): Promise<void> {
     if (has) await chrome.scripting.unregisterContentScripts()
     return
   }
-  const added = { id: 'added', matches, js: ['content.js'], runAt: 'document_end' } as const
-  await (has ? chrome.scripting.updateContentScripts([{ ...added, js: [...added.js] }]) : chrome.scripting.registerContentScripts([{ ...added, js: [...added.js] }]))
+  const scripts: chrome.scripting.RegisteredContentScript[] = [{ id: 'added', matches, js: ['content.js'], runAt: 'document_end' }]
+  await (has ? chrome.scripting.updateContentScripts(scripts) : chrome.scripting.registerContentScripts(scripts))
 }
 chrome.permissions.onAdded.addListener(() => void follow())
 chrome.permissions.onRemoved.addListener(() => void follow())

@@ -86,6 +86,12 @@ export async function saveSettings(changed: Partial<Settings>): Promise<void> {
   await chrome.storage.local.set({ settings: { ...old, ...changed } })
 }
 
+/** Switches a host on or off. */
+export async function switchSite(host: string, on: boolean): Promise<void> {
+  const off = (await loadSettings()).off.filter((one) => one !== host)
+  await saveSettings({ off: on ? off : [...off, host] })
+}
+
 export const loadTab = (id: number) => get<Tab>(chrome.storage.session, `tab:${id}`)
 export async function saveTab(id: number, tab: Tab): Promise<void> {
   const name = `tab:${id}`
