@@ -358,6 +358,16 @@ part('the worker may end at any time', async () => {
   await marked(page, '✓ 5 of 5 verified')
 })
 
+part('a platform that does not answer at once is asked again', async () => {
+  await forget()
+  tls.every.splice(0)
+  await wish('gist', { message: { op: 'down', status: 503 } })
+  await page.goto('https://github.com/alice')
+  await eventually(async () => tls.every.some(({ host }) => host === 'api.github.com'), true)
+  await wish('gist', { message: { op: 'down', status: 0 } })
+  await marked(page, '✓ 5 of 5 verified')
+})
+
 part('a hostile page gains nothing', async () => {
   await page.goto('https://github.com/mallory')
   await marked(page, '✕ contradicted')

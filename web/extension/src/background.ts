@@ -55,28 +55,35 @@ const stored = (saving: Promise<unknown>) => saving.then(() => true, () => false
 /** What has its answers limited together: GitHub counts by address, whoever is asked about. */
 const limitOf = ({ site }: Profile, subject: string) => (site === 'github' ? site : subject)
 
-/** Looks at what a tab shows. A click asks everybody who may know; without one the settings say who is asked. */
-async function look(id: number, url: string, hidden: boolean, click = false): Promise<void> {
+/**
+ * Looks at what a tab shows. A click asks everybody who may know; without one the settings say who is asked. Whether that is all,
+ * or somebody who did not answer should be asked again in a moment.
+ */
+async function look(id: number, url: string, hidden: boolean, click = false): Promise<boolean> {
+  const showAll = async (tab: Tab) => {
+    await show(id, tab)
+    return true
+  }
   const settings = await loadSettings()
   const profile = profileAt(url)
   const subject = profile === undefined ? undefined : await subjectOf(profile)
   const tab: Tab = { url, at: Date.now(), subject: subject ?? null, verdict: null, found: null, asked: [], texts: {}, failure: null, private: hidden }
-  if (profile === undefined || subject === undefined) return show(id, tab)
+  if (profile === undefined || subject === undefined) return showAll(tab)
   const seen = (await loadPin(subject)) !== undefined
   if (!click) {
-    if (settings.off.includes(new URL(url).hostname)) return show(id, { ...tab, subject: null })
+    if (settings.off.includes(new URL(url).hostname)) return showAll({ ...tab, subject: null })
     const known = await recall(subject, hidden)
     if (known !== undefined && Date.now() - Date.parse(known.checked) < FRESH[settings.ask]) {
       const before = await loadTab(id)
       // What was asked for this page stays to be looked at.
       const same = before?.url === url && before.subject === subject && before.found?.checked === known.checked
-      return show(id, await judge(same ? before : tab, subject, known))
+      return showAll(await judge(same ? before : tab, subject, known))
     }
-    if (Date.now() - ((await absentSince(subject)) ?? 0) < FRESH.absent) return show(id, tab)
+    if (Date.now() - ((await absentSince(subject)) ?? 0) < FRESH.absent) return showAll(tab)
     // A domain has no platform: its name servers are others.
-    if (settings.ask === 'click' || (settings.ask === 'platform' && profile.site === 'dns')) return show(id, { ...tab, verdict: unchecked })
+    if (settings.ask === 'click' || (settings.ask === 'platform' && profile.site === 'dns')) return showAll({ ...tab, verdict: unchecked })
     const retry = await waitUntil(limitOf(profile, subject))
-    if (retry !== undefined) return show(id, { ...tab, verdict: limited(retry, seen) })
+    if (retry !== undefined) return showAll({ ...tab, verdict: limited(retry, seen) })
   }
   await show(id, { ...tab, verdict: checking(!seen && !click) })
   const only = click || settings.ask === 'all' ? undefined : profile.site
@@ -97,6 +104,7 @@ async function look(id: number, url: string, hidden: boolean, click = false): Pr
   // Another page may be there by now.
   const now = await loadTab(id)
   if (now?.url === url) await show(id, done)
+  return done.verdict?.word !== 'unreachable'
 }
 
 /** The user has seen what changed: from now on this is how it is. */
@@ -112,7 +120,7 @@ async function accept(id: number): Promise<void> {
   if (known !== undefined) await show(id, await judge(tab, tab.subject, known))
 }
 
-async function fromPopup(message: FromPopup): Promise<void> {
+async function fromPopup(message: FromPopup): Promise<unknown> {
   switch (message.type) {
     case 'check':
       return look(message.tab, message.url, message.private, true)
@@ -125,7 +133,7 @@ async function fromPopup(message: FromPopup): Promise<void> {
   }
 }
 
-async function fromPage(message: FromPage, id: number, hidden: boolean): Promise<void> {
+async function fromPage(message: FromPage, id: number, hidden: boolean): Promise<boolean> {
   if (message.type === 'look') return look(id, message.url, hidden)
   // Not every browser lets a worker open the popup.
   try {
@@ -133,6 +141,7 @@ async function fromPage(message: FromPage, id: number, hidden: boolean): Promise
   } catch {
     await chrome.tabs.create({ url: chrome.runtime.getURL(`popup.html?tab=${id}`), openerTabId: id })
   }
+  return true
 }
 
 /** A message of a script in a page: it speaks for the page that it is in, and for no other. */
@@ -145,12 +154,12 @@ function isFromPage(message: unknown, sender: chrome.runtime.MessageSender): mes
 chrome.runtime.onMessage.addListener((message: unknown, sender, answer) => {
   if (sender.id !== chrome.runtime.id || typeof message !== 'object' || message === null) return false
   const { tab } = sender
-  let work: Promise<void>
+  let work: Promise<unknown>
   if (sender.url?.startsWith(chrome.runtime.getURL('')) === true) work = fromPopup(message as FromPopup)
   else if (tab?.id !== undefined && sender.frameId === 0 && isFromPage(message, sender)) work = fromPage(message, tab.id, tab.incognito)
   else return false
-  // What was found is on its way to who shows it; the answer only says that it is done.
-  void work.catch(console.error).then(() => answer(null))
+  // What was found is on its way to who shows it; the answer only says whether that is all.
+  void work.catch(console.error).then((all) => answer(all === true))
   return true
 })
 

@@ -70,11 +70,10 @@ function draw(): void {
   else anchor.after(host)
 }
 
-/** Whether the worker has done it. */
+/** Whether the worker has done it, and need not be asked again. */
 async function tell(message: unknown): Promise<boolean> {
   try {
-    await chrome.runtime.sendMessage(message)
-    return true
+    return (await chrome.runtime.sendMessage(message)) === true
   } catch {
     // The extension was loaded anew, and this script is of the one before.
     if (chrome.runtime?.id === undefined) {
@@ -85,21 +84,37 @@ async function tell(message: unknown): Promise<boolean> {
   }
 }
 
+/** How long to wait before asking once more, each time, and how long the worker may say nothing at all, in milliseconds. */
+const [WAITS, SILENCE] = [[500, 2000, 6000, 0], 2000]
+const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds))
+
 let shown = ''
+/** Whether the worker has said anything of the address that is shown. */
+let heard = false
+
+/** False where the worker has not been heard in time; else it is known to be at work. */
+async function heardInTime(): Promise<boolean> {
+  await pause(SILENCE)
+  return heard ? new Promise<boolean>(() => undefined) : false
+}
+
 async function look(): Promise<void> {
   if (location.href !== shown) {
     mark = null
     remove()
   }
-  shown = location.href
-  // A worker that ended in the middle begins anew.
-  for (let attempt = 0; attempt < 3 && !(await tell({ type: 'look', url: shown })); attempt += 1) {
-    await new Promise((done) => setTimeout(done, 500))
+  const url = (shown = location.href)
+  // A worker that ends in the middle takes its requests with it, or its answer; one that ends as it is asked never hears of it.
+  for (const wait of WAITS) {
+    heard = false
+    if ((await Promise.race([tell({ type: 'look', url }), heardInTime()])) || url !== shown) return
+    await pause(wait)
   }
 }
 
 chrome.runtime.onMessage.addListener((message: ToPage) => {
   if (message.url !== location.href) return
+  heard = true
   mark = message.sign === null ? null : message
   draw()
 })
