@@ -86,6 +86,15 @@ pub(crate) enum Command {
     /// Keep your sigchain: the signed history of your claims, keys and devices
     #[command(subcommand)]
     Sigchain(SigchainCommand),
+    /// Publish your proofs and your sigchain where they belong
+    Publish(PublishArgs),
+    /// Check your proofs, your keys and every copy of your sigchain, and say what will break soon
+    Doctor(DoctorArgs),
+    /// Check them again and again, and tell when something has changed
+    Watch(WatchArgs),
+    /// Keep the tokens and passwords with which you publish
+    #[command(subcommand)]
+    Auth(AuthCommand),
     /// Chat with people whose identity you can check, end to end encrypted
     #[command(subcommand)]
     Chat(ChatCommand),
@@ -351,6 +360,116 @@ pub(crate) enum SigchainCommand {
         nostr_key: Option<String>,
         #[command(flatten)]
         own: Own,
+    },
+}
+
+/// Where to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Service {
+    /// A public gist
+    Github,
+    /// A record in the account's repository
+    Bluesky,
+    /// A field of the profile (Mastodon and others)
+    Ap,
+    /// An event on relays
+    Nostr,
+    /// A TXT record, by dynamic update if its key is stored, else added by yourself
+    Dns,
+    /// Your sigchain, in a directory that a web server serves
+    WellKnown,
+    /// Your sigchain, at sigchain servers
+    Sigserver,
+    /// Every proof that your sigchain lists, and your sigchain
+    All,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    /// Where
+    pub(crate) service: Service,
+    /// The account (needed unless your sigchain lists it, or its token is stored)
+    pub(crate) account: Option<Identity>,
+    /// Tell what would be done, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Read the token or app password from this file, or - for stdin, instead of a stored one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Let a new claim expire after this time, as in 90d
+    #[arg(long, value_name = "AGE", value_parser = span)]
+    pub(crate) expires: Option<i64>,
+    /// How long to wait until the proof can be read back (none for what you publish yourself)
+    #[arg(long, value_name = "AGE", value_parser = span)]
+    pub(crate) wait: Option<i64>,
+    /// A `.well-known` directory that a web server serves, for your sigchain
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// A sigchain server for your sigchain, instead of the configured ones
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Vec<String>,
+    /// The name of the key that starts a new chain
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) own: Own,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Publish again what is missing, changed or about to end
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// What ends within this time ends soon, as in 30d
+    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = span)]
+    pub(crate) within: i64,
+    #[command(flatten)]
+    pub(crate) own: Own,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// How often
+    #[arg(long, value_name = "AGE", default_value = "6h", value_parser = span)]
+    pub(crate) every: i64,
+    /// Run this program on a change, with the findings as JSON on its stdin, and go on; without
+    /// it a change ends the command
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) hook: Option<PathBuf>,
+    /// Check once: the exit code says whether something has changed since the last time
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// What ends within this time ends soon, as in 30d
+    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = span)]
+    pub(crate) within: i64,
+    #[command(flatten)]
+    pub(crate) own: Own,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthCommand {
+    /// Store a token, encrypted by your key: a GitHub token with the scope `gist`, a Bluesky app
+    /// password, for the fediverse what your server gives once you have allowed it there, or for
+    /// a domain a TSIG key, as in hmac-sha256:name:base64
+    Add {
+        /// The account, as in github:alice
+        account: Identity,
+        /// Read the token or app password from this file, or - for stdin
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// The name server that takes a domain's updates, as in 192.0.2.53:53
+        #[arg(long, value_name = "ADDRESS")]
+        server: Option<String>,
+        /// The name of the key that encrypts it
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
+    },
+    /// List the accounts whose tokens are stored
+    List,
+    /// Give access back, where the platform allows it, and remove the token
+    Revoke {
+        /// The account
+        account: Identity,
     },
 }
 

@@ -13,9 +13,9 @@ use kez_core::{
     Chain, Code, Error, History, Identity, Op, Result, Scheme, SecretKey,
     chat::{
         CAPABILITY, Handle, HandleRecord, Kind, MAX_TEXT, SignedHandle,
-        client::{Call, Client, Entry, EntryKind, Overview, Platform},
+        client::{Client, Entry, EntryKind, Overview, Platform},
     },
-    transport::Failure,
+    transport::{Body, Call, Failure},
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -239,7 +239,11 @@ struct Desk<'a, N> {
 
 impl<N: Net> Platform for Desk<'_, N> {
     async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), Failure> {
-        self.context.net.net.call(call).await
+        let answer = self.context.net.net.ask(call).await?;
+        match answer.body {
+            Body::Http { status, bytes, .. } => Ok((status, bytes)),
+            _ => Err(Failure::new(Code::ResponseRefused, "no HTTP answer")),
+        }
     }
 
     async fn load(&self, name: &str) -> Result<Option<Vec<u8>>> {

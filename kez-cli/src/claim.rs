@@ -7,7 +7,7 @@ use crate::{
     output::Out,
     run::Context,
 };
-use kez_core::{Claim, Code, Error, Identity, ObjectId, Result, Scheme, SignedClaim, proof};
+use kez_core::{Chain, Claim, Code, Error, Identity, ObjectId, Result, Scheme, SignedClaim, proof};
 use std::path::{Path, PathBuf};
 
 /// The largest file with a claim that is read, in bytes.
@@ -30,16 +30,17 @@ pub(super) async fn run(
     } = command;
     let entry = signing_key(context, key.as_deref())?;
     let chains = context.home.chains(context.now)?;
-    let chain = chains.iter().find(|c| c.current_key().identity() == &entry.identity);
-    let primary = chain.map_or(&entry.identity, |c| c.name()).clone();
-    let mut claim = Claim::new(subject.clone(), primary.clone(), context.now);
+    let chain = chains.into_iter().find(|c| c.current_key().identity() == &entry.identity);
+    let chain = chain.map_or_else(|| Chain::new(&entry.identity), Ok)?;
+    let primary = chain.name().clone();
+    let mut claim = match account {
+        Some(_) => blank(context, &subject, &chain),
+        None => draft(context, out, &subject, &chain).await?,
+    };
+    claim.account = account.or(claim.account);
     claim.expires_at = expires.map(|s| context.now.plus(s));
     claim.sources = chain_url;
-    claim.head = chain.filter(|_| !no_head).and_then(|c| c.head());
-    claim.account = match account {
-        Some(account) => Some(account),
-        None => look_up_account(context, out, &subject).await?,
-    };
+    claim.head = claim.head.filter(|_| !no_head);
     let mut envelope = claim.to_envelope()?;
     envelope.sign(&context.open(&entry.name)?, &context.host.random()?)?;
     let signed = SignedClaim::verify(envelope)?;
@@ -73,6 +74,25 @@ pub(super) async fn run(
         out.hint(&format!("\n{steps}"));
     }
     Ok(0)
+}
+
+/// A claim that says nothing yet but whose it is, and of which chain.
+fn blank(context: &Context<'_, impl Net>, subject: &Identity, chain: &Chain) -> Claim {
+    let mut claim = Claim::new(subject.clone(), chain.name().clone(), context.now);
+    claim.head = chain.head();
+    claim
+}
+
+/// A claim of an account, with the platform's own id of it.
+pub(super) async fn draft(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    subject: &Identity,
+    chain: &Chain,
+) -> Result<Claim> {
+    let mut claim = blank(context, subject, chain);
+    claim.account = look_up_account(context, out, subject).await?;
+    Ok(claim)
 }
 
 fn render(signed: &SignedClaim, format: Format) -> String {
@@ -165,7 +185,8 @@ fn path(context: &Context<'_, impl Net>, id: ObjectId) -> PathBuf {
     context.home.path(&format!("claims/{id}.json"))
 }
 
-fn save(context: &Context<'_, impl Net>, signed: &SignedClaim) -> Result<()> {
+/// Keeps a claim.
+pub(super) fn save(context: &Context<'_, impl Net>, signed: &SignedClaim) -> Result<()> {
     let text = signed.envelope().to_canonical();
     context.home.write(&path(context, signed.id()), text.as_bytes(), Access::Private)
 }
@@ -184,19 +205,23 @@ pub(super) fn find(context: &Context<'_, impl Net>, what: &str) -> Result<Signed
         };
     }
     let subject = Identity::parse(what)?;
-    let dir = context.home.path("claims");
-    let mut newest: Option<SignedClaim> = None;
-    for name in context.home.list(&dir)? {
-        let Ok(signed) = proof::from_json(&context.home.read(&dir.join(name), MAX_FILE)?) else {
-            continue;
-        };
-        let newer =
-            newest.as_ref().is_none_or(|n| n.claim().created_at < signed.claim().created_at);
-        if signed.claim().subject == subject && newer {
-            newest = Some(signed);
-        }
-    }
+    let newest = all(context, &subject)?.into_iter().next();
     newest.ok_or_else(|| {
         Error::about(Code::Usage, format!("no claim of {subject} yet: kez claim create {subject}"))
     })
+}
+
+/// The user's claims of a subject, the newest first. Files that are damaged are passed over.
+pub(super) fn all(context: &Context<'_, impl Net>, subject: &Identity) -> Result<Vec<SignedClaim>> {
+    let dir = context.home.path("claims");
+    let mut found = Vec::new();
+    for name in context.home.list(&dir)? {
+        if let Ok(signed) = proof::from_json(&context.home.read(&dir.join(name), MAX_FILE)?)
+            && signed.claim().subject == *subject
+        {
+            found.push(signed);
+        }
+    }
+    found.sort_by_key(|signed| std::cmp::Reverse(signed.claim().created_at));
+    Ok(found)
 }

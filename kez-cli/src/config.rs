@@ -6,7 +6,7 @@ use crate::{
 };
 use kez_core::{Code, Endpoints, Error, Result};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// The configuration; every setting is optional.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Config {
     /// Keys of the witnesses that must have cosigned the servers' logs, more than half of them.
     #[serde(default)]
     pub witnesses: Vec<String>,
+    /// A `.well-known` directory that a web server serves, for copies of your chain.
+    pub well_known: Option<PathBuf>,
     /// GitHub's API.
     pub github: Option<String>,
     /// The PLC directory.

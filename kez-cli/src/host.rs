@@ -1,9 +1,10 @@
 //! What the command needs of the machine that it runs on.
 
 use kez_core::{
-    Timestamp, Transport,
-    chat::{Random, StreamEvent, client::Call},
-    transport::{Answer, Failure, Request},
+    Timestamp,
+    chat::{Random, StreamEvent},
+    publish::Web,
+    transport::{Answer, Call, Failure, Request},
 };
 use std::{
     any::Any,
@@ -110,6 +111,11 @@ pub trait Host {
     /// # Errors
     /// Those of the system.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Runs a program to its end, with a text on its standard input, and gives its exit code.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn run(&self, program: &Path, input: &str) -> io::Result<i32>;
     /// Waits for the lock of a path, and holds it until the result is dropped or the process ends.
     ///
     /// # Errors
@@ -146,7 +152,7 @@ pub const SILENCE: u32 = 45;
 
 /// The network: fetches, and publishes.
 #[expect(async_fn_in_trait, reason = "driven on one thread, as the core's trait")]
-pub trait Net: Transport {
+pub trait Net: Web {
     /// An open stream of events.
     type Events: Events;
     /// Fetches; with an ETag the server may answer 304.
@@ -154,11 +160,11 @@ pub trait Net: Transport {
     /// # Errors
     /// A code of kind network.
     async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure>;
-    /// Asks one of KEZ's servers. Gives status and body.
+    /// As [`Web::call`], to one of KEZ's servers, whose kept connections can be relied on.
     ///
     /// # Errors
     /// A code of kind network.
-    async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), Failure>;
+    async fn ask(&self, call: Call) -> Result<Answer, Failure>;
     /// Opens a stream of events. Its URL may be a secret, and is in no failure.
     ///
     /// # Errors
@@ -166,9 +172,4 @@ pub trait Net: Transport {
     async fn listen(&self, url: &str) -> Result<Self::Events, Failure>;
     /// Waits.
     async fn pause(&self, milliseconds: u32);
-    /// Publishes signed nostr events, in order, and waits for the relay's word on each.
-    ///
-    /// # Errors
-    /// `relay_refused` in the relay's words, or why it could not be asked.
-    async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure>;
 }

@@ -1,17 +1,20 @@
 #![doc = include_str!("../README.md")]
 
 mod args;
+mod auth;
 mod cache;
 mod chat;
 mod claim;
 mod config;
+mod doctor;
 mod graph;
 pub mod home;
 pub mod host;
 mod key;
 pub mod keystore;
 mod output;
-pub mod publish;
+pub mod places;
+mod publish;
 mod run;
 mod sigchain;
 mod verify;

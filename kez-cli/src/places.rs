@@ -1,22 +1,130 @@
-//! Publishing an own chain: to a directory, to nostr relays, to a sigchain server.
+//! Where an own chain is published: in a directory, on nostr relays, at sigchain servers.
 
 use crate::{
     home::Home,
     host::{Access, Net},
+    run::Context,
+    sigchain::current_key,
 };
 use kez_core::{
-    Chain, Code, Error, NostrEvent, Result, SecretKey, Timestamp,
+    Chain, Code, Error, NostrEvent, Result, Scheme, SecretKey, Timestamp,
     chain::MAX_BUNDLE,
     chain_path,
     channel::{chain_carrier, chain_filters},
-    chat::client::Call,
     publish::{appended_at_server, missing_at_server, server_url},
-    transport::{Body, Failure, Request},
+    transport::{Body, Call, Failure, Request},
 };
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
+
+/// Places for copies of a chain.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
+    /// A `.well-known` directory.
+    pub(crate) dir: Option<PathBuf>,
+    /// URLs of nostr relays.
+    pub(crate) relays: Vec<String>,
+    /// URLs of sigchain servers.
+    pub(crate) servers: Vec<String>,
+    /// The name of the nostr key that signs what carries the chain on relays.
+    pub(crate) nostr_key: Option<String>,
+}
+
+impl Places {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.dir.is_none() && self.relays.is_empty() && self.servers.is_empty()
+    }
+
+    /// The places that the configuration names: those where a verifier looks for this chain.
+    pub(crate) fn configured(context: &Context<'_, impl Net>, chain: &Chain) -> Result<Self> {
+        let endpoints = context.config.endpoints()?;
+        let on_relays = chain.name().scheme() == Scheme::Nostr;
+        Ok(Self {
+            dir: context.config.well_known.clone(),
+            relays: if on_relays { endpoints.relays } else { Vec::new() },
+            servers: endpoints.sig_servers.into_iter().map(|server| server.url).collect(),
+            nostr_key: None,
+        })
+    }
+
+    /// Publishes a chain at all of them. Gives where.
+    ///
+    /// # Errors
+    /// That of the first place that fails.
+    pub(crate) async fn publish(
+        self,
+        context: &Context<'_, impl Net>,
+        chain: &Chain,
+    ) -> Result<Vec<String>> {
+        let mut done = Vec::new();
+        if let Some(dir) = self.dir {
+            let path = to_directory(context.home, chain, &dir)?;
+            done.push(path.display().to_string());
+        }
+        let net = &context.net.net;
+        if !self.relays.is_empty() {
+            let key = match self.nostr_key {
+                Some(name) => context.open(&name)?,
+                None if chain.current_key().identity().scheme() == Scheme::Nostr => {
+                    current_key(context, chain)?
+                }
+                None => {
+                    let why = "relays take events of nostr keys only: name one with --nostr-key";
+                    return Err(Error::about(Code::Usage, why));
+                }
+            };
+            for url in self.relays {
+                to_relay(net, chain, &key, &url).await?;
+                done.push(url);
+            }
+        }
+        for url in self.servers {
+            to_server(net, chain, &url, context.host.now()).await?;
+            done.push(url);
+        }
+        Ok(done)
+    }
+}
+
+impl Places {
+    /// How many events each place has not, or why that cannot be told.
+    pub(crate) async fn missing(
+        &self,
+        context: &Context<'_, impl Net>,
+        chain: &Chain,
+    ) -> Vec<(String, Result<usize>)> {
+        let net = &context.net.net;
+        let mut found = Vec::new();
+        if let Some(dir) = &self.dir {
+            let path = file(chain, dir);
+            let there = context.home.look_up(&path, MAX_BUNDLE).map(Option::unwrap_or_default);
+            let mine = chain.to_bundle();
+            let lines = |bundle: &[u8]| bundle.iter().filter(|b| **b == b'\n').count();
+            let missing = there.map(|there| {
+                let same = mine.as_bytes().starts_with(&there);
+                lines(mine.as_bytes()) - if same { lines(&there) } else { 0 }
+            });
+            found.push((path.display().to_string(), missing));
+        }
+        for url in &self.relays {
+            let missing = missing_on_relay(net, chain, url).await;
+            found.push((url.clone(), missing.map(|seqs| seqs.len())));
+        }
+        for base in &self.servers {
+            let url = server_url(base, chain);
+            let missing = missing_on_server(net, chain, &url, context.host.now()).await;
+            found.push((base.clone(), missing.map(|lines| lines.lines().count())));
+        }
+        found
+    }
+}
+
+/// Where a chain's bundle is below a `.well-known` directory.
+fn file(chain: &Chain, dir: &Path) -> PathBuf {
+    dir.join(format!("kez/{}.jsonl", chain_path(chain.name())))
+}
 
 fn refused(place: &str) -> impl Fn(Failure) -> Error {
     move |failure| {
@@ -30,9 +138,22 @@ fn refused(place: &str) -> impl Fn(Failure) -> Error {
 /// # Errors
 /// `storage_failed`; a file that was there before is then as it was.
 pub fn to_directory(home: &Home<'_>, chain: &Chain, dir: &Path) -> Result<PathBuf> {
-    let path = dir.join(format!("kez/{}.jsonl", chain_path(chain.name())));
+    let path = file(chain, dir);
     home.write(&path, chain.to_bundle().as_bytes(), Access::Public)?;
     Ok(path)
+}
+
+/// The seqs of a chain's events that a relay does not have.
+async fn missing_on_relay(net: &impl Net, chain: &Chain, url: &str) -> Result<Vec<u64>> {
+    let ask = Request::Relay { url: url.to_owned(), filters: chain_filters(chain.name()) };
+    let answer = net.fetch_if(&ask, None).await.map_err(refused(url))?;
+    let Body::Relay { events } = answer.body else { return Ok(Vec::new()) };
+    let tag = |json| NostrEvent::from_json(json).ok()?.1.tag("d").map(str::to_owned);
+    let have: BTreeSet<String> = events.iter().filter_map(tag).collect();
+    let seqs = (1..).zip(chain.events()).map(|(seq, _)| seq);
+    let lacks =
+        |seq: &u64| chain.id_at(*seq).is_some_and(|id| !have.contains(&format!("kez:{id}")));
+    Ok(seqs.filter(lacks).collect())
 }
 
 /// Sends to a relay what it does not have, each event carried by a nostr event that `key` signs.
@@ -41,20 +162,35 @@ pub fn to_directory(home: &Home<'_>, chain: &Chain, dir: &Path) -> Result<PathBu
 /// # Errors
 /// `publish_refused`, `key_expected` if `key` is not a nostr key.
 pub async fn to_relay(net: &impl Net, chain: &Chain, key: &SecretKey, url: &str) -> Result<()> {
-    let ask = Request::Relay { url: url.to_owned(), filters: chain_filters(chain.name()) };
-    let answer = net.fetch_if(&ask, None).await.map_err(refused(url))?;
-    let Body::Relay { events } = answer.body else { return Ok(()) };
-    let tag = |json| NostrEvent::from_json(json).ok()?.1.tag("d").map(str::to_owned);
-    let have: BTreeSet<String> = events.iter().filter_map(tag).collect();
+    let missing = missing_on_relay(net, chain, url).await?;
     let mut carriers = Vec::new();
     for ((event, line), seq) in chain.events().iter().zip(chain.lines()).zip(1..) {
-        let Some(id) = chain.id_at(seq) else { continue };
-        let carrier = chain_carrier(chain.name(), id, line, event.created_at);
-        if !carrier.tag("d").is_some_and(|d| have.contains(d)) {
+        if let (true, Some(id)) = (missing.contains(&seq), chain.id_at(seq)) {
+            let carrier = chain_carrier(chain.name(), id, line, event.created_at);
             carriers.push(key.sign_nostr_event(&carrier, &[0; 32])?);
         }
     }
     net.publish_events(url, &carriers).await.map_err(refused(url))
+}
+
+fn at(url: &str) -> impl Fn(Error) -> Error {
+    move |e| {
+        let detail = e.context().map(|c| format!(": {c}")).unwrap_or_default();
+        Error::about(e.code(), format!("{url}{detail}"))
+    }
+}
+
+/// The lines of a chain that a sigchain server does not have.
+async fn missing_on_server(
+    net: &impl Net,
+    chain: &Chain,
+    url: &str,
+    now: Timestamp,
+) -> Result<String> {
+    let request = Request::Http { url: url.to_owned(), accept: "*/*", limit: MAX_BUNDLE };
+    let answer = net.fetch_if(&request, None).await.map_err(refused(url))?;
+    let Body::Http { status, bytes, .. } = answer.body else { return Ok(String::new()) };
+    missing_at_server(chain, status, &bytes, now).map_err(at(url))
 }
 
 /// Appends to a sigchain server what it does not have (SPEC.md, "Sigchain server").
@@ -63,19 +199,13 @@ pub async fn to_relay(net: &impl Net, chain: &Chain, key: &SecretKey, url: &str)
 /// `head_conflict` if the server has other or newer events, `publish_refused`.
 pub async fn to_server(net: &impl Net, chain: &Chain, base: &str, now: Timestamp) -> Result<()> {
     let url = server_url(base, chain);
-    let request = Request::Http { url: url.clone(), accept: "*/*", limit: MAX_BUNDLE };
-    let answer = net.fetch_if(&request, None).await.map_err(refused(&url))?;
-    let Body::Http { status, bytes, .. } = answer.body else { return Ok(()) };
-    let at = |e: Error| {
-        let detail = e.context().map(|c| format!(": {c}")).unwrap_or_default();
-        Error::about(e.code(), format!("{url}{detail}"))
-    };
-    let lines = missing_at_server(chain, status, &bytes, now).map_err(at)?;
+    let lines = missing_on_server(net, chain, &url, now).await?;
     if lines.is_empty() {
         return Ok(());
     }
     let body = Some(("application/jsonl", lines));
     let call = Call { method: "POST", url: url.clone(), authorization: None, body };
-    let (status, body) = net.call(call).await.map_err(refused(&url))?;
-    appended_at_server(status, &body).map_err(at)
+    let answer = net.call(call).await.map_err(refused(&url))?;
+    let Body::Http { status, bytes, .. } = answer.body else { return Ok(()) };
+    appended_at_server(status, &bytes).map_err(at(&url))
 }

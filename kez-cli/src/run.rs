@@ -2,15 +2,17 @@
 
 use crate::{
     args::{Cli, Command, Global, VerifyCommand},
+    auth,
     cache::{CachePolicy, Cached},
     chat, claim,
     config::Config,
+    doctor,
     home::{Home, storage},
     host::{Access, Host, Net, Settings, Stream},
     key,
     keystore::Keystore,
     output::Out,
-    sigchain, verify,
+    publish, sigchain, verify,
 };
 use clap::{CommandFactory as _, Parser as _};
 use kez_core::{Code, Error, Progress, Result, SecretKey, Timestamp, Verifier};
@@ -91,6 +93,10 @@ async fn dispatch<N: Net>(
             verify::graph(&context, out, &identity, format, file.as_deref()).await
         }
         Command::Sigchain(command) => sigchain::run(&context, out, command).await,
+        Command::Publish(wish) => publish::run(&context, out, wish).await,
+        Command::Auth(command) => auth::run(&context, out, command).await,
+        Command::Doctor(args) => doctor::run(&context, out, args).await,
+        Command::Watch(args) => doctor::watch(&context, out, args).await,
         Command::Chat(command) => chat::run(&context, out, command).await,
         Command::Completions { .. } | Command::Man { .. } | Command::Explain { .. } => Ok(0),
     }
@@ -115,6 +121,22 @@ impl<'a, N: Net> Context<'a, N> {
         &'b self,
         progress: &'b dyn Fn(Progress<'_>),
     ) -> Result<Verifier<'b, Cached<'a, N>, Home<'a>>> {
+        self.verifier_over(&self.net, progress)
+    }
+
+    /// A verifier that asks everybody anew, whatever the cache has.
+    pub(crate) fn fresh_verifier<'b>(
+        &'b self,
+        progress: &'b dyn Fn(Progress<'_>),
+    ) -> Result<Verifier<'b, N, Home<'a>>> {
+        self.verifier_over(&self.net.net, progress)
+    }
+
+    fn verifier_over<'b, T>(
+        &'b self,
+        transport: &'b T,
+        progress: &'b dyn Fn(Progress<'_>),
+    ) -> Result<Verifier<'b, T, Home<'a>>> {
         let mut sources = Vec::new();
         let mut bundles = Vec::new();
         for source in &self.global.source {
@@ -125,7 +147,7 @@ impl<'a, N: Net> Context<'a, N> {
             }
         }
         Ok(Verifier {
-            transport: &self.net,
+            transport,
             memory: self.home,
             endpoints: self.config.endpoints()?,
             sources,

@@ -7,7 +7,7 @@ use crate::{
     host::{Access, Net},
     key,
     output::{Out, clean},
-    publish,
+    places::Places,
     run::Context,
 };
 use kez_core::{
@@ -132,8 +132,19 @@ pub(super) async fn run(
         SigchainCommand::Verify { file } => return verify(context, out, &file),
         SigchainCommand::Publish { dir, relay, server, nostr_key, own } => {
             let chain = own_chain(context, &own)?;
-            let plan = Places { dir, relay, server, nostr_key };
-            publish_all(context, out, &chain, plan).await?;
+            let places = Places { dir, relays: relay, servers: server, nostr_key };
+            if places.is_empty() {
+                return Err(Error::about(Code::Usage, "say where: --dir, --relay or --server"));
+            }
+            for place in places.publish(context, &chain).await? {
+                let value = serde_json::json!({
+                    "schema": "kez.published/1",
+                    "chain": chain.name(),
+                    "head": chain.head(),
+                    "place": place,
+                });
+                out.result(&value, &format!("published {}", clean(&place)));
+            }
         }
     }
     Ok(0)
@@ -353,58 +364,4 @@ fn verify(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result
     }
     show(out, &Chain::replay(&bytes, None, context.now)?);
     Ok(0)
-}
-
-struct Places {
-    dir: Option<std::path::PathBuf>,
-    relay: Vec<String>,
-    server: Vec<String>,
-    nostr_key: Option<String>,
-}
-
-async fn publish_all(
-    context: &Context<'_, impl Net>,
-    out: &Out<'_>,
-    chain: &Chain,
-    places: Places,
-) -> Result<()> {
-    let Places { dir, relay, server, nostr_key } = places;
-    if dir.is_none() && relay.is_empty() && server.is_empty() {
-        return Err(Error::about(Code::Usage, "say where: --dir, --relay or --server"));
-    }
-    let done = |place: &str| {
-        let value = serde_json::json!({
-            "schema": "kez.published/1",
-            "chain": chain.name(),
-            "head": chain.head(),
-            "place": place,
-        });
-        out.result(&value, &format!("published {}", clean(place)));
-    };
-    if let Some(dir) = dir {
-        let path = publish::to_directory(context.home, chain, &dir)?;
-        done(&path.display().to_string());
-    }
-    let net = &context.net.net;
-    if !relay.is_empty() {
-        let key = match nostr_key {
-            Some(name) => context.open(&name)?,
-            None if chain.current_key().identity().scheme() == Scheme::Nostr => {
-                current_key(context, chain)?
-            }
-            None => {
-                let why = "relays take events of nostr keys only: name one with --nostr-key";
-                return Err(Error::about(Code::Usage, why));
-            }
-        };
-        for url in &relay {
-            publish::to_relay(net, chain, &key, url).await?;
-            done(url);
-        }
-    }
-    for url in &server {
-        publish::to_server(net, chain, url, context.host.now()).await?;
-        done(url);
-    }
-    Ok(())
 }

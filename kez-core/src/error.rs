@@ -183,8 +183,25 @@ codes! {
     PassphraseNeeded "passphrase_needed" Storage Invalid "A passphrase is needed, and there is no terminal to ask for it." "Give it with --passphrase-file, or store the key with --no-passphrase."
     StorageFailed "storage_failed" Storage Invalid "A file could not be read or written." "Check the disk's space and permissions."
     ConfigRefused "config_refused" Storage Invalid "The configuration file is not right." "Correct the named setting."
-    PublishRefused "publish_refused" Network Unreachable "The chain was not accepted where it should be published." "See the server's answer, and try again."
+    PublishRefused "publish_refused" Network Unreachable "What was to be published was not accepted there." "See the server's answer, and try again."
     HeadConflict "head_conflict" Network Fork "The place of publication has newer or other events than the local chain." "Run `kez sigchain import` from that place first."
+
+    #[cfg(feature = "publish")]
+    CredentialMissing "credential_missing" Storage Invalid "No token or password of this account is stored, and none was given." "Store one with `kez auth add`, or give it with --token-file."
+    #[cfg(feature = "publish")]
+    CredentialRefused "credential_refused" Network Unreachable "The platform does not accept the token or password: it is wrong, has expired or was revoked." "Store a new one with `kez auth add`."
+    #[cfg(feature = "publish")]
+    CredentialOther "credential_other" Input Invalid "The token or password is of another account." "Sign in as the account that you want to publish at."
+    #[cfg(feature = "publish")]
+    ScopeMissing "scope_missing" Network Unreachable "The token may not do what is needed for publishing." "Make a token with the scope that is named."
+    #[cfg(feature = "publish")]
+    SecondFactor "second_factor" Network Unreachable "The platform asks for a second factor." "Make an app password in the account's settings, and use that one."
+    #[cfg(feature = "publish")]
+    PlaceFull "place_full" Network Unreachable "The profile has no room for the proof." "Remove one of its fields, and run again."
+    #[cfg(feature = "publish")]
+    PlaceChanged "place_changed" Network Unreachable "Somebody else changes the same place at the same time, again and again." "Run again: nothing was overwritten."
+    #[cfg(feature = "publish")]
+    NotVisible "not_visible" Network Unreachable "The proof cannot be read back yet where it belongs." "Publish it if that is up to you, wait a minute, and run again: nothing is published twice."
 
     #[cfg(feature = "handle")]
     HandleRefused "handle_refused" Input Invalid "The handle does not follow the grammar, or is reserved." "Use 1 to 32 lower-case letters, digits, - and _, with a letter or digit at both ends."

@@ -90,6 +90,26 @@ impl Request {
     }
 }
 
+/// A request that may change something, or that is made as somebody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Call {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub method: &'static str,
+    /// The URL.
+    pub url: String,
+    /// The value of `Authorization`, a secret.
+    pub authorization: Option<String>,
+    /// The media type and the body.
+    pub body: Option<(&'static str, String)>,
+}
+
+/// Without what is secret.
+impl core::fmt::Debug for Call {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Call({} {})", self.method, self.url)
+    }
+}
+
 /// How an answer was had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,6 +7,7 @@ use std::{
     fs, io,
     io::{IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
+    process,
     sync::Arc,
 };
 use zeroize::Zeroizing;
@@ -48,7 +49,7 @@ impl Host for Machine {
         let mut out = io::stdout().lock();
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
             // As a shell shows a command that SIGPIPE ended.
-            std::process::exit(141);
+            process::exit(141);
         }
     }
 
@@ -105,6 +106,13 @@ impl Host for Machine {
         fs::remove_file(path)
     }
 
+    fn run(&self, program: &Path, input: &str) -> io::Result<i32> {
+        let mut child = process::Command::new(program).stdin(process::Stdio::piped()).spawn()?;
+        // A program that does not read is none of our business.
+        let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+        Ok(child.wait()?.code().unwrap_or(-1))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any>> {
         make_dir(path.parent().unwrap_or(Path::new(".")), 0o700)?;
         let file = fs::File::options().create(true).truncate(false).write(true).open(path)?;
@@ -136,12 +144,15 @@ impl Drop for Lock {
 /// Makes the link of a lock, once it is nobody else's.
 #[cfg(unix)]
 fn link(path: &Path) -> io::Result<PathBuf> {
-    use rustix::{io::Errno, process};
+    use rustix::{
+        io::Errno,
+        process::{Pid, test_kill_process},
+    };
 
     let mut name = path.as_os_str().to_owned();
     name.push(".node");
     let mine = PathBuf::from(name);
-    let this = std::process::id().to_string();
+    let this = process::id().to_string();
     loop {
         match std::os::unix::fs::symlink(&this, &mine) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -153,8 +164,8 @@ fn link(path: &Path) -> io::Result<PathBuf> {
         };
         // What has this process's number was left by an earlier one.
         let other = owner.to_str().filter(|number| **number != *this);
-        let pid = other.and_then(|number| number.parse().ok()).and_then(process::Pid::from_raw);
-        let alive = pid.is_some_and(|pid| match process::test_kill_process(pid) {
+        let pid = other.and_then(|number| number.parse().ok()).and_then(Pid::from_raw);
+        let alive = pid.is_some_and(|pid| match test_kill_process(pid) {
             Ok(()) => true,
             Err(error) => error == Errno::PERM,
         });

@@ -10,79 +10,39 @@
 
 mod common;
 
-use common::User;
-use libtest_mimic::{Arguments, Trial};
+use common::{
+    User,
+    testnet::{self, fresh, user},
+};
 use serde_json::{Value, json};
 use std::{
     fs,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 use xtask::testnet::{SECURE, SOCIAL, Testnet};
 
-type Net = Arc<Testnet>;
-type Outcome = Result<(), libtest_mimic::Failed>;
-type Named = (&'static str, fn(&Testnet));
-
 fn main() {
-    let mut arguments = Arguments::from_args();
-    // The tests share the servers and their zones.
-    arguments.test_threads = Some(1);
-    if arguments.list {
-        libtest_mimic::run(&arguments, trials(None)).exit();
-    }
-    xtask::setup::all().expect("the servers could not be set up");
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("testnet");
-    let (_, relay) = xtask::demo::build().expect("the relay does not build");
-    let net = Arc::new(Testnet::start(&dir, &relay).expect("the servers did not start"));
-    let conclusion = libtest_mimic::run(&arguments, trials(Some(&net)));
-    // `exit` runs no destructors, and the servers must end.
-    drop(net);
-    conclusion.exit();
-}
-
-fn trials(net: Option<&Net>) -> Vec<Trial> {
-    let all: &[Named] = &[
-        ("dns_every_status", dns_every_status),
-        ("dns_over_udp_and_dnssec", dns_over_udp_and_dnssec),
-        ("github_every_status", github_every_status),
-        ("github_owner_forks_pages_and_limits", github_owner_forks_pages_and_limits),
-        ("nostr_every_status", nostr_every_status),
-        ("bluesky_every_status", bluesky_every_status),
-        ("bluesky_ways_to_an_account", bluesky_ways_to_an_account),
-        ("ap_every_status", ap_every_status),
-        ("ap_secure_mode", ap_secure_mode),
-        ("rotation_and_compromise", rotation_and_compromise),
-        ("rollback_is_noticed", rollback_is_noticed),
-        ("whole_identity", whole_identity),
-        ("whole_identity_in_chromium", whole_identity_in_chromium),
-        ("long_chain_on_a_relay", long_chain_on_a_relay),
-        ("cache_and_offline", cache_and_offline),
-        ("list_from_stdin", list_from_stdin),
-    ];
-    let trial = |(name, test): &Named| {
-        let (net, test) = (net.cloned(), *test);
-        Trial::test(*name, move || -> Outcome {
-            if let Some(net) = &net {
-                test(net);
-            }
-            Ok(())
-        })
-    };
-    all.iter().map(trial).collect()
-}
-
-/// A name that no other test uses.
-fn fresh(prefix: &str) -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    format!("{prefix}{}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-fn user(net: &Testnet, name: &str) -> User {
-    User::new(&fresh(name), &net.config())
+    testnet::run(
+        "testnet",
+        &[
+            ("dns_every_status", dns_every_status),
+            ("dns_over_udp_and_dnssec", dns_over_udp_and_dnssec),
+            ("github_every_status", github_every_status),
+            ("github_owner_forks_pages_and_limits", github_owner_forks_pages_and_limits),
+            ("nostr_every_status", nostr_every_status),
+            ("bluesky_every_status", bluesky_every_status),
+            ("bluesky_ways_to_an_account", bluesky_ways_to_an_account),
+            ("ap_every_status", ap_every_status),
+            ("ap_secure_mode", ap_secure_mode),
+            ("rotation_and_compromise", rotation_and_compromise),
+            ("rollback_is_noticed", rollback_is_noticed),
+            ("whole_identity", whole_identity),
+            ("whole_identity_in_chromium", whole_identity_in_chromium),
+            ("long_chain_on_a_relay", long_chain_on_a_relay),
+            ("cache_and_offline", cache_and_offline),
+            ("list_from_stdin", list_from_stdin),
+        ],
+    );
 }
 
 /// Takes a channel through the statuses that it shares with the others. `publish` puts a text
@@ -293,7 +253,7 @@ fn with_native<T>(
 fn send_event(net: &Testnet, event: &str) -> Result<(), String> {
     let events = [event.to_owned()];
     with_native(|native, runtime| {
-        let sent = kez_cli::Net::publish_events(native, net.relay(), &events);
+        let sent = kez_core::publish::Web::publish_events(native, net.relay(), &events);
         runtime.block_on(sent).map_err(|f| format!("{} {:?}", f.code, f.detail))
     })
 }
@@ -605,7 +565,7 @@ fn long_chain_on_a_relay(net: &Testnet) {
         chain.append(&envelope, now).unwrap();
     }
     with_native(|native, runtime| {
-        let done = kez_cli::publish::to_relay(native, &chain, &key, net.relay());
+        let done = kez_cli::places::to_relay(native, &chain, &key, net.relay());
         runtime.block_on(done).unwrap();
     });
     let graph = user(net, "long").run(&["id", chain.name().as_str()]).json();

@@ -11,10 +11,10 @@ use kez_core::{
     Chain, Code, Envelope, Error, History, Identity, Result as CoreResult, Scheme, SecretKey,
     chat::{
         EventReader, Handle, Random, SignedHandle,
-        client::{Call, Client, Platform},
+        client::{Client, Platform},
     },
     json::Value,
-    transport::Failure,
+    transport::{Call, Failure},
 };
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 use wasm_bindgen::{JsCast as _, prelude::*};

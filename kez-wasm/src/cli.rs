@@ -9,8 +9,9 @@ use js_sys::{Array, Function, Reflect};
 use kez_cli::{Access, Host, Net, Settings, Stat, Stream as Standard};
 use kez_core::{
     Transport,
-    chat::{Random, client::Call},
-    transport::{Answer, CHAIN_SECONDS, Failure, Request},
+    chat::Random,
+    publish::Web,
+    transport::{Answer, CHAIN_SECONDS, Call, Failure, REQUEST_SECONDS, Request},
 };
 use std::{
     any::Any,
@@ -58,6 +59,8 @@ extern "C" {
     ) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch)]
     fn remove(this: &Machine, path: &str) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn run(this: &Machine, program: &str, input: &str) -> Result<i32, JsValue>;
     /// Gives the function that releases the lock.
     #[wasm_bindgen(method, catch)]
     fn lock(this: &Machine, path: &str) -> Result<Function, JsValue>;
@@ -183,6 +186,10 @@ impl Host for Node {
         self.0.remove(&text(path)).map_err(|e| io_error(&e))
     }
 
+    fn run(&self, program: &Path, input: &str) -> io::Result<i32> {
+        self.0.run(&text(program), input).map_err(|e| io_error(&e))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any>> {
         let release = self.0.lock(&text(path)).map_err(|e| io_error(&e))?;
         Ok(Box::new(Lock(release)))
@@ -202,8 +209,8 @@ impl Net for Browser {
         }
     }
 
-    async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), Failure> {
-        self.ask_server(call, &self.within(CHAIN_SECONDS)).await
+    async fn ask(&self, call: Call) -> Result<Answer, Failure> {
+        self.call(call).await
     }
 
     async fn listen(&self, url: &str) -> Result<Stream, Failure> {
@@ -212,6 +219,16 @@ impl Net for Browser {
 
     async fn pause(&self, milliseconds: u32) {
         Limit::pause(milliseconds).await;
+    }
+}
+
+impl Web for Browser {
+    async fn call(&self, call: Call) -> Result<Answer, Failure> {
+        self.send_call(call, &self.within(CHAIN_SECONDS)).await
+    }
+
+    async fn exchange(&self, server: &str, message: &[u8]) -> Result<Vec<u8>, Failure> {
+        self.ask_name_server(server, message, &self.within(REQUEST_SECONDS)).await
     }
 
     async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
  * This machine as the command sees it: files, terminal and environment, by Node. Everything here
  * is synchronous, as the command is between its requests.
  */
+import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
@@ -152,6 +153,14 @@ export function machine(isPublic: (address: string) => boolean, WebSocket: unkno
     },
 
     remove: (file: string) => fs.unlinkSync(file),
+
+    /** Runs a program to its end, with a text on its standard input. */
+    run(program: string, input: string) {
+      const { status, error } = spawnSync(program, { input, stdio: ['pipe', 'inherit', 'inherit'] })
+      // A program that does not read is none of our business.
+      if (error !== undefined && codeOf(error) !== 'EPIPE') throw error
+      return status ?? -1
+    },
 
     /**
      * Node has no lock of the system's: a link that names the owner, which a dead one loses. A

@@ -4,6 +4,8 @@
 // Control (tests only): POST /control with JSON {op, ...}:
 //   user {login, id}   gist {login, files:{name:text}, fork_of?, secret?}   drop {id}
 //   rename {login, to} limit {remaining, kind: "403"|"429"|"secondary"}   down {status}
+//   token {token, login, scopes: [..]|null}   untoken {token}   stale {seconds}: lists lag behind
+//   gists {login}: what is there
 import { createHash, randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 
@@ -12,6 +14,8 @@ const users = new Map() // lower-case login -> {login, id}
 const gists = [] // newest first
 let limit = { remaining: 5000, kind: '403' }
 let down = 0
+let stale = 0
+const tokens = new Map() // token -> {login, scopes}; scopes is null for fine-grained ones
 
 const exposed =
   'ETag, Link, Location, Retry-After, X-GitHub-OTP, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Used, X-RateLimit-Resource, X-RateLimit-Reset, X-OAuth-Scopes, X-Accepted-OAuth-Scopes, X-Poll-Interval, X-GitHub-Media-Type, X-GitHub-SSO, X-GitHub-Request-Id, Deprecation, Sunset'
@@ -78,7 +82,7 @@ function render(gist, whole) {
     files,
     created_at: gist.at,
     updated_at: gist.at,
-    description: null,
+    description: gist.description ?? null,
     comments: 0,
     user: null,
     owner: owner(gist),
@@ -116,7 +120,7 @@ function control(message) {
     case 'gist': {
       const id = randomBytes(16).toString('hex')
       const at = new Date().toISOString().replace(/\.\d+/, '')
-      gists.unshift({ ...message, login: message.login.toLowerCase(), id, at })
+      gists.unshift({ ...message, login: message.login.toLowerCase(), id, at, listed: 0 })
       return { id }
     }
     case 'drop': {
@@ -137,10 +141,62 @@ function control(message) {
     case 'down':
       down = message.status
       return {}
+    case 'token':
+      tokens.set(message.token, { login: message.login.toLowerCase(), scopes: message.scopes })
+      return {}
+    case 'untoken':
+      tokens.delete(message.token)
+      return {}
+    case 'stale':
+      stale = message.seconds * 1000
+      return {}
+    case 'gists':
+      return gists.filter((g) => g.login === message.login.toLowerCase())
   }
 }
 
-function api(request, response, url) {
+const problem = (message, status, more = {}) => ({ message, ...more, documentation_url: 'https://docs.github.com/rest', status: `${status}` })
+const invalid = (field) => problem('Validation Failed', 422, { errors: [{ resource: 'Gist', code: 'missing_field', field }] })
+
+/** A write: what a token may not do is not found. */
+function write(request, response, url, body, token, headers) {
+  let wish
+  try {
+    wish = JSON.parse(body)
+  } catch {
+    wish = undefined
+  }
+  const one = url.pathname.match(/^\/gists(?:\/([0-9a-f]+))?$/)
+  const gist = one?.[1] === undefined ? undefined : gists.find((g) => g.id === one[1] && g.login === token?.login)
+  const may = token !== undefined && (token.scopes === null || token.scopes.includes('gist'))
+  const creates = request.method === 'POST' && one !== null && one[1] === undefined
+  if (token === undefined && one !== null) return send(response, 401, problem('Requires authentication', 401), headers)
+  if (one === null || !may || (!creates && gist === undefined)) return send(response, 404, missing, headers)
+  if (request.method === 'DELETE') {
+    gists.splice(gists.indexOf(gist), 1)
+    return send(response, 204, '', headers)
+  }
+  if (wish === undefined) return send(response, 400, problem('Problems parsing JSON', 400), headers)
+  const at = new Date().toISOString().replace(/\.\d+/, '')
+  const files = Object.entries(wish.files ?? {})
+  const empty = files.some(([, file]) => file !== null && (typeof file.content !== 'string' || file.content === ''))
+  if ((creates && files.length === 0) || empty) return send(response, 422, invalid('files'), headers)
+  if (creates) {
+    const id = randomBytes(16).toString('hex')
+    const made = { login: token.login, id, at, files: {}, secret: wish.public !== true, description: wish.description, listed: Date.now() + stale }
+    for (const [name, file] of files) made.files[name] = file.content
+    gists.unshift(made)
+    return send(response, 201, render(made, true), { ...headers, location: `http://127.0.0.1:${apiPort}/gists/${id}` })
+  }
+  for (const [name, file] of files) {
+    if (file === null) delete gist.files[name]
+    else gist.files[name] = file.content
+  }
+  gist.at = at
+  return send(response, 200, render(gist, true), headers)
+}
+
+function api(request, response, url, body) {
   if (!request.headers['user-agent']) {
     const text =
       'Request forbidden by administrative rules. Please make sure your request has a User-Agent header'
@@ -166,6 +222,15 @@ function api(request, response, url) {
     'x-ratelimit-resource': 'core',
     'x-github-request-id': randomBytes(8).toString('hex'),
   }
+  const [, given] = /^(?:Bearer|token) (.+)$/.exec(request.headers.authorization ?? '') ?? []
+  const token = tokens.get(given)
+  if (given !== undefined && token === undefined) return send(response, 401, problem('Bad credentials', 401), headers)
+  if (token !== undefined) {
+    headers['cache-control'] = 'private, max-age=60, s-maxage=60'
+    headers['x-ratelimit-limit'] = '5000'
+    if (token.scopes !== null) headers['x-oauth-scopes'] = token.scopes.join(', ')
+  }
+  if (request.method !== 'GET') return write(request, response, url, body, token, headers)
   const reply = (value) => {
     const text = JSON.stringify(value)
     const etag = `W/"${createHash('sha256').update(text).digest('hex')}"`
@@ -178,6 +243,11 @@ function api(request, response, url) {
     const gist = gists.find((g) => g.id === one[1])
     return gist ? reply(render(gist, true)) : send(response, 404, missing, headers)
   }
+  if (url.pathname === '/user') {
+    return token === undefined
+      ? send(response, 401, problem('Requires authentication', 401), headers)
+      : reply({ ...profile(users.get(token.login)), bio: null, blog: '' })
+  }
   const account = url.pathname.match(/^\/users\/([^/]+)$/)
   if (account) {
     const user = users.get(account[1].toLowerCase())
@@ -186,19 +256,21 @@ function api(request, response, url) {
       : send(response, 404, missing, headers)
   }
   // The list is asked for by login, and its further pages by the numeric id.
+  const own = url.pathname === '/gists' && token !== undefined
   const list = url.pathname.match(/^\/users?\/([^/]+)\/gists$/)
-  if (!list) return send(response, 404, missing, headers)
-  const name = list[1].toLowerCase()
+  if (!list && !own) return send(response, 404, missing, headers)
+  const name = own ? token.login : list[1].toLowerCase()
   const user = url.pathname.startsWith('/user/')
     ? [...users.values()].find((u) => `${u.id}` === name)
     : users.get(name)
   if (!user) return send(response, 404, missing, headers)
   const size = Math.min(Number(url.searchParams.get('per_page') ?? 30), 100)
   const page = Number(url.searchParams.get('page') ?? 1)
-  const all = gists.filter((g) => g.login === user.login.toLowerCase() && !g.secret)
+  const visible = (g) => own || (!g.secret && g.listed <= Date.now())
+  const all = gists.filter((g) => g.login === user.login.toLowerCase() && visible(g))
   const last = Math.max(1, Math.ceil(all.length / size))
   const link = (n, rel) =>
-    `<http://127.0.0.1:${apiPort}/user/${user.id}/gists?per_page=${size}&page=${n}>; rel="${rel}"`
+    `<http://127.0.0.1:${apiPort}${own ? '/gists' : `/user/${user.id}/gists`}?per_page=${size}&page=${n}>; rel="${rel}"`
   const links = []
   if (page > 1) links.push(link(page - 1, 'prev'))
   if (page < last) links.push(link(page + 1, 'next'), link(last, 'last'))
@@ -209,19 +281,18 @@ function api(request, response, url) {
 
 createServer((request, response) => {
   const url = new URL(request.url, 'http://127.0.0.1')
-  if (request.method === 'POST' && url.pathname === '/control') {
-    let body = ''
-    request.on('data', (chunk) => (body += chunk))
-    request.on('end', () => send(response, 200, control(JSON.parse(body))))
-    return
-  }
   if (request.method === 'OPTIONS') {
     return send(response, 204, '', {
       'access-control-allow-headers': 'Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Unmodified-Since, Accept-Encoding, X-GitHub-OTP, X-Requested-With, User-Agent, GraphQL-Features, X-Github-Next-Global-ID',
       'access-control-allow-methods': 'GET, POST, PATCH, PUT, DELETE',
     })
   }
-  api(request, response, url)
+  let body = ''
+  request.on('data', (chunk) => (body += chunk))
+  request.on('end', () => {
+    if (request.method === 'POST' && url.pathname === '/control') send(response, 200, control(JSON.parse(body)))
+    else api(request, response, url, body)
+  })
 }).listen(apiPort, '127.0.0.1', () => console.log(JSON.stringify({ up: true })))
 
 // The raw host looks a gist up by its id alone: the user in the path proves nothing.

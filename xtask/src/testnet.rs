@@ -48,12 +48,15 @@ pub struct Testnet {
     pds: String,
     accounts: Value,
     snac: u16,
+    snac_password: String,
     snac_token: String,
     fedify: u16,
     gist: u16,
     pages: u16,
 }
 
+/// The secret of the key `kez-test`, which may update the zone `keyed.example`.
+pub const TSIG_SECRET: &str = "a2V6IHRlc3Qga2V5IG9mIHRoZSBsb2NhbCBzZXJ2ZXI=";
 /// Bluesky accounts of the PDS.
 pub const BLUESKY: [&str; 2] = ["alice.test", "bob.test"];
 /// The host of the snac server; its user is `jason`.
@@ -83,6 +86,7 @@ impl Testnet {
             pds: String::new(),
             accounts: Value::Null,
             snac: free_port()?,
+            snac_password: String::new(),
             snac_token: String::new(),
             fedify: free_port()?,
             gist: free_port()?,
@@ -155,7 +159,7 @@ impl Testnet {
         fs::create_dir_all(dir.join("zones"))?;
         fs::create_dir_all(dir.join("run"))?;
         let here = dir.display();
-        let zones = ["example.com", "bogus.example", "plain.example", "test"];
+        let zones = ["example.com", "bogus.example", "plain.example", "keyed.example", "test"];
         for zone in zones {
             let text = format!(
                 "$ORIGIN {zone}.\n$TTL 1\n@ SOA ns1 admin 1 3600 600 86400 1\n@ NS ns1\nns1 A 127.0.0.1\n"
@@ -166,13 +170,14 @@ impl Testnet {
             if zone == "example.com" || zone == "bogus.example" { "on" } else { "off" }
         };
         let mut knot = format!(
-            "server:\n    rundir: {here}/run\n    listen: 127.0.0.1@{}\ndatabase:\n    storage: {here}/run\nacl:\n  - id: upd\n    address: 127.0.0.1\n    action: update\ntemplate:\n  - id: default\n    storage: {here}/zones\n    file: \"%s.zone\"\nzone:\n",
+            "server:\n    rundir: {here}/run\n    listen: 127.0.0.1@{}\ndatabase:\n    storage: {here}/run\nkey:\n  - id: kez-test\n    algorithm: hmac-sha256\n    secret: {TSIG_SECRET}\nacl:\n  - id: upd\n    address: 127.0.0.1\n    action: update\n  - id: signed\n    key: kez-test\n    action: update\ntemplate:\n  - id: default\n    storage: {here}/zones\n    file: \"%s.zone\"\nzone:\n",
             self.knot
         );
         for zone in zones {
             knot.push_str(&format!(
-                "  - domain: {zone}\n    dnssec-signing: {}\n    acl: upd\n    zonefile-load: difference-no-serial\n    journal-content: all\n",
-                signed(zone)
+                "  - domain: {zone}\n    dnssec-signing: {}\n    acl: {}\n    zonefile-load: difference-no-serial\n    journal-content: all\n",
+                signed(zone),
+                if zone == "keyed.example" { "signed" } else { "upd" },
             ));
         }
         fs::write(dir.join("knot.conf"), knot)?;
@@ -270,6 +275,7 @@ impl Testnet {
         self.spawn("snac", Command::new(&snac).arg("httpd").arg(&data))?;
         let port = self.snac;
         wait("snac", || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        self.snac_password = password;
         // The OAuth road of the Mastodon API, as an app would take it.
         let base = format!("http://127.0.0.1:{}", self.snac);
         let redirect = "urn:ietf:wg:oauth:2.0:oob";
@@ -281,15 +287,7 @@ impl Testnet {
         let app: Value = app.body_mut().read_json()?;
         let field = |name: &str| app[name].as_str().unwrap_or_default().to_owned();
         let (client, secret) = (field("client_id"), field("client_secret"));
-        let mut login = ureq::post(format!("{base}/oauth/x-snac-login")).send_form([
-            ("login", "jason"),
-            ("passwd", &password),
-            ("cid", &client),
-            ("redir", redirect),
-            ("state", "s"),
-        ])?;
-        let code = login.body_mut().read_to_string()?;
-        let code = code.split('&').next().unwrap_or_default().to_owned();
+        let code = self.allow(&client)?;
         let mut token = ureq::post(format!("{base}/oauth/token")).send_form([
             ("grant_type", "authorization_code"),
             ("code", &code),
@@ -355,6 +353,12 @@ impl Testnet {
     #[must_use]
     pub fn resolver(&self) -> String {
         format!("127.0.0.1:{}", self.unbound)
+    }
+
+    /// The name server that takes updates.
+    #[must_use]
+    pub fn name_server(&self) -> String {
+        format!("127.0.0.1:{}", self.knot)
     }
 
     /// The relay's URL.
@@ -434,6 +438,20 @@ impl Testnet {
         }
     }
 
+    /// The proof record of an account.
+    ///
+    /// # Errors
+    /// What the PDS says.
+    pub fn bluesky(&self, handle: &str) -> Result<String> {
+        let url = format!(
+            "{}/xrpc/com.atproto.repo.getRecord?repo={}&collection=org.kez.proof&rkey=self",
+            self.pds,
+            self.did(handle)
+        );
+        let record: Value = ureq::get(url).call()?.body_mut().read_json()?;
+        Ok(record["value"]["proof"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// Sets an account's profile description.
     ///
     /// # Errors
@@ -446,18 +464,45 @@ impl Testnet {
         self.repo(handle, "putRecord", &body)
     }
 
+    /// Takes an app password back.
+    ///
+    /// # Errors
+    /// What the PDS says.
+    pub fn revoke_app_password(&self, handle: &str, name: &str) -> Result<()> {
+        let token = self.accounts[handle]["token"].as_str().unwrap_or_default();
+        ureq::post(format!("{}/xrpc/com.atproto.server.revokeAppPassword", self.pds))
+            .header("authorization", format!("Bearer {token}"))
+            .send_json(json!({ "name": name }))?;
+        Ok(())
+    }
+
+    /// The emulator of GitHub's API.
+    #[must_use]
+    pub fn github(&self) -> String {
+        format!("http://127.0.0.1:{}", self.gist)
+    }
+
     /// Sets the one profile field of the fediverse user.
     ///
     /// # Errors
     /// What the server says.
     pub fn set_field(&self, value: &str) -> Result<()> {
+        self.set_fields(&[("KEZ", value)])
+    }
+
+    /// Sets the profile fields of the fediverse user.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn set_fields(&self, fields: &[(&str, &str)]) -> Result<()> {
+        let mut form = vec![("note".to_owned(), "a test user")];
+        for (n, (name, value)) in fields.iter().enumerate() {
+            form.push((format!("fields_attributes[{n}][name]"), name));
+            form.push((format!("fields_attributes[{n}][value]"), value));
+        }
         let boundary = "kez-test-boundary";
         let mut body = String::new();
-        for (name, text) in [
-            ("note", "a test user"),
-            ("fields_attributes[0][name]", "KEZ"),
-            ("fields_attributes[0][value]", value),
-        ] {
+        for (name, text) in form {
             body.push_str(&format!(
                 "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n"
             ));
@@ -468,6 +513,53 @@ impl Testnet {
             .header("content-type", format!("multipart/form-data; boundary={boundary}"))
             .send(body)?;
         Ok(())
+    }
+
+    /// Allows an app at the fediverse server, as its user would on the server's page. Gives the code
+    /// that the user is shown.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn allow(&self, client: &str) -> Result<String> {
+        let url = format!("http://127.0.0.1:{}/oauth/x-snac-login", self.snac);
+        let mut login = ureq::post(url).send_form([
+            ("login", "jason"),
+            ("passwd", &self.snac_password),
+            ("cid", client),
+            ("redir", "urn:ietf:wg:oauth:2.0:oob"),
+            ("state", "s"),
+        ])?;
+        let code = login.body_mut().read_to_string()?;
+        Ok(code.split('&').next().unwrap_or_default().to_owned())
+    }
+
+    /// The profile fields of the fediverse user, as anybody sees them: names and values.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn fields(&self) -> Result<Vec<(String, String)>> {
+        let base = format!("http://127.0.0.1:{}", self.snac);
+        let url = format!("{base}/api/v1/accounts/verify_credentials");
+        let authorization = format!("Bearer {}", self.snac_token);
+        let mut answer = ureq::get(url).header("authorization", authorization).call()?;
+        let account: Value = answer.body_mut().read_json()?;
+        let text = |field: &Value, name: &str| field[name].as_str().unwrap_or_default().to_owned();
+        let fields = account["source"]["fields"].as_array().cloned().unwrap_or_default();
+        Ok(fields.iter().map(|f| (text(f, "name"), text(f, "value"))).collect())
+    }
+
+    /// A new app password of a Bluesky account.
+    ///
+    /// # Errors
+    /// What the PDS says.
+    pub fn app_password(&self, handle: &str, name: &str) -> Result<String> {
+        let token = self.accounts[handle]["token"].as_str().unwrap_or_default();
+        let url = format!("{}/xrpc/com.atproto.server.createAppPassword", self.pds);
+        let mut answer = ureq::post(url)
+            .header("authorization", format!("Bearer {token}"))
+            .send_json(json!({ "name": name }))?;
+        let made: Value = answer.body_mut().read_json()?;
+        Ok(made["password"].as_str().ok_or("no password")?.to_owned())
     }
 
     /// What the server of that name has logged.

@@ -11,7 +11,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-const COLLECTION: &str = "org.kez.proof";
+/// The collection of the records that are proofs.
+pub(crate) const COLLECTION: &str = "org.kez.proof";
 const MAX_PAGES: usize = 3;
 const JSON: &str = "application/json";
 

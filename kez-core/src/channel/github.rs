@@ -15,7 +15,8 @@ use alloc::{
 };
 
 const ACCEPT: &str = "application/vnd.github+json";
-const FILES: [&str; 3] = ["kez.md", "kez.json", "kez.txt"];
+/// The names of files whose text may be a proof, the one that is written first.
+pub(crate) const FILES: [&str; 3] = ["kez.md", "kez.json", "kez.txt"];
 /// 50 gists stay below the limit of a body, which 100 would not.
 const MAX_PAGES: usize = 4;
 const MAX_GISTS: usize = 4;
@@ -183,7 +184,7 @@ impl Lookup for GithubLookup {
 }
 
 /// The URL of `rel="next"` (RFC 8288).
-fn next_link(header: &str) -> Option<&str> {
+pub(crate) fn next_link(header: &str) -> Option<&str> {
     header.split(',').find_map(|link| {
         let (url, params) = link.split_once(';')?;
         let next = params.split(';').any(|p| p.trim() == r#"rel="next""#);

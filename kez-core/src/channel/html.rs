@@ -4,7 +4,7 @@
 use alloc::string::String;
 
 /// The text, with each link's target on a line of its own after it.
-pub(super) fn to_text(html: &str) -> String {
+pub(crate) fn to_text(html: &str) -> String {
     let mut out = String::new();
     let mut links = String::new();
     let mut rest = html;

@@ -10,6 +10,13 @@ mod nostr;
 
 pub(crate) use nostr::further_relays;
 pub use nostr::{carrier, chain_carrier, chain_filters};
+#[cfg(feature = "publish")]
+pub(crate) use {
+    bluesky::COLLECTION as BLUESKY_COLLECTION,
+    github::{FILES as GIST_FILES, next_link},
+    html::to_text as html_to_text,
+    nostr::{newest_proof, proof_filters},
+};
 
 use crate::{
     Code, Error, Identity, Result, Scheme, Timestamp,
@@ -122,11 +129,11 @@ pub fn lookup(
 }
 
 /// An HTTP answer that has arrived, with where it came from.
-struct Http {
-    status: u16,
+pub(crate) struct Http {
+    pub(crate) status: u16,
     headers: Headers,
-    bytes: Vec<u8>,
-    place: Place,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) place: Place,
     source: (Via, Timestamp),
 }
 
@@ -148,12 +155,18 @@ impl Http {
         }
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    /// As [`Http::of`], for the answer to a call.
+    #[cfg(feature = "publish")]
+    pub(crate) fn of_call(url: &str, answer: Answer) -> Result<Self, Miss> {
+        Self::of((Request::get(url.into(), "*/*"), Ok(answer)))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
     }
 
     /// What a status other than 200 means where nothing more specific is known.
-    fn miss(&self) -> Miss {
+    pub(crate) fn miss(&self) -> Miss {
         let limited = self.status == 429
             || (self.status == 403
                 && (self.header("x-ratelimit-remaining") == Some("0")
@@ -196,7 +209,7 @@ fn failed(request: &Request, failure: Failure) -> Miss {
 }
 
 /// Percent-encodes one value of a query or one segment of a path.
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut out = String::new();
     for b in text.bytes() {
         if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') {

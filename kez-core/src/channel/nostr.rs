@@ -52,15 +52,31 @@ impl NostrLookup {
     }
 
     fn ask(&self, relays: &[String]) -> Step {
-        let proofs = Value::object([
-            ("authors", authors(&self.key)),
-            ("kinds", kinds(NOSTR_KIND)),
-            ("#d", Value::Array(vec!["kez".into()])),
-        ]);
-        let filters = [proofs, newest(&self.key, 0), newest(&self.key, RELAY_LIST)];
-        let request = |url: &String| Request::Relay { url: url.clone(), filters: filters.to_vec() };
+        let filters = proof_filters(&self.key);
+        let request = |url: &String| Request::Relay { url: url.clone(), filters: filters.clone() };
         Step::Ask(relays.iter().map(request).collect())
     }
+}
+
+/// The filters that find a key's proofs, its profile and its list of relays.
+pub(crate) fn proof_filters(key: &Key) -> Vec<Value> {
+    let proofs = Value::object([
+        ("authors", authors(key)),
+        ("kinds", kinds(NOSTR_KIND)),
+        ("#d", Value::Array(vec!["kez".into()])),
+    ]);
+    vec![proofs, newest(key, 0), newest(key, RELAY_LIST)]
+}
+
+/// The newest event among these that carries a key's proofs, with its JSON.
+#[cfg(feature = "publish")]
+pub(crate) fn newest_proof<'a>(key: &Key, events: &'a [Value]) -> Option<(NostrEvent, &'a Value)> {
+    let own = events.iter().filter_map(|json| {
+        let (author, event) = NostrEvent::from_json(json).ok()?;
+        let proof = event.kind == NOSTR_KIND && event.tag("d") == Some("kez");
+        (author == *key && proof).then_some((event, json))
+    });
+    own.max_by_key(|(event, _)| (event.created_at, core::cmp::Reverse(event.id(key))))
 }
 
 fn authors(key: &Key) -> Value {

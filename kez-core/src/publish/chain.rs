@@ -1,4 +1,4 @@
-//! Publishing a chain: what a place does not have of it yet (SPEC.md, "Sigchain server").
+//! What a place does not have of a chain (SPEC.md, "Sigchain server").
 
 use crate::{
     Chain, Code, Error, Result, Timestamp,

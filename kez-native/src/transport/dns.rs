@@ -53,6 +53,19 @@ impl Native {
     }
 }
 
+impl Native {
+    /// Asks a name server that the user names.
+    pub(super) async fn exchange_with(
+        &self,
+        server: &str,
+        message: &[u8],
+    ) -> Result<Vec<u8>, Failure> {
+        let failed = |why: String| Failure::new(Code::DnsFailed, format!("{server}: {why}"));
+        let address: SocketAddr = server.parse().map_err(|_| failed("address:port".into()))?;
+        plain(address, message).await.map_err(|e| failed(e.to_string()))
+    }
+}
+
 fn random_id() -> Result<u16, Failure> {
     let mut bytes = [0; 2];
     crate::fill_random(&mut bytes).map_err(|e| Failure::new(e.code(), e.to_string()))?;

@@ -4,8 +4,8 @@ use super::Native;
 use kez_cli::host::{Events, MAX_CALL, SILENCE};
 use kez_core::{
     Code,
-    chat::{EventReader, StreamEvent, client::Call},
-    transport::{Answer, Body, Failure, Headers, MAX_REDIRECTS, Via, redirect},
+    chat::{EventReader, StreamEvent},
+    transport::{Answer, Body, Call, Failure, Headers, MAX_REDIRECTS, Via, redirect},
 };
 use std::{collections::VecDeque, error::Error as _};
 
@@ -51,9 +51,9 @@ impl Native {
             url::Url::parse(url).map_err(|_| Failure::new(Code::AddressRefused, url))?;
         let client = &self.stack()?.http;
         for _ in 0..=MAX_REDIRECTS {
-            let target = self.checked(logical.as_str())?;
-            let mut request = client.get(target.clone()).header("accept", accept);
-            if let (true, Some(host)) = (target != logical, logical.host_str()) {
+            let (target, host) = self.checked_with_host(logical.as_str())?;
+            let mut request = client.get(target).header("accept", accept);
+            if let Some(host) = host {
                 request = request.header("host", host);
             }
             if let Some(etag) = etag {
@@ -79,11 +79,18 @@ impl Native {
         Err(Failure::new(Code::RedirectRefused, format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    pub(super) async fn send(&self, call: Call) -> Result<(u16, Vec<u8>), Failure> {
-        let target = self.checked(&call.url)?;
+    pub(super) async fn send(
+        &self,
+        client: &reqwest::Client,
+        call: Call,
+    ) -> Result<Answer, Failure> {
+        let (target, host) = self.checked_with_host(&call.url)?;
         let method = reqwest::Method::from_bytes(call.method.as_bytes())
             .map_err(|_| Failure::new(Code::Usage, call.method))?;
-        let mut request = self.stack()?.http.request(method, target);
+        let mut request = client.request(method, target);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
         if let Some((kind, body)) = call.body {
             request = request.header("content-type", kind).body(body);
         }
@@ -91,11 +98,15 @@ impl Native {
             request = request.header("authorization", authorization);
         }
         let response = request.send().await.map_err(|e| failure(&e))?;
-        let status = response.status().as_u16();
-        match read(response, MAX_CALL).await?.body {
-            Body::Http { bytes, .. } => Ok((status, bytes)),
-            _ => Ok((status, Vec::new())),
-        }
+        read(response, MAX_CALL).await
+    }
+
+    /// What is connected to, and the name that is asked for where that is another.
+    fn checked_with_host(&self, url: &str) -> Result<(url::Url, Option<String>), Failure> {
+        let target = self.checked(url)?;
+        let logical = url::Url::parse(url).map_err(|_| Failure::new(Code::AddressRefused, url))?;
+        let host = logical.host_str().filter(|_| target != logical).map(str::to_owned);
+        Ok((target, host))
     }
 
     pub(super) async fn events(&self, url: &str) -> Result<Stream, Failure> {

@@ -8,8 +8,10 @@ mod relay;
 use kez_cli::{Net, Settings};
 use kez_core::{
     Code, Transport,
-    chat::client::Call,
-    transport::{Answer, CHAIN_SECONDS, Failure, Request, check_url, is_public},
+    publish::Web,
+    transport::{
+        Answer, CHAIN_SECONDS, Call, Failure, REQUEST_SECONDS, Request, check_url, is_public,
+    },
 };
 use std::{
     net::SocketAddr,
@@ -26,7 +28,10 @@ pub struct Native {
 
 /// What speaks to the network; made when something is first fetched.
 struct Stack {
+    /// Keeps connections.
     http: reqwest::Client,
+    /// Keeps none.
+    once: reqwest::Client,
     tls: Arc<rustls::ClientConfig>,
 }
 
@@ -39,15 +44,17 @@ impl Stack {
             .and_then(BuilderVerifierExt::with_platform_verifier)
             .map_err(|e| e.to_string())?
             .with_no_client_auth();
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("kez/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(Arc::new(http::Resolver { loopback }))
-            .tls_backend_preconfigured(tls.clone())
-            .build()
-            .map_err(|e| e.to_string())?;
-        Ok(Self { http, tls: Arc::new(tls) })
+        let client = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("kez/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .dns_resolver(Arc::new(http::Resolver { loopback }))
+                .tls_backend_preconfigured(tls.clone())
+        };
+        let http = client().build().map_err(|e| e.to_string())?;
+        let once = client().pool_max_idle_per_host(0).build().map_err(|e| e.to_string())?;
+        Ok(Self { http, once, tls: Arc::new(tls) })
     }
 }
 
@@ -141,8 +148,9 @@ impl Net for Native {
         self.within(request.seconds(), work).await
     }
 
-    async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), Failure> {
-        self.within(CHAIN_SECONDS, self.send(call)).await
+    async fn ask(&self, call: Call) -> Result<Answer, Failure> {
+        let client = &self.stack()?.http;
+        self.within(CHAIN_SECONDS, self.send(client, call)).await
     }
 
     async fn listen(&self, url: &str) -> Result<http::Stream, Failure> {
@@ -151,6 +159,17 @@ impl Net for Native {
 
     async fn pause(&self, milliseconds: u32) {
         tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
+    }
+}
+
+impl Web for Native {
+    async fn call(&self, call: Call) -> Result<Answer, Failure> {
+        let client = &self.stack()?.once;
+        self.within(CHAIN_SECONDS, self.send(client, call)).await
+    }
+
+    async fn exchange(&self, server: &str, message: &[u8]) -> Result<Vec<u8>, Failure> {
+        self.within(REQUEST_SECONDS, self.exchange_with(server, message)).await
     }
 
     async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod testnet;
+
 use kez_sig_server::{
     Server,
     store::{Options, Store},

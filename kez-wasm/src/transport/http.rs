@@ -13,8 +13,8 @@ use kez_core::{
 };
 #[cfg(feature = "cli")]
 use kez_core::{
-    chat::{EventReader, StreamEvent, client::Call},
-    transport::CHAIN_SECONDS,
+    chat::{EventReader, StreamEvent},
+    transport::{CHAIN_SECONDS, Call},
 };
 #[cfg(feature = "cli")]
 use std::collections::VecDeque;
@@ -67,17 +67,14 @@ impl Browser {
         Err(Failure::new(Code::RedirectRefused, format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    /// Asks one of KEZ's servers. Gives status and body.
+    /// Sends what may change something.
     #[cfg(feature = "cli")]
-    pub(crate) async fn ask_server(
-        &self,
-        call: Call,
-        limit: &Limit,
-    ) -> Result<(u16, Vec<u8>), Failure> {
+    pub(crate) async fn send_call(&self, call: Call, limit: &Limit) -> Result<Answer, Failure> {
         let target = check_url(&call.url, self.loopback)?;
         let method = match call.method {
             "POST" => Method::POST,
             "PUT" => Method::PUT,
+            "PATCH" => Method::PATCH,
             "DELETE" => Method::DELETE,
             _ => Method::GET,
         };
@@ -93,11 +90,7 @@ impl Browser {
             None => request.build(),
         };
         let response = self.send(request, limit).await?;
-        let answer = self.read(response, MAX_CALL, limit).await?;
-        match answer.body {
-            Body::Http { status, bytes, .. } => Ok((status, bytes)),
-            _ => Ok((0, Vec::new())),
-        }
+        self.read(response, MAX_CALL, limit).await
     }
 
     /// Opens a stream of events.

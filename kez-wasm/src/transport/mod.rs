@@ -93,8 +93,8 @@ impl Browser {
             return Ok(Answer { body, via: Via::Doh, fetched_at: answer.fetched_at });
         }
         #[cfg(feature = "cli")]
-        if let Some(exchange) = &self.exchange {
-            return self.ask_plain(exchange, resolver, name, limit).await;
+        if self.exchange.is_some() {
+            return self.ask_plain(resolver, name, limit).await;
         }
         Err(failed(format!("{resolver}: only https resolvers can be asked from here")))
     }
@@ -103,24 +103,36 @@ impl Browser {
     #[cfg(feature = "cli")]
     async fn ask_plain(
         &self,
-        exchange: &Function,
         resolver: &str,
         name: &str,
         limit: &Limit,
     ) -> Result<Answer, Failure> {
-        let failed = |why: String| Failure::new(Code::DnsFailed, why);
         let random =
             crate::random().map_err(|e| Failure::new(e.code(), e.context().unwrap_or_default()))?;
         let id = u16::from_le_bytes([random[0], random[1]]);
-        let question = js_sys::Uint8Array::from(&dns::query(name, id)?[..]);
-        let asked = exchange.call2(&JsValue::UNDEFINED, &resolver.into(), &question);
+        let bytes = self.ask_name_server(resolver, &dns::query(name, id)?, limit).await?;
+        let body = dns::read(&bytes, id, name)?;
+        Ok(Answer { body, via: Via::Direct, fetched_at: self.now() })
+    }
+
+    /// Sends a DNS message by the host's UDP or TCP, and gives the answer.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn ask_name_server(
+        &self,
+        server: &str,
+        message: &[u8],
+        limit: &Limit,
+    ) -> Result<Vec<u8>, Failure> {
+        let failed = |why: String| Failure::new(Code::DnsFailed, format!("{server}: {why}"));
+        let exchange = self.exchange.as_ref().ok_or_else(|| failed("no plain DNS here".into()))?;
+        let message = js_sys::Uint8Array::from(message);
+        let asked = exchange.call2(&JsValue::UNDEFINED, &server.into(), &message);
         let bytes = match asked {
             Ok(promise) => limit.end(promise.unchecked_into()).await?,
             Err(error) => Err(error),
         };
-        let bytes = bytes.map_err(|e| failed(format!("{resolver}: {}", words(&e))))?;
-        let body = dns::read(&js_sys::Uint8Array::new(&bytes).to_vec(), id, name)?;
-        Ok(Answer { body, via: Via::Direct, fetched_at: self.now() })
+        let bytes = bytes.map_err(|e| failed(words(&e)))?;
+        Ok(js_sys::Uint8Array::new(&bytes).to_vec())
     }
 }
 

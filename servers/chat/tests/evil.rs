@@ -11,10 +11,8 @@ use common::{
 };
 use kez_core::{
     Code, Scheme,
-    chat::{
-        Bundle, CAPABILITY, Certificate, Device, HandleRecord,
-        client::{Call, EntryKind},
-    },
+    chat::{Bundle, CAPABILITY, Certificate, Device, HandleRecord, client::EntryKind},
+    transport::Call,
 };
 use serde_json::{Value, json};
 use std::sync::{

@@ -18,31 +18,12 @@ pub use record::{Entry, EntryKind, State};
 
 use super::{Device, Random, SealedKey, Vault};
 use crate::{
-    Chain, Code, Error, Head, History, Identity, Result, SecretKey, Timestamp, json::Value,
-    transport::Failure,
+    Chain, Code, Error, Head, History, Identity, Result, SecretKey, Timestamp,
+    json::Value,
+    transport::{Call, Failure},
 };
 use alloc::{string::String, vec::Vec};
 use core::cell::Cell;
-
-/// A request to the server.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Call {
-    /// `GET`, `POST` or `PUT`.
-    pub method: &'static str,
-    /// The URL.
-    pub url: String,
-    /// The value of `Authorization`, a secret while it counts.
-    pub authorization: Option<String>,
-    /// The media type and the body.
-    pub body: Option<(&'static str, String)>,
-}
-
-/// Without the signature.
-impl core::fmt::Debug for Call {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Call({} {})", self.method, self.url)
-    }
-}
 
 /// What a client needs of its machine.
 #[expect(async_fn_in_trait, reason = "driven on one thread, as the verifier's transport")]

@@ -8,9 +8,9 @@ use kez_core::{
     Chain, Code, Error, History, Identity, Result, Scheme, SecretKey,
     chat::{
         Random, SignedHandle,
-        client::{Call, Client, Entry, EntryKind, Platform},
+        client::{Client, Entry, EntryKind, Platform},
     },
-    transport::Failure,
+    transport::{Call, Failure},
 };
 use std::{
     cell::Cell,

@@ -1,0 +1,467 @@
+//! `kez publish`: a proof into its place, read back by the verifier's own road; then the event on
+//! the sigchain, and the sigchain to where verifiers look for it. Whatever was done already is left
+//! alone, so that a run that was cut short is simply run again.
+
+use crate::{
+    args::{PublishArgs, Service},
+    auth, claim,
+    host::Net,
+    output::{Out, clean, report_text},
+    places::Places,
+    run::Context,
+    sigchain,
+};
+use kez_core::{
+    Chain, Code, Error, Identity, ObjectId, Op, Proof, Reason, Report, Result, Scheme, SecretKey,
+    SignedClaim, Standing, Status, Target, Timestamp, proof,
+    publish::{Change, Credential, server_url},
+};
+use std::path::PathBuf;
+
+/// How long what a platform has taken may need until it is seen, in seconds: GitHub's lists are a
+/// minute old at times.
+const WAIT: i64 = 90;
+/// A claim that ends within so many seconds is renewed.
+pub(super) const SOON: i64 = 30 * 86_400;
+
+/// How proofs are to be published.
+#[derive(Default)]
+pub(super) struct Wish {
+    pub(super) dry_run: bool,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) expires: Option<i64>,
+    pub(super) wait: Option<i64>,
+}
+
+/// A proof in its place.
+pub(super) struct Published {
+    pub(super) subject: Identity,
+    claim: ObjectId,
+    change: Change,
+    url: Option<String>,
+    /// The seq of the event that lists it, if that is new.
+    event: Option<u64>,
+}
+
+pub(super) async fn run(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    args: PublishArgs,
+) -> Result<u8> {
+    if context.global.offline {
+        return Err(Code::Offline.into());
+    }
+    let _lock = context.home.lock()?;
+    let mut chain = match sigchain::own_chain(context, &args.own) {
+        Err(error) if error.code() == Code::ChainEmpty => {
+            Chain::new(&claim::signing_key(context, args.key.as_deref())?.identity)?
+        }
+        other => other?,
+    };
+    let mut places = Places::configured(context, &chain)?;
+    places.dir = args.dir.clone().or(places.dir);
+    if !args.server.is_empty() {
+        places.servers.clone_from(&args.server);
+    }
+    match args.service {
+        Service::WellKnown if places.dir.is_none() => {
+            let why = "name the directory with --dir, or as well_known in config.toml";
+            return Err(Error::about(Code::Usage, why));
+        }
+        Service::Sigserver if places.servers.is_empty() => {
+            let why = "name a server with --server, or as sig_servers in config.toml";
+            return Err(Error::about(Code::Usage, why));
+        }
+        Service::WellKnown => places = Places { dir: places.dir, ..Places::default() },
+        Service::Sigserver => places = Places { servers: places.servers, ..Places::default() },
+        _ => {}
+    }
+    let subjects = subjects(context, &chain, args.service, args.account.as_ref())?;
+    let wish = Wish {
+        dry_run: args.dry_run,
+        token_file: args.token_file,
+        expires: args.expires,
+        wait: args.wait,
+    };
+    let mut published = Vec::new();
+    let mut failed = None;
+    if !subjects.is_empty() {
+        let owner = sigchain::current_key(context, &chain)?;
+        for subject in subjects {
+            // One that fails keeps none of the others from their places.
+            match place(context, out, &mut chain, &owner, &places, &subject, &wish).await {
+                Ok(done) => published.push(done),
+                Err(error) if args.service == Service::All => {
+                    out.hint(&format!("kez: {subject}: {error}"));
+                    failed = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    if published.is_empty() && chain.head().is_none() {
+        return Err(failed.unwrap_or_else(|| Code::ChainEmpty.into()));
+    }
+    let copies = if args.dry_run { Vec::new() } else { places.publish(context, &chain).await? };
+    if published.is_empty() {
+        tell_chain(out, &chain, &copies, args.dry_run);
+    }
+    let mut code = 0;
+    for done in &published {
+        let report = if args.dry_run {
+            None
+        } else {
+            let report = check(context, out, &done.subject, chain.name()).await?;
+            code = code.max(report.status.exit_code());
+            Some(report)
+        };
+        tell(context, out, done, report.as_ref(), &copies, args.dry_run);
+    }
+    if copies.is_empty() && !args.dry_run {
+        out.hint("kez: note: your sigchain is published nowhere: name sigchain servers in config.toml, so that others see what you revoke");
+    }
+    failed.map_or(Ok(code), Err)
+}
+
+/// Whose proofs are to be published.
+fn subjects(
+    context: &Context<'_, impl Net>,
+    chain: &Chain,
+    service: Service,
+    account: Option<&Identity>,
+) -> Result<Vec<Identity>> {
+    let listed = in_force(chain);
+    let scheme = match service {
+        Service::Github => Scheme::Github,
+        Service::Bluesky => Scheme::Bluesky,
+        Service::Ap => Scheme::Ap,
+        Service::Nostr => Scheme::Nostr,
+        Service::Dns => Scheme::Dns,
+        Service::WellKnown | Service::Sigserver => return Ok(Vec::new()),
+        Service::All => {
+            return Ok(listed.into_iter().filter(|s| s.scheme() != Scheme::Ed25519).collect());
+        }
+    };
+    if let Some(account) = account {
+        if account.scheme() == scheme {
+            return Ok(vec![account.clone()]);
+        }
+        let why = format!("{account} is no account of that service");
+        return Err(Error::about(Code::Usage, why));
+    }
+    let mut all = listed;
+    all.extend(auth::accounts(context)?);
+    all.retain(|subject| subject.scheme() == scheme);
+    all.sort();
+    all.dedup();
+    if all.is_empty() {
+        return Err(Error::about(Code::Usage, "name the account"));
+    }
+    Ok(all)
+}
+
+/// The subjects that a chain lists and did not revoke.
+pub(super) fn in_force(chain: &Chain) -> Vec<Identity> {
+    let listings = chain.listings();
+    let listings = listings.into_iter().filter(|(_, revoked)| revoked.is_none());
+    let mut subjects: Vec<Identity> = listings.map(|(l, _)| l.subject.clone()).collect();
+    subjects.sort();
+    subjects.dedup();
+    subjects
+}
+
+/// Puts a subject's proof where it belongs, and lists it.
+pub(super) async fn place(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    chain: &mut Chain,
+    owner: &SecretKey,
+    places: &Places,
+    subject: &Identity,
+    wish: &Wish,
+) -> Result<Published> {
+    let by_pointer = subject.scheme() == Scheme::Ap;
+    if by_pointer && places.is_empty() {
+        let why = "a profile field only points to your sigchain: name a sigchain server in config.toml, or --dir";
+        return Err(Error::about(Code::Usage, why));
+    }
+    // Whoever cannot sign in has made no claim.
+    let credential = credential(context, subject, owner, wish)?;
+    let signed = current_claim(context, out, chain, owner, places, subject, wish).await?;
+    let opened;
+    let key = match subject.scheme() {
+        Scheme::Nostr if owner.public().identity() == subject => Some(owner),
+        Scheme::Nostr => {
+            let entry = context.keys().list()?.into_iter().find(|e| e.identity == *subject);
+            let entry = entry.ok_or_else(|| Error::about(Code::KeyNotFound, subject))?;
+            opened = context.open(&entry.name)?;
+            Some(&opened)
+        }
+        _ => None,
+    };
+    let endpoints = context.config.endpoints()?;
+    let publisher = auth::publisher(context, &endpoints, wish.dry_run);
+    let placed = publisher.place(&signed, credential.as_ref(), key).await?;
+    for warning in &placed.warnings {
+        out.hint(&format!("kez: warning: {warning}"));
+    }
+    let mut published = Published {
+        subject: subject.clone(),
+        claim: signed.id(),
+        change: placed.change,
+        url: placed.url,
+        event: None,
+    };
+    if wish.dry_run {
+        return Ok(published);
+    }
+    let manual = placed.change == Change::Manual;
+    let shown = Shown { claim: signed.id(), primary: chain.name() };
+    let seen = shown.by(context, subject).await?;
+    if manual && seen {
+        published.change = Change::Unchanged;
+    } else if manual {
+        tell_record(out, &signed);
+    }
+    if !seen {
+        let wait = wish.wait.unwrap_or(if manual { 0 } else { WAIT });
+        if !shown.within(context, subject, wait).await? {
+            return Err(Error::about(Code::NotVisible, subject));
+        }
+    }
+    published.event = list(context, out, chain, owner, &signed, published.url.as_deref())?;
+    Ok(published)
+}
+
+/// The claim that is to be published: the newest that stands and does not end soon, or a new one.
+async fn current_claim(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    chain: &Chain,
+    owner: &SecretKey,
+    places: &Places,
+    subject: &Identity,
+    wish: &Wish,
+) -> Result<SignedClaim> {
+    let now = context.host.now();
+    for signed in claim::all(context, subject)? {
+        if is_current(chain, &signed, now) {
+            return Ok(signed);
+        }
+    }
+    let mut new = claim::draft(context, out, subject, chain).await?;
+    // A revocation ends all that was signed until its second.
+    if let Some(revoked) = chain.subject_revocation(subject) {
+        new.created_at = new.created_at.max(revoked.at.plus(1));
+    }
+    // What takes the place of a claim lasts as long as that one did.
+    let before = claim::all(context, subject)?.into_iter().map(|old| old.claim().clone());
+    let mut before = before.filter(|old| old.primary == *chain.name());
+    let lifetime = before
+        .next()
+        .and_then(|old| old.expires_at.map(|end| end.seconds() - old.created_at.seconds()));
+    new.expires_at = wish.expires.or(lifetime).map(|seconds| new.created_at.plus(seconds));
+    // Strangers know no server of ours but those that the claim names.
+    new.sources = places.servers.iter().map(|base| server_url(base, chain)).collect();
+    new.sources.retain(|url| url.starts_with("https://"));
+    new.sources.truncate(8);
+    let mut envelope = new.to_envelope()?;
+    envelope.sign(owner, &context.host.random()?)?;
+    let signed = SignedClaim::verify(envelope)?;
+    if !wish.dry_run {
+        claim::save(context, &signed)?;
+    }
+    Ok(signed)
+}
+
+/// Whether a claim is one to publish.
+fn is_current(chain: &Chain, signed: &SignedClaim, now: Timestamp) -> bool {
+    let claim = signed.claim();
+    let lasting = claim.expires_at.is_none_or(|end| end.seconds() - now.seconds() > SOON);
+    claim.primary == *chain.name()
+        && signed.signer() == chain.current_key()
+        && lasting
+        && matches!(chain.standing(signed), Standing::Listed(_) | Standing::Unlisted)
+}
+
+fn credential(
+    context: &Context<'_, impl Net>,
+    subject: &Identity,
+    owner: &SecretKey,
+    wish: &Wish,
+) -> Result<Option<Credential>> {
+    if matches!(subject.scheme(), Scheme::Nostr | Scheme::Ed25519) {
+        return Ok(None);
+    }
+    let file = wish.token_file.as_deref();
+    if file.is_none()
+        && let Some(credential) = auth::stored(context, subject, Some(owner))?
+    {
+        return Ok(Some(credential));
+    }
+    if subject.scheme() == Scheme::Dns {
+        return Ok(None);
+    }
+    if subject.scheme() == Scheme::Ap {
+        let why = format!("{subject}: run `kez auth add {subject}`");
+        return Err(Error::about(Code::CredentialMissing, why));
+    }
+    let prompt = format!("Token or app password of {subject}: ");
+    let secret = auth::read_secret(context, file, &prompt)?;
+    Ok(Some(Credential::new(subject.clone(), secret)))
+}
+
+/// What must be seen at an account.
+struct Shown<'a> {
+    claim: ObjectId,
+    primary: &'a Identity,
+}
+
+impl Shown<'_> {
+    /// Whether it is there, by the verifier's own road.
+    async fn by(&self, context: &Context<'_, impl Net>, subject: &Identity) -> Result<bool> {
+        let verifier = context.fresh_verifier(&|_| {})?;
+        // What cannot be told now is asked again; what is wrong shows at the end.
+        let Ok(finding) = verifier.look_up(subject).await else { return Ok(false) };
+        let ours = |found: proof::Found| match found.proof {
+            Ok(Proof::Claim(signed)) => signed.id() == self.claim,
+            Ok(Proof::Pointer(primary)) => {
+                primary == *self.primary && subject.scheme() == Scheme::Ap
+            }
+            Err(_) => false,
+        };
+        Ok(finding.texts.iter().any(|text| proof::find(&text.text).into_iter().any(ours)))
+    }
+
+    /// Whether it is there before so many seconds are over.
+    async fn within(
+        &self,
+        context: &Context<'_, impl Net>,
+        subject: &Identity,
+        seconds: i64,
+    ) -> Result<bool> {
+        let end = context.host.now().plus(seconds);
+        let mut pause = 500;
+        while context.host.now() < end {
+            context.net.net.pause(pause).await;
+            if self.by(context, subject).await? {
+                return Ok(true);
+            }
+            pause = (pause * 2).min(8000);
+        }
+        Ok(false)
+    }
+}
+
+/// Lists a claim, and ends those of the same subject that it takes the place of. Gives the seq.
+fn list(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    chain: &mut Chain,
+    owner: &SecretKey,
+    signed: &SignedClaim,
+    url: Option<&str>,
+) -> Result<Option<u64>> {
+    let claim = signed.claim();
+    let mut seq = None;
+    if chain.standing(signed) == Standing::Unlisted {
+        let op = Op::Add {
+            subject: claim.subject.clone(),
+            claim: signed.id(),
+            account: claim.account.clone(),
+            url: url.filter(|url| url.starts_with("https://")).map(String::from),
+        };
+        sigchain::extend(context, out, chain, op, &[owner])?;
+        seq = chain.head().map(|head| head.seq);
+    }
+    let older = chain.listings().into_iter().filter(|(listing, revoked)| {
+        revoked.is_none() && listing.subject == claim.subject && listing.claim != signed.id()
+    });
+    let older: Vec<ObjectId> = older.map(|(listing, _)| listing.claim).collect();
+    for id in older {
+        let op = Op::Revoke { target: Target::Claim(id), reason: Reason::Superseded, text: None };
+        sigchain::extend(context, out, chain, op, &[owner])?;
+    }
+    Ok(seq)
+}
+
+/// What a stranger sees now of this identity's proof.
+pub(super) async fn check(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    subject: &Identity,
+    primary: &Identity,
+) -> Result<Report> {
+    let progress = |event: kez_core::Progress<'_>| out.progress(&event);
+    let mut reports = context.fresh_verifier(&progress)?.verify(subject).await;
+    let own = reports.iter().position(|r| r.primary.as_ref() == Some(primary));
+    Ok(reports.swap_remove(own.unwrap_or(0)))
+}
+
+/// The record that only the user can add, in the forms that providers want.
+fn tell_record(out: &Out<'_>, signed: &SignedClaim) {
+    let domain = signed.claim().subject.value();
+    let compact = proof::to_compact(signed.envelope());
+    let line = proof::to_zone_line(domain, &compact);
+    let value = serde_json::json!({
+        "schema": "kez.record/1",
+        "name": format!("_kez.{domain}"),
+        "type": "TXT",
+        "ttl": 300,
+        "value": compact,
+        "zone": line.trim(),
+    });
+    let text = format!(
+        "Add this record. In a zone file:\n\n{line}\nIn a provider's form: name _kez, type TXT, value\n\n{compact}\n"
+    );
+    out.result(&value, &text);
+}
+
+fn tell_chain(out: &Out<'_>, chain: &Chain, copies: &[String], dry_run: bool) {
+    let value = serde_json::json!({
+        "schema": "kez.publish/1",
+        "chain": chain.name(),
+        "head": chain.head(),
+        "copies": copies,
+        "dry_run": dry_run,
+    });
+    let text: Vec<String> =
+        copies.iter().map(|place| format!("published {}", clean(place))).collect();
+    out.result(&value, &text.join("\n"));
+}
+
+fn tell(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    done: &Published,
+    report: Option<&Report>,
+    copies: &[String],
+    dry_run: bool,
+) {
+    let value = serde_json::json!({
+        "schema": "kez.publish/1",
+        "subject": done.subject,
+        "claim": done.claim,
+        "change": done.change,
+        "url": done.url,
+        "event": done.event,
+        "copies": copies,
+        "dry_run": dry_run,
+        "status": report.map(|r| r.status),
+        "reason": report.and_then(|r| r.reason),
+    });
+    let what = match (done.change, dry_run) {
+        (Change::Created, false) => "published",
+        (Change::Created, true) => "would be published",
+        (Change::Updated, false) => "updated",
+        (Change::Updated, true) => "would be updated",
+        (Change::Unchanged, _) => "is there already",
+        (Change::Manual, _) => "is yours to publish",
+    };
+    let at = done.url.as_ref().map(|url| format!(" at {}", clean(url))).unwrap_or_default();
+    let mut text = format!("{} {what}{at}", done.subject);
+    if let Some(report) = report.filter(|report| report.status != Status::Valid) {
+        text.push_str(&format!("\n{}", report_text(out, report, context.now)));
+    }
+    out.result(&value, &text);
+}

@@ -1,0 +1,359 @@
+//! Signing in, placing a proof and giving access back: one road for all platforms.
+
+use super::{ap, ap::App, bluesky, dns, github, nostr};
+use crate::{
+    Code, Endpoints, Error, Identity, Proof, Result, Scheme, SecretKey, SignedClaim, Timestamp,
+    channel::{Finding, Http},
+    json::{Members, Value},
+    proof::{self, Form},
+    transport::{Answer, Call, Failure, Transport},
+    verifier::{NoMemory, Verifier},
+};
+use alloc::{format, string::String, vec::Vec};
+use zeroize::Zeroizing;
+
+/// What a publisher needs of its machine, beside fetching.
+pub trait Web: Transport {
+    /// Sends on a connection of its own, since a server that closes a kept one just then leaves open
+    /// whether it has heard, and gives the answer of any status. Redirects are not followed.
+    fn call(&self, call: Call) -> impl Future<Output = Result<Answer, Failure>>;
+    /// Asks a name server, `address:port`, by plain DNS.
+    fn exchange(
+        &self,
+        server: &str,
+        message: &[u8],
+    ) -> impl Future<Output = Result<Vec<u8>, Failure>>;
+    /// Publishes signed nostr events, in order, and waits for the relay's word on each.
+    fn publish_events(
+        &self,
+        url: &str,
+        events: &[String],
+    ) -> impl Future<Output = Result<(), Failure>>;
+}
+
+/// What opens an account for writing: a GitHub token with the scope `gist`, a Bluesky app
+/// password, a token of the Mastodon API with the app that it was given to, or a TSIG key
+/// (`hmac-sha256:name:base64`) with the name server that knows it.
+pub struct Credential {
+    account: Identity,
+    secret: Zeroizing<String>,
+    app: Option<App>,
+    server: Option<String>,
+}
+
+/// Without the secret.
+impl core::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Credential({})", self.account)
+    }
+}
+
+impl Credential {
+    /// A credential that nobody has tried yet; see [`Publisher::sign_in`].
+    #[must_use]
+    pub const fn new(account: Identity, secret: Zeroizing<String>) -> Self {
+        Self { account, secret, app: None, server: None }
+    }
+
+    pub(super) fn of_app(account: Identity, secret: Zeroizing<String>, app: App) -> Self {
+        Self { app: Some(app), ..Self::new(account, secret) }
+    }
+
+    /// With the name server, `address:port`, that takes updates of a domain.
+    #[must_use]
+    pub fn with_server(self, server: String) -> Self {
+        Self { server: Some(server), ..self }
+    }
+
+    pub(super) fn server(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn account(&self) -> &Identity {
+        &self.account
+    }
+
+    pub(super) fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    pub(super) const fn app(&self) -> Option<&App> {
+        self.app.as_ref()
+    }
+
+    pub(super) fn bearer(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("Bearer {}", self.secret()))
+    }
+
+    /// The form in which it is kept, to be encrypted.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let text = |text: &str| Value::String(text.into());
+        let mut members =
+            Vec::from([("account", text(self.account.as_str())), ("secret", text(&self.secret))]);
+        if let Some(app) = &self.app {
+            members.push(("app", app.to_value()));
+        }
+        if let Some(server) = &self.server {
+            members.push(("server", text(server)));
+        }
+        Zeroizing::new(Value::object(members).to_canonical())
+    }
+
+    /// Reads [`Credential::to_text`].
+    ///
+    /// # Errors
+    /// Those of JSON and of members.
+    pub fn from_text(text: &[u8]) -> Result<Self> {
+        let value = Value::parse(text)?;
+        let mut m = Members::of(&value)?;
+        let account = Identity::from_canonical(m.text("account")?)?;
+        let secret = Zeroizing::new(String::from(m.text("secret")?));
+        let app = m.optional("app").map(App::from_value).transpose()?;
+        let server = m.optional_text("server")?.map(String::from);
+        m.finish()?;
+        Ok(Self { account, secret, app, server })
+    }
+}
+
+/// What publishing did, or would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// The proof has a new place of its own.
+    Created,
+    /// A place that was there has the proof now.
+    Updated,
+    /// The proof was there already.
+    Unchanged,
+    /// Only the owner can put the proof there, by hand.
+    Manual,
+}
+
+/// A proof in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// What was done.
+    pub change: Change,
+    /// Where the proof is, if it has a URL for people.
+    pub url: Option<String>,
+    /// What went wrong beside it, in words: a relay that was not reached.
+    pub warnings: Vec<String>,
+}
+
+impl Placed {
+    pub(super) const fn of(change: Change, url: Option<String>) -> Self {
+        Self { change, url, warnings: Vec::new() }
+    }
+}
+
+/// Publishes proofs on their platforms.
+pub struct Publisher<'a, W> {
+    /// The network.
+    pub web: &'a W,
+    /// Where the platforms are.
+    pub endpoints: &'a Endpoints,
+    /// The clock's time.
+    pub now: Timestamp,
+    /// Whether nothing is written, and only told what would be.
+    pub dry_run: bool,
+}
+
+impl<W: Web> Publisher<'_, W> {
+    /// Tries a credential: it must be of that account, and may do what publishing needs.
+    ///
+    /// # Errors
+    /// `credential_refused`, `credential_other`, `scope_missing`, `second_factor`, `rate_limited`,
+    /// and why the platform could not be asked; `no_channel` for an account without a password.
+    pub async fn sign_in(&self, credential: &Credential) -> Result<()> {
+        match credential.account.scheme() {
+            Scheme::Github => github::sign_in(self, credential).await,
+            Scheme::Bluesky => bluesky::sign_in(self, credential).await,
+            Scheme::Ap => ap::sign_in(self, credential).await,
+            Scheme::Dns => dns::sign_in(self, credential).await,
+            Scheme::Nostr | Scheme::Ed25519 => {
+                Err(Error::about(Code::NoChannel, &credential.account))
+            }
+        }
+    }
+
+    /// Gives access back, where the platform lets a token do so. Says whether it did.
+    ///
+    /// # Errors
+    /// As [`Publisher::sign_in`].
+    pub async fn give_back(&self, credential: &Credential) -> Result<bool> {
+        match credential.account.scheme() {
+            Scheme::Ap => ap::give_back(self, credential).await.map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Puts a claim's proof where its subject's owner can: what else is there stays, an older
+    /// proof of the same is replaced, and one that is there already is left alone.
+    ///
+    /// A nostr key signs itself, and a TXT record may be the owner's to add; the others need a
+    /// credential.
+    ///
+    /// # Errors
+    /// As [`Publisher::sign_in`]; `publish_refused`, `place_full`, `place_changed`,
+    /// `credential_missing`.
+    pub async fn place(
+        &self,
+        signed: &SignedClaim,
+        credential: Option<&Credential>,
+        key: Option<&SecretKey>,
+    ) -> Result<Placed> {
+        let subject = &signed.claim().subject;
+        let missing = || Error::about(Code::CredentialMissing, subject);
+        if let Some(credential) = credential.filter(|c| c.account != *subject) {
+            return Err(Error::about(Code::CredentialOther, credential.account()));
+        }
+        if subject.scheme() == Scheme::Dns && credential.is_none() {
+            return Ok(Placed::of(Change::Manual, None));
+        }
+        let credential = credential.ok_or_else(missing);
+        match subject.scheme() {
+            Scheme::Github => github::place(self, signed, credential?).await,
+            Scheme::Bluesky => bluesky::place(self, signed, credential?).await,
+            Scheme::Ap => ap::place(self, signed, credential?).await,
+            Scheme::Nostr => nostr::place(self, signed, key.ok_or_else(missing)?).await,
+            Scheme::Dns => dns::place(self, signed, credential?).await,
+            Scheme::Ed25519 => Err(Error::about(Code::NoChannel, subject)),
+        }
+    }
+
+    /// What an account shows now, by the verifier's own road.
+    pub(super) async fn look_up(&self, account: &Identity) -> Result<Finding> {
+        let verifier = Verifier {
+            transport: self.web,
+            memory: &NoMemory,
+            endpoints: self.endpoints.clone(),
+            sources: Vec::new(),
+            bundles: Vec::new(),
+            now: self.now,
+            clock: self.now,
+            progress: &|_| {},
+        };
+        verifier.look_up(account).await.map_err(|miss| match miss.detail {
+            Some(detail) => Error::about(miss.code, format!("{account}: {detail}")),
+            None => Error::about(miss.code, account),
+        })
+    }
+
+    /// Sends a request as somebody, and gives the answer of any status.
+    pub(super) async fn send(
+        &self,
+        method: &'static str,
+        url: &str,
+        authorization: Option<&str>,
+        body: Option<(&'static str, String)>,
+    ) -> Result<Http> {
+        let authorization = authorization.map(String::from);
+        let call = Call { method, url: url.into(), authorization, body };
+        match self.web.call(call).await {
+            Ok(answer) => Http::of_call(url, answer).map_err(|miss| Error::about(miss.code, url)),
+            Err(Failure { code, detail }) => {
+                Err(Error::about(code, format!("{url}: {}", detail.unwrap_or_default())))
+            }
+        }
+    }
+}
+
+/// The media type of JSON.
+pub(super) const JSON: &str = "application/json";
+
+/// What an answer that is no success means; in its own words, but for what is secret.
+pub(super) fn refused(http: &Http, secret: &str) -> Error {
+    let miss = http.miss();
+    let body = Value::parse_foreign(&http.bytes).unwrap_or(Value::Null);
+    let said = ["message", "error_description", "error"]
+        .into_iter()
+        .find_map(|name| body.get(name).and_then(Value::as_str))
+        .unwrap_or_default();
+    let said: String = said.chars().take(200).collect();
+    let said = if secret.is_empty() { said } else { said.replace(secret, "…") };
+    let place = &http.place.url;
+    let code = match (miss.code, http.status) {
+        (Code::RateLimited, _) => {
+            let until = miss.retry_at.map(|at| format!(", until {at}")).unwrap_or_default();
+            return Error::about(Code::RateLimited, format!("{place}: {said}{until}"));
+        }
+        (_, 401) => Code::CredentialRefused,
+        (_, 403) => Code::ScopeMissing,
+        (_, 500..) => Code::HttpStatus,
+        _ => Code::PublishRefused,
+    };
+    Error::about(code, format!("{place}: HTTP status {}: {said}", http.status))
+}
+
+/// The JSON of an answer that is a success.
+pub(super) fn good(http: &Http, secret: &str) -> Result<Value> {
+    if !(200..300).contains(&http.status) {
+        return Err(refused(http, secret));
+    }
+    Value::parse_foreign(&http.bytes)
+        .map_err(|_| Error::about(Code::ResponseRefused, &http.place.url))
+}
+
+/// A text with a claim's proof in it: in the place of an older proof of the same subject by the
+/// same identity, else after what is there. Nothing where it is in it already.
+///
+/// ```
+/// use kez_core::{Claim, Identity, Scheme, SecretKey, SignedClaim, Timestamp, proof::Form, publish};
+/// let key = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?;
+/// let signed = |seconds| {
+///     let now = Timestamp::from_seconds(seconds);
+///     let subject = Identity::parse("github:alice")?;
+///     let mut claim = Claim::new(subject, key.public().identity().clone(), now).to_envelope()?;
+///     claim.sign(&key, &[0; 32])?;
+///     SignedClaim::verify(claim)
+/// };
+/// let (old, new) = (signed(1_795_262_400)?, signed(1_795_262_500)?);
+/// let first = publish::merge("Hello.", &old, Form::Compact).unwrap();
+/// let second = publish::merge(&first, &new, Form::Compact).unwrap();
+/// assert!(second.starts_with("Hello.\n\nkez:z1:") && second.len() == first.len());
+/// assert_eq!(publish::merge(&second, &new, Form::Compact), None);
+/// # Ok::<(), kez_core::Error>(())
+/// ```
+#[must_use]
+pub fn merge(text: &str, signed: &SignedClaim, form: Form) -> Option<String> {
+    const PREFIX: &str = "kez:z1:";
+    let claim = signed.claim();
+    let mut out = String::new();
+    let mut rest = text;
+    let mut replaced = false;
+    while let Some(at) = rest.find(PREFIX) {
+        let digit = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let tail = &rest.as_bytes()[at + PREFIX.len()..];
+        let end = at + PREFIX.len() + tail.iter().take_while(|b| digit(**b)).count();
+        let token = &rest[at..end];
+        out.push_str(&rest[..at]);
+        rest = &rest[end..];
+        match proof::from_compact(token) {
+            Ok(old) if old.id() == signed.id() => return None,
+            Ok(old)
+                if old.claim().subject == claim.subject && old.claim().primary == claim.primary =>
+            {
+                replaced = true;
+                out.push_str(&proof::to_compact(signed.envelope()));
+            }
+            _ => out.push_str(token),
+        }
+    }
+    out.push_str(rest);
+    // Other forms of the same are left where they are.
+    let has = |found: &proof::Found| matches!(&found.proof, Ok(Proof::Claim(there)) if there.id() == signed.id());
+    if !replaced {
+        if proof::find(text).iter().any(has) {
+            return None;
+        }
+        let proof = proof::write(signed, form);
+        out = match text.trim_end() {
+            "" => proof,
+            before => format!("{before}\n\n{proof}"),
+        };
+    }
+    Some(out)
+}

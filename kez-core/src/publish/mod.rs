@@ -1,0 +1,24 @@
+//! Publishing. Of a chain: what a place does not have of it yet (SPEC.md, "Sigchain server"). Of a
+//! proof (feature `publish`): writing it where only the account's owner can, so that what is there
+//! of others' stays, and a second run changes nothing.
+
+#[cfg(feature = "publish")]
+mod accounts;
+#[cfg(feature = "publish")]
+mod ap;
+#[cfg(feature = "publish")]
+mod bluesky;
+mod chain;
+#[cfg(feature = "publish")]
+mod dns;
+#[cfg(feature = "publish")]
+mod github;
+#[cfg(feature = "publish")]
+mod nostr;
+
+pub use chain::{appended_at_server, missing_at_server, server_url};
+#[cfg(feature = "publish")]
+pub use {
+    accounts::{Change, Credential, Placed, Publisher, Web, merge},
+    ap::{App, OUT_OF_BAND},
+};

@@ -1,0 +1,57 @@
+//! Runs tests that share the local servers of the platforms.
+
+use super::User;
+use libtest_mimic::{Arguments, Trial};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use xtask::testnet::Testnet;
+
+/// A test by its name.
+pub type Named = (&'static str, fn(&Testnet));
+
+/// Runs them one by one, with servers below a folder of that name.
+pub fn run(folder: &str, all: &[Named]) {
+    let mut arguments = Arguments::from_args();
+    // The tests share the servers and their zones.
+    arguments.test_threads = Some(1);
+    if arguments.list {
+        libtest_mimic::run(&arguments, trials(all, None)).exit();
+    }
+    xtask::setup::all().expect("the servers could not be set up");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    let (_, relay) = xtask::demo::build().expect("the relay does not build");
+    let net = Arc::new(Testnet::start(&dir, &relay).expect("the servers did not start"));
+    let conclusion = libtest_mimic::run(&arguments, trials(all, Some(&net)));
+    // `exit` runs no destructors, and the servers must end.
+    drop(net);
+    conclusion.exit();
+}
+
+fn trials(all: &[Named], net: Option<&Arc<Testnet>>) -> Vec<Trial> {
+    let trial = |(name, test): &Named| {
+        let (net, test) = (net.cloned(), *test);
+        Trial::test(*name, move || {
+            if let Some(net) = &net {
+                test(net);
+            }
+            Ok(())
+        })
+    };
+    all.iter().map(trial).collect()
+}
+
+/// A name that no other test uses.
+pub fn fresh(prefix: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("{prefix}{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A user who knows only these servers.
+pub fn user(net: &Testnet, name: &str) -> User {
+    User::new(&fresh(name), &net.config())
+}

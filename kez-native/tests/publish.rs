@@ -1,0 +1,700 @@
+//! `kez publish` and `kez auth` against real servers on loopback: every proof into its place,
+//! nothing of others' lost, and a second run that changes nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::{
+    Run, User, sig_server,
+    testnet::{self, fresh, user},
+};
+use kez_core::{
+    Code, SignedClaim,
+    publish::{Change, Credential, Placed, Publisher, Web},
+    transport::{Answer, Body, Call, Failure, Request, Via},
+};
+use kez_native::transport::Native;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    process::Stdio,
+};
+use xtask::testnet::{SOCIAL, TSIG_SECRET, Testnet};
+
+fn main() {
+    testnet::run(
+        "publishing",
+        &[
+            ("github", github),
+            ("github_refusals", github_refusals),
+            ("github_shows_it_late", github_shows_it_late),
+            ("bluesky", bluesky),
+            ("fediverse", fediverse),
+            ("nostr", nostr),
+            ("dns", dns),
+            ("dns_update", dns_update),
+            ("everything_and_the_chain", everything_and_the_chain),
+            ("what_was_cut_short_goes_on", what_was_cut_short_goes_on),
+            ("lost_races", lost_races),
+            ("what_only_large_servers_say", what_only_large_servers_say),
+            ("doctor", doctor),
+            ("doctor_renews", doctor_renews),
+            ("watch", watch),
+        ],
+    );
+}
+
+/// A user with a key and a sigchain server of their own.
+fn publisher(net: &Testnet, name: &str, kind: &str) -> (User, String) {
+    let name = fresh(name);
+    let me = User::new(&name, &net.config());
+    let (server, _) = sig_server(&me.home.join("server"), None);
+    let config = format!("sig_servers = [\"{server}\"]\n{}", net.config());
+    fs::write(me.home.join("config.toml"), config).unwrap();
+    me.key("me", kind);
+    (me, server)
+}
+
+/// A new GitHub account, and a token of it.
+fn account(net: &Testnet, scopes: &Value) -> (String, String) {
+    let login = fresh("writer");
+    let token = format!("test-token-{login}");
+    net.gist(&json!({ "op": "user", "login": login, "id": 7000 + login.len() })).unwrap();
+    net.gist(&json!({ "op": "token", "token": token, "login": login, "scopes": scopes })).unwrap();
+    (login, token)
+}
+
+fn gists(net: &Testnet, login: &str) -> Vec<Value> {
+    net.gist(&json!({ "op": "gists", "login": login })).unwrap().as_array().unwrap().clone()
+}
+
+fn change(run: &Run) -> (i32, Value, Value) {
+    let json = run.json();
+    (run.code, json["change"].clone(), json["status"].clone())
+}
+
+fn github(net: &Testnet) {
+    let (me, _) = publisher(net, "gist", "ed25519");
+    let (login, token) = account(net, &json!(["gist", "repo"]));
+    let subject = format!("github:{login}");
+    // Somebody's own gist, and one that has nothing of KEZ in a file of that name.
+    net.gist(&json!({ "op": "gist", "login": login, "files": { "notes.txt": "mine" } })).unwrap();
+    net.gist(&json!({ "op": "gist", "login": login, "files": { "kez.md": "my cat" } })).unwrap();
+
+    me.run(&["publish", "github", &subject]).fails(2, "credential_missing");
+    let added = me.run_with(&format!("{token}\n"), &["auth", "add", &subject]);
+    assert_eq!(added.code, 0, "{}", added.stderr);
+    assert_eq!(me.ok(&["auth", "list"])["account"], json!(subject));
+
+    let dry = me.run(&["publish", "github", "--dry-run"]);
+    assert_eq!(change(&dry), (0, json!("created"), Value::Null), "{}", dry.stderr);
+    assert_eq!(gists(net, &login).len(), 2);
+    assert!(!me.home.join("claims").exists());
+
+    let run = me.run(&["publish", "github"]);
+    assert_eq!(change(&run), (0, json!("created"), json!("valid")), "{}", run.stderr);
+    let json = run.json();
+    assert_eq!(json["event"], 1);
+    let url = json["url"].as_str().unwrap();
+    assert!(url.starts_with("https://gist.github.com/"), "{url}");
+    // By a stranger, who knows neither the key nor the claim, and by a second run.
+    let other = user(net, "stranger");
+    let report = other.verify(&subject, &[]).expect(0, "valid", None);
+    assert_eq!(report["claim"], json["claim"]);
+    let chain = me.bundle();
+    let again = me.run(&["publish", "github"]);
+    assert_eq!(change(&again), (0, json!("unchanged"), json!("valid")));
+    assert_eq!((me.bundle(), gists(net, &login).len()), (chain, 3));
+
+    // Changed by hand: only the proof comes back, beside what was written there.
+    let gist = gists(net, &login).remove(0);
+    let (id, text) = (&gist["id"], gist["files"]["kez.md"].as_str().unwrap());
+    let body = json!({ "files": { "kez.md": { "content": format!("About me.\n\n{text}") } } });
+    let api = net.github();
+    ureq::patch(format!("{api}/gists/{}", id.as_str().unwrap()))
+        .header("authorization", format!("Bearer {token}"))
+        .send_json(&body)
+        .unwrap();
+    me.ok(&["sigchain", "revoke", &subject, "--reason", "superseded"]);
+    let renewed = me.run(&["publish", "github", &subject]);
+    assert_eq!(change(&renewed), (0, json!("updated"), json!("valid")), "{}", renewed.stdout);
+    assert_ne!(renewed.json()["claim"], json["claim"]);
+    let now = gists(net, &login);
+    assert_eq!((now.len(), &now[0]["id"]), (3, id));
+    let text = now[0]["files"]["kez.md"].as_str().unwrap();
+    assert!(text.starts_with("About me.\n\n") && text.matches("kez:z1:").count() == 1, "{text}");
+
+    // The token is in no file and in no output, and gone when it is revoked.
+    for entry in walk(&me.home) {
+        let bytes = fs::read(&entry).unwrap();
+        assert!(!bytes.windows(token.len()).any(|w| w == token.as_bytes()), "{entry:?}");
+    }
+    assert!(!run.stdout.contains(&token) && !run.stderr.contains(&token));
+    let revoked = me.ok(&["auth", "revoke", &subject]);
+    assert_eq!(revoked["platform_told"], false);
+    me.run(&["publish", "github"]).fails(2, "credential_missing");
+    me.run(&["auth", "revoke", &subject]).fails(2, "credential_missing");
+}
+
+/// Every file below a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+fn github_refusals(net: &Testnet) {
+    let (me, _) = publisher(net, "refused", "ed25519");
+    let (login, token) = account(net, &json!(["repo"]));
+    let (_, other) = account(net, &json!(["gist"]));
+    let subject = format!("github:{login}");
+    let publish =
+        |token: &str| me.run_with(token, &["publish", "github", &subject, "--token-file", "-"]);
+    publish(&token).fails(5, "scope_missing");
+    publish(&other).fails(2, "credential_other");
+    publish("test-token-of-nobody").fails(5, "credential_refused");
+    publish("").fails(2, "credential_missing");
+    me.run_with(&token, &["auth", "add", "dns:example.com"]).fails(2, "usage");
+    me.run_with(&token, &["publish", "github", "dns:example.com"]).fails(2, "usage");
+    me.run(&["publish", "nostr"]).fails(2, "usage");
+    me.run(&["publish", "all"]).fails(1, "chain_empty");
+    // A fine-grained token does not say what it may; the first write tells.
+    net.gist(&json!({ "op": "token", "token": token, "login": login, "scopes": null })).unwrap();
+    net.gist(&json!({ "op": "limit", "remaining": 0, "kind": "403" })).unwrap();
+    let limited = publish(&token);
+    limited.fails(5, "rate_limited");
+    assert!(limited.json()["detail"].as_str().unwrap().contains("until 20"));
+    net.gist(&json!({ "op": "limit", "remaining": 5000, "kind": "403" })).unwrap();
+    net.gist(&json!({ "op": "down", "status": 503 })).unwrap();
+    publish(&token).fails(5, "http_status");
+    net.gist(&json!({ "op": "down", "status": 0 })).unwrap();
+    assert_eq!(gists(net, &login).len(), 0);
+    assert_eq!(publish(&token).code, 0);
+}
+
+fn github_shows_it_late(net: &Testnet) {
+    let (me, _) = publisher(net, "late", "ed25519");
+    let (login, token) = account(net, &json!(["gist"]));
+    let subject = format!("github:{login}");
+    net.gist(&json!({ "op": "stale", "seconds": 3 })).unwrap();
+    let args = ["publish", "github", &subject, "--token-file", "-"];
+    let hurried = me.run_with(&token, &[&args[..], &["--wait", "0"]].concat());
+    hurried.fails(5, "not_visible");
+    // Nothing is listed before it can be seen, and nothing is published twice.
+    me.run(&["sigchain", "show"]).fails(1, "chain_empty");
+    let run = me.run_with(&token, &args);
+    net.gist(&json!({ "op": "stale", "seconds": 0 })).unwrap();
+    assert_eq!(change(&run), (0, json!("unchanged"), json!("valid")), "{}", run.stderr);
+    assert_eq!(gists(net, &login).len(), 1);
+}
+
+fn bluesky(net: &Testnet) {
+    let (me, _) = publisher(net, "sky", "nostr");
+    net.set_bluesky("alice.test", None).unwrap();
+    let subject = "bluesky:alice.test";
+    let password = net.app_password("alice.test", "kez").unwrap();
+    let publish = |password: &str| {
+        me.run_with(password, &["publish", "bluesky", subject, "--token-file", "-"])
+    };
+    publish("wrong-wrong-wrong").fails(5, "credential_refused");
+    // The account's own password is refused: it may do everything.
+    let own = publish("test-password");
+    own.fails(5, "credential_refused");
+    assert!(own.json()["detail"].as_str().unwrap().contains("app password"));
+
+    let run = publish(&password);
+    assert_eq!(change(&run), (0, json!("created"), json!("valid")), "{}", run.stderr);
+    let again = publish(&password);
+    assert_eq!(change(&again), (0, json!("unchanged"), json!("valid")), "{}", again.stderr);
+
+    // Somebody else's proof in the record stays beside ours.
+    let (friend, _) = publisher(net, "friend", "ed25519");
+    let theirs = friend.claim(subject, "compact", &[]);
+    net.set_bluesky("alice.test", Some(&theirs)).unwrap();
+    assert_eq!(change(&publish(&password)), (0, json!("updated"), json!("valid")));
+    let status = friend.verify(subject, &[]);
+    assert_eq!(status.stdout.lines().count(), 2, "{}", status.stdout);
+
+    // The PDS takes an app password back; the session was closed before.
+    net.revoke_app_password("alice.test", "kez").unwrap();
+    net.set_bluesky("alice.test", None).unwrap();
+    publish(&password).fails(5, "credential_refused");
+}
+
+/// Signs in at the fediverse server, as in a browser beside the terminal.
+fn allow(net: &Testnet, me: &User, subject: &str, code: Option<&str>) -> Run {
+    let mut child = me
+        .command(&["auth", "add", subject])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let asked: Value = serde_json::from_str(&line).unwrap_or_default();
+    let url = asked["url"].as_str().unwrap_or_default().to_owned();
+    assert!(url.contains("code_challenge_method=S256"), "{line}");
+    let client = url.split("client_id=").nth(1).unwrap().split('&').next().unwrap();
+    let code = code.map_or_else(|| net.allow(client).unwrap(), str::to_owned);
+    writeln!(child.stdin.take().unwrap(), "{code}").unwrap();
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut stdout, &mut rest).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    Run { code: output.status.code().unwrap(), stdout: rest, stderr }
+}
+
+fn fediverse(net: &Testnet) {
+    let (me, _) = publisher(net, "fedi", "ed25519");
+    let subject = format!("ap:jason@{SOCIAL}");
+    me.run(&["publish", "ap", &subject]).fails(2, "credential_missing");
+    allow(net, &me, &subject, Some("no-such-code")).fails(5, "credential_refused");
+    let added = allow(net, &me, &subject, None);
+    assert_eq!(added.code, 0, "{}\n{}", added.stdout, added.stderr);
+
+    // A field that was there stays, in its place.
+    net.set_fields(&[("Home", "https://jason.example"), ("Pronouns", "he & him")]).unwrap();
+    let before = net.fields().unwrap();
+    let run = me.run(&["publish", "ap"]);
+    assert_eq!(change(&run), (0, json!("created"), json!("valid")), "{}", run.stderr);
+    let fields = net.fields().unwrap();
+    assert_eq!((&fields[..2], fields.len()), (&before[..], 3), "{fields:?}");
+    assert_eq!(fields[2].0, "KEZ");
+    let again = me.run(&["publish", "ap"]);
+    assert_eq!(change(&again), (0, json!("unchanged"), json!("valid")), "{}", again.stderr);
+    assert_eq!(net.fields().unwrap(), fields);
+
+    // Another identity has no place of its own, but in a field of another name.
+    let full = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")];
+    net.set_fields(&full).unwrap();
+    me.run(&["publish", "ap"]).fails(5, "place_full");
+    assert_eq!(net.fields().unwrap(), full.map(|(a, b)| (a.to_owned(), b.to_owned())));
+
+    // Without a place for the chain a pointer would prove nothing.
+    let lonely = user(net, "lonely");
+    lonely.key("me", "ed25519");
+    lonely.run(&["publish", "ap", &subject]).fails(2, "usage");
+
+    let revoked = me.run(&["auth", "revoke", &subject]);
+    assert_eq!(revoked.code, 0, "{}", revoked.stderr);
+    assert_eq!(revoked.json()["platform_told"], true, "{}", revoked.stderr);
+}
+
+fn nostr(net: &Testnet) {
+    let (me, _) = publisher(net, "note", "ed25519");
+    let subject = me.key("account", "nostr");
+    // Another identity's proof is on the relay already, in the one place that there is.
+    let (other, _) = publisher(net, "before", "ed25519");
+    let home = me.home.join("keys/account.json");
+    fs::copy(&home, other.home.join("keys/account.json")).unwrap();
+    let run = other.run(&["publish", "nostr", &subject, "--key", "me"]);
+    assert_eq!(change(&run), (0, json!("created"), json!("valid")), "{}", run.stderr);
+
+    let args = ["publish", "nostr", &subject, "--key", "me"];
+    let run = me.run(&args);
+    assert_eq!(change(&run), (0, json!("updated"), json!("valid")), "{}", run.stderr);
+    assert_eq!(change(&me.run(&args)), (0, json!("unchanged"), json!("valid")));
+    // Both are there.
+    let both = other.verify(&subject, &[]);
+    let statuses: Vec<Value> =
+        both.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(statuses.len(), 2, "{}", both.stdout);
+    // A relay that is gone is told of, and stops nothing.
+    let config = fs::read_to_string(me.home.join("config.toml")).unwrap();
+    let config = config.replace("relays = [", "relays = [\"ws://127.0.0.1:1\", ");
+    fs::write(me.home.join("config.toml"), config).unwrap();
+    let run = me.run(&args);
+    assert!(
+        run.stderr.contains("ws://127.0.0.1:1/") || run.stderr.contains("ws://127.0.0.1:1:"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(change(&run).1, json!("unchanged"));
+    let stranger = user(net, "nobody");
+    stranger.key("me", "ed25519");
+    stranger.run(&args).fails(2, "key_not_found");
+}
+
+fn dns(net: &Testnet) {
+    let (me, _) = publisher(net, "zone", "nostr");
+    let subject = "dns:plain.example";
+    net.set_txt("plain.example", "_kez.plain.example", &[]).unwrap();
+    let run = me.run(&["publish", "dns", subject]);
+    let mut lines = run.stdout.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+    let record = lines.next().unwrap();
+    assert_eq!(record["name"], "_kez.plain.example");
+    assert_eq!(lines.next().unwrap()["code"], "not_visible");
+    assert_eq!(run.code, 5);
+    net.load_zone_line("plain.example", record["zone"].as_str().unwrap()).unwrap();
+    let run = me.run(&["publish", "dns", subject, "--wait", "20s"]);
+    assert_eq!(change(&run), (0, json!("unchanged"), json!("valid")), "{}", run.stderr);
+    assert_eq!(run.json()["event"], 1);
+    net.set_txt("plain.example", "_kez.plain.example", &[]).unwrap();
+}
+
+/// By a dynamic update that a TSIG key signs, at the real name server.
+fn dns_update(net: &Testnet) {
+    let (me, _) = publisher(net, "tsig", "nostr");
+    let (subject, server) = ("dns:keyed.example", net.name_server());
+    let add =
+        |subject: &str, key: &str| me.run_with(key, &["auth", "add", subject, "--server", &server]);
+    let key = format!("hmac-sha256:kez-test:{TSIG_SECRET}");
+    me.run_with(&key, &["auth", "add", subject]).fails(2, "usage");
+    add(subject, "no key at all").fails(5, "credential_refused");
+    add(subject, "hmac-sha256:other:AAAA").fails(5, "credential_refused");
+    add(subject, "hmac-sha256:kez-test:AAAA").fails(5, "credential_refused");
+    // A zone that is not the key's, and one that is not there.
+    add("dns:plain.example", &key).fails(5, "credential_refused");
+    add("dns:nowhere.example", &key).fails(5, "scope_missing");
+    assert_eq!(add(subject, &key).code, 0);
+
+    let dry = me.run(&["publish", "dns", "--dry-run"]);
+    assert_eq!(change(&dry), (0, json!("created"), Value::Null), "{}", dry.stderr);
+    let run = me.run(&["publish", "dns"]);
+    assert_eq!(change(&run), (0, json!("created"), json!("valid")), "{}", run.stderr);
+    assert_eq!(change(&me.run(&["publish", "dns"])).1, json!("unchanged"));
+
+    // Somebody else's record stays at the same name, and an older one of ours goes.
+    let (friend, _) = publisher(net, "zonemate", "ed25519");
+    assert_eq!(friend.run_with(&key, &["auth", "add", subject, "--server", &server]).code, 0);
+    let theirs = friend.run(&["publish", "dns", subject]);
+    assert_eq!(change(&theirs), (0, json!("created"), json!("valid")), "{}", theirs.stderr);
+    me.ok(&["sigchain", "revoke", subject]);
+    let renewed = me.run(&["publish", "dns"]);
+    assert_eq!(change(&renewed), (0, json!("updated"), json!("valid")), "{}", renewed.stderr);
+    let both = friend.verify(subject, &[]);
+    assert_eq!(both.stdout.lines().count(), 2, "{}", both.stdout);
+    // A name below the zone, whose zone is found by going up.
+    let below = "dns:www.keyed.example";
+    assert_eq!(add(below, &key).code, 0);
+    let run = me.run(&["publish", "dns", below]);
+    assert_eq!(change(&run), (0, json!("created"), json!("valid")), "{}", run.stderr);
+}
+
+fn everything_and_the_chain(net: &Testnet) {
+    let (me, server) = publisher(net, "whole", "ed25519");
+    let (login, token) = account(net, &json!(["gist"]));
+    let subject = format!("github:{login}");
+    assert_eq!(me.run_with(&token, &["auth", "add", &subject]).code, 0);
+    let account = me.key("account", "nostr");
+    assert_eq!(me.run(&["publish", "github", &subject, "--key", "me"]).code, 0);
+    assert_eq!(me.run(&["publish", "nostr", &account]).code, 0);
+    // The gist is gone; one command brings all back.
+    let gist = gists(net, &login).remove(0);
+    net.gist(&json!({ "op": "drop", "id": gist["id"] })).unwrap();
+    me.verify(&subject, &[]).expect(1, "invalid", Some("proof_not_found"));
+    let run = me.run(&["publish", "all"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let told: Vec<Value> = run.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let of =
+        |subject: &str| told.iter().find(|t| t["subject"] == subject).unwrap()["change"].clone();
+    assert_eq!((of(&subject), of(&account)), (json!("created"), json!("unchanged")));
+    assert_eq!(told[0]["copies"], json!([server]));
+
+    // The chain alone, where the user says and where a verifier looks.
+    let dir = me.home.join("www/.well-known");
+    let path = dir.display().to_string();
+    me.run(&["publish", "well-known"]).fails(2, "usage");
+    let run = me.ok(&["publish", "well-known", "--dir", &path]);
+    let file = run["copies"][0].as_str().unwrap();
+    assert_eq!(fs::read_to_string(file).unwrap(), me.bundle());
+    assert_eq!(me.ok(&["publish", "sigserver"])["copies"], json!([server]));
+    let without = user(net, "without");
+    without.key("me", "ed25519");
+    without.claim("dns:example.net", "json", &["--offline"]);
+    without.ok(&["sigchain", "add", "dns:example.net"]);
+    without.run(&["publish", "sigserver"]).fails(2, "usage");
+    without.run(&["--offline", "publish", "all"]).fails(5, "offline");
+    // One that fails keeps none of the others from their places, and says so.
+    net.gist(&json!({ "op": "untoken", "token": token })).unwrap();
+    let run = me.run(&["publish", "all"]);
+    assert_eq!(run.code, 5, "{}", run.stderr);
+    assert!(run.stderr.contains(&subject), "{}", run.stderr);
+    assert!(run.stdout.contains(&account) && run.stdout.contains("credential_refused"));
+}
+
+/// Killed between any two requests, it goes on where it was: one gist, one event.
+fn what_was_cut_short_goes_on(net: &Testnet) {
+    let (me, _) = publisher(net, "killed", "ed25519");
+    let (login, token) = account(net, &json!(["gist"]));
+    let subject = format!("github:{login}");
+    assert_eq!(me.run_with(&token, &["auth", "add", &subject]).code, 0);
+    for milliseconds in (5..).step_by(15).take(12) {
+        let mut child = me
+            .command(&["publish", "github"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    let run = me.run(&["publish", "github"]);
+    assert_eq!((run.code, &run.json()["status"]), (0, &json!("valid")), "{}", run.stderr);
+    assert_eq!(gists(net, &login).len(), 1);
+    assert_eq!(me.ok(&["sigchain", "show"])["head"]["seq"], 1);
+}
+
+/// The network, with something that happens before a call; or in its place.
+struct Between<'a> {
+    native: &'a Native,
+    before: &'a dyn Fn(&Call) -> Option<Answer>,
+}
+
+impl kez_core::Transport for Between<'_> {
+    async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
+        self.native.fetch(request).await
+    }
+}
+
+impl Web for Between<'_> {
+    async fn call(&self, call: Call) -> Result<Answer, Failure> {
+        match (self.before)(&call) {
+            Some(answer) => Ok(answer),
+            None => self.native.call(call).await,
+        }
+    }
+
+    async fn exchange(&self, server: &str, message: &[u8]) -> Result<Vec<u8>, Failure> {
+        self.native.exchange(server, message).await
+    }
+
+    async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
+        self.native.publish_events(url, events).await
+    }
+}
+
+/// Publishes a claim at its Bluesky account.
+fn place(
+    net: &Testnet,
+    signed: &SignedClaim,
+    password: &str,
+    before: &dyn Fn(&Call) -> Option<Answer>,
+) -> kez_core::Result<Placed> {
+    let config: kez_cli::Config = toml::from_str(&net.config()).unwrap();
+    let native = Native::new(config.settings());
+    let endpoints = config.endpoints().unwrap();
+    let credential = Credential::new(signed.claim().subject.clone(), password.to_owned().into());
+    let web = Between { native: &native, before };
+    let now = kez_native::now();
+    let publisher = Publisher { web: &web, endpoints: &endpoints, now, dry_run: false };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(publisher.place(signed, Some(&credential), None))
+}
+
+/// Whoever writes a Bluesky record at the same time loses nothing by it.
+fn lost_races(net: &Testnet) {
+    let (me, _) = publisher(net, "race", "ed25519");
+    net.set_bluesky("bob.test", None).unwrap();
+    let claim = me.claim("bluesky:bob.test", "json", &[]);
+    let signed = kez_core::proof::from_json(claim.as_bytes()).unwrap();
+    let password = net.app_password("bob.test", "race").unwrap();
+    let racing = |times| {
+        let left = std::cell::Cell::new(times);
+        place(net, &signed, &password, &|call| {
+            if call.url.ends_with("putRecord") && left.get() > 0 {
+                left.set(left.get() - 1);
+                let theirs = format!("somebody else's text {}", left.get());
+                net.set_bluesky("bob.test", Some(&theirs)).unwrap();
+            }
+            None
+        })
+    };
+    assert_eq!(racing(9).unwrap_err().code(), Code::PlaceChanged);
+    assert_eq!(racing(2).unwrap().change, Change::Updated);
+    let text = net.bluesky("bob.test").unwrap();
+    assert!(text.starts_with("somebody else's text 0\n\nkez:z1:"), "{text}");
+    net.set_bluesky("bob.test", None).unwrap();
+}
+
+/// What a PDS of one's own does not do: the answers of Bluesky's own servers to a password where
+/// the account has a second factor, and to too many.
+fn what_only_large_servers_say(net: &Testnet) {
+    let (me, _) = publisher(net, "large", "ed25519");
+    let claim = me.claim("bluesky:bob.test", "json", &[]);
+    let signed = kez_core::proof::from_json(claim.as_bytes()).unwrap();
+    let said = |status, body: &str, headers: &[(&str, &str)]| {
+        let headers: Vec<_> =
+            headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let bytes = body.as_bytes().to_vec();
+        let body = Body::Http { status, headers, bytes };
+        let answer = Answer { body, via: Via::Direct, fetched_at: kez_native::now() };
+        place(net, &signed, "secret-password", &|call| {
+            call.url.ends_with("createSession").then(|| answer.clone())
+        })
+        .unwrap_err()
+    };
+    let factor = r#"{"error":"AuthFactorTokenRequired","message":"A sign in code has been sent to your email address"}"#;
+    assert_eq!(said(401, factor, &[]).code(), Code::SecondFactor);
+    let many = r#"{"error":"RateLimitExceeded","message":"Rate Limit Exceeded"}"#;
+    let error = said(429, many, &[("ratelimit-reset", "1795290232")]);
+    assert_eq!(error.code(), Code::RateLimited);
+    assert!(error.context().unwrap().contains("until 2026-11-21T"), "{error:?}");
+    // A server that repeats the password does not have us print it.
+    let echo = r#"{"error":"InvalidRequest","message":"bad password: secret-password"}"#;
+    let error = said(400, echo, &[]);
+    assert_eq!(error.code(), Code::PublishRefused);
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+}
+
+/// The findings of a doctor's run: what about, and which problem.
+fn findings(run: &Run) -> Vec<(String, String)> {
+    let text = |v: &Value| v.as_str().unwrap().to_owned();
+    let json = run.json();
+    let all = json["findings"].as_array().unwrap_or_else(|| panic!("{}", run.stdout)).clone();
+    all.iter().map(|f| (text(&f["about"]), text(&f["problem"]))).collect()
+}
+
+fn doctor(net: &Testnet) {
+    let (me, server) = publisher(net, "ill", "ed25519");
+    let (login, token) = account(net, &json!(["gist"]));
+    let subject = format!("github:{login}");
+    me.run(&["doctor"]).fails(1, "chain_empty");
+    assert_eq!(me.run_with(&token, &["auth", "add", &subject]).code, 0);
+    let account = me.key("account", "nostr");
+    assert_eq!(me.run(&["publish", "github", &subject, "--key", "me"]).code, 0);
+    assert_eq!(me.run(&["publish", "nostr", &account]).code, 0);
+    let well = me.run(&["doctor"]);
+    assert_eq!((well.code, findings(&well).len()), (0, 1), "{}", well.stdout);
+    assert_eq!(findings(&well)[0].1, "next_uncommitted");
+
+    // The proof is overwritten, and the chain goes on without being published.
+    let gist = gists(net, &login).remove(0);
+    let id = gist["id"].as_str().unwrap();
+    ureq::patch(format!("{}/gists/{id}", net.github()))
+        .header("authorization", format!("Bearer {token}"))
+        .send_json(json!({ "files": { "kez.md": { "content": "nothing" } } }))
+        .unwrap();
+    me.claim("dns:plain.example", "json", &["--key", "me"]);
+    me.ok(&["sigchain", "add", "dns:plain.example"]);
+    let ill = me.run(&["doctor"]);
+    let found = findings(&ill);
+    let has = |about: &str, problem: &str| found.iter().any(|(a, p)| a == about && p == problem);
+    assert!(has(&subject, "proof_not_found") && has(&server, "copy_behind"), "{found:?}");
+    assert!(has("dns:plain.example", "proof_not_found"));
+    assert_eq!(ill.code, 5);
+
+    // What can be mended is; the TXT record is the user's to add.
+    let fixed = me.run(&["doctor", "--fix"]);
+    let objects: Vec<Value> =
+        fixed.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(objects[0]["schema"], "kez.record/1");
+    let all = objects[1]["findings"].as_array().unwrap();
+    let of = |about: &str| &all.iter().find(|f| f["about"] == about).unwrap()["fixed"];
+    assert_eq!((of(&subject), of(&server)), (&json!(true), &json!(true)), "{all:?}");
+    assert_eq!(of("dns:plain.example"), &json!(false));
+    assert_eq!(fixed.code, 1);
+    user(net, "stranger").verify(&subject, &[]).expect(0, "valid", None);
+    me.ok(&["sigchain", "revoke", "dns:plain.example"]);
+    me.ok(&["publish", "sigserver"]);
+    let well = me.run(&["doctor", "--fix"]);
+    assert_eq!((well.code, findings(&well).len()), (0, 1), "{}", well.stdout);
+
+    // A renamed account is not something that publishing mends.
+    net.gist(&json!({ "op": "rename", "login": login, "to": format!("{login}x") })).unwrap();
+    let renamed = me.run(&["doctor", "--fix"]);
+    assert_eq!(findings(&renamed)[0], (subject, "identity_not_found".to_owned()));
+    assert_eq!(renamed.code, 1);
+    // A dead server is told of, and nothing waits for it for ever.
+    let config = fs::read_to_string(me.home.join("config.toml")).unwrap();
+    let dead = config.replace(&server, "http://127.0.0.1:1");
+    fs::write(me.home.join("config.toml"), dead).unwrap();
+    let run = me.run(&["doctor"]);
+    assert!(findings(&run).contains(&("http://127.0.0.1:1".into(), "publish_refused".into())));
+    me.run(&["--offline", "doctor"]).fails(5, "offline");
+}
+
+fn doctor_renews(net: &Testnet) {
+    let (me, _) = publisher(net, "old", "ed25519");
+    let (login, token) = account(net, &json!(["gist"]));
+    let subject = format!("github:{login}");
+    assert_eq!(me.run_with(&token, &["auth", "add", &subject]).code, 0);
+    let run = me.run(&["publish", "github", "--expires", "40d"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(me.run(&["doctor"]).code, 0);
+    let soon = me.run(&["doctor", "--within", "50d"]);
+    assert_eq!((soon.code, &findings(&soon)[0].1[..]), (0, "expires_soon"));
+    // A claim of ten days is one that ends soon already, and its follower lasts as long.
+    let (login, token) = account(net, &json!(["gist"]));
+    let other = format!("github:{login}");
+    assert_eq!(me.run_with(&token, &["auth", "add", &other]).code, 0);
+    let short = me.run(&["publish", "github", &other, "--expires", "10d"]);
+    assert_eq!(short.code, 0, "{}", short.stderr);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let fixed = me.run(&["doctor", "--fix"]);
+    let report = me.verify(&other, &[]).expect(0, "valid", None);
+    assert_ne!(report["claim"], short.json()["claim"], "{}", fixed.stdout);
+    let text = gists(net, &login)[0]["files"]["kez.md"].as_str().unwrap().to_owned();
+    assert_eq!((gists(net, &login).len(), text.matches("kez:z1:").count()), (1, 1));
+    let chain = me.ok(&["sigchain", "show"]);
+    let claims = chain["claims"].as_array().unwrap();
+    let ended = claims.iter().filter(|c| !c["revoked"].is_null()).count();
+    assert_eq!((claims.len(), ended), (3, 1), "{chain}");
+}
+
+fn watch(net: &Testnet) {
+    let (me, _) = publisher(net, "watch", "ed25519");
+    let (login, token) = account(net, &json!(["gist"]));
+    let subject = format!("github:{login}");
+    assert_eq!(me.run_with(&token, &["publish", "github", &subject, "--token-file", "-"]).code, 0);
+    // Nothing is wrong, and nothing has changed.
+    let calm = me.run(&["watch", "--once"]);
+    assert_eq!((calm.code, calm.stdout.as_str()), (0, ""), "{}", calm.stderr);
+    // A platform that is down for a moment is no news; the second time it is.
+    net.gist(&json!({ "op": "down", "status": 503 })).unwrap();
+    assert_eq!(me.run(&["watch", "--once"]).code, 0);
+    let second = me.run(&["watch", "--once"]);
+    assert_eq!((second.code, &findings(&second)[0].1[..]), (5, "http_status"));
+    net.gist(&json!({ "op": "down", "status": 0 })).unwrap();
+    assert_eq!(me.run(&["watch", "--once"]).code, 0);
+    // It runs on, tells a program, and ends with a change where there is none.
+    let told = me.home.join("told.json");
+    let hook = me.home.join("hook.sh");
+    fs::write(&hook, format!("#!/bin/sh\ncat >> {}\n", told.display())).unwrap();
+    fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let hook = hook.display().to_string();
+    let mut child = me
+        .command(&["watch", "--every", "1s", "--hook", &hook])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let gist = gists(net, &login).remove(0);
+    net.gist(&json!({ "op": "drop", "id": gist["id"] })).unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let text = loop {
+        let text = fs::read_to_string(&told).unwrap_or_default();
+        if text.contains("proof_not_found") || std::time::Instant::now() > end {
+            break text;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    assert!(child.try_wait().unwrap().is_none(), "it ended");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(text.contains(&subject) && text.contains("proof_not_found"), "{text}");
+    assert_eq!(me.run_with(&token, &["publish", "github", &subject, "--token-file", "-"]).code, 0);
+    let back = me.run(&["watch", "--every", "1s"]);
+    assert_eq!(back.code, 0, "{}", back.stdout);
+    net.gist(&json!({ "op": "untoken", "token": token })).unwrap();
+    let gist = gists(net, &login).remove(0);
+    net.gist(&json!({ "op": "drop", "id": gist["id"] })).unwrap();
+    let run = me.run(&["watch", "--once", "--hook", "/no/such/program"]);
+    assert!(run.stdout.contains("storage_failed"), "{}", run.stdout);
+}
