@@ -2,6 +2,7 @@
 
 use crate::{
     args::AuthCommand,
+    cache::unhex,
     claim,
     home::storage,
     host::{Access, Net, Stream},
@@ -135,12 +136,6 @@ pub(super) fn stored(
     let text = vault.open(&record(account), &stored.sealed)?;
     let credential = Credential::from_text(&text);
     credential.map(Some).map_err(|_| Error::about(Code::StateRefused, path.display()))
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let pair = |pair: &[u8]| Some(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?);
-    text.as_bytes().chunks(2).map(pair).collect()
 }
 
 /// A token or password: from a file or stdin, else from the terminal.

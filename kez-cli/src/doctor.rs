@@ -259,7 +259,12 @@ pub(super) async fn run(
     let _lock = args.fix.then(|| context.home.lock()).transpose()?;
     let (mut chain, places) = patient(context, &args.own)?;
     let mut findings = examine(context, out, &chain, &places, args.within).await?;
-    if args.fix && findings.iter().any(|finding| finding.fix != Fix::None) {
+    let conflict = Problem::Copy(Code::HeadConflict);
+    if args.fix && findings.iter().any(|finding| finding.problem == conflict) {
+        out.hint(
+            "kez: nothing is mended, since another machine has published events that are not here",
+        );
+    } else if args.fix && findings.iter().any(|finding| finding.fix != Fix::None) {
         mend(context, out, &mut chain, &places, &findings).await?;
         let left = examine(context, out, &chain, &places, args.within).await?;
         findings.retain(|old| !left.iter().any(|finding| finding.is(old)));
@@ -318,7 +323,7 @@ async fn mend(
         }
         owner = Some(key);
     }
-    if let Err(error) = places.clone().publish(context, chain).await {
+    if let Err(error) = places.publish_most(context, out, chain, owner.as_ref()).await {
         out.hint(&format!("kez: {error}"));
     }
     Ok(())

@@ -3,11 +3,12 @@
 use crate::{
     home::Home,
     host::{Access, Net},
+    output::Out,
     run::Context,
     sigchain::current_key,
 };
 use kez_core::{
-    Chain, Code, Error, NostrEvent, Result, Scheme, SecretKey, Timestamp,
+    Chain, Code, Error, Identity, NostrEvent, Result, Scheme, SecretKey, Timestamp,
     chain::MAX_BUNDLE,
     chain_path,
     channel::{chain_carrier, chain_filters},
@@ -40,12 +41,19 @@ impl Places {
     /// The places that the configuration names: those where a verifier looks for this chain.
     pub(crate) fn configured(context: &Context<'_, impl Net>, chain: &Chain) -> Result<Self> {
         let endpoints = context.config.endpoints()?;
-        let on_relays = chain.name().scheme() == Scheme::Nostr;
+        let is_nostr = |identity: &Identity| identity.scheme() == Scheme::Nostr;
+        // Of a chain that has gone on with another kind of key any nostr key may carry the events.
+        let nostr_key = match is_nostr(chain.current_key().identity()) {
+            true => None,
+            false => context.keys().list()?.into_iter().find(|entry| is_nostr(&entry.identity)),
+        };
+        let can_sign = nostr_key.is_some() || is_nostr(chain.current_key().identity());
+        let on_relays = is_nostr(chain.name()) && can_sign;
         Ok(Self {
             dir: context.config.well_known.clone(),
             relays: if on_relays { endpoints.relays } else { Vec::new() },
             servers: endpoints.sig_servers.into_iter().map(|server| server.url).collect(),
-            nostr_key: None,
+            nostr_key: nostr_key.map(|entry| entry.name),
         })
     }
 
@@ -54,41 +62,99 @@ impl Places {
     /// # Errors
     /// That of the first place that fails.
     pub(crate) async fn publish(
-        self,
+        &self,
         context: &Context<'_, impl Net>,
         chain: &Chain,
     ) -> Result<Vec<String>> {
+        let each = self.publish_each(context, chain, None).await?;
+        each.into_iter().map(|(place, done)| done.map(|()| place)).collect()
+    }
+
+    /// Publishes a chain wherever that goes, since relays come and go, and tells of the others.
+    /// Gives where. `open` is a key that is open already.
+    ///
+    /// # Errors
+    /// `head_conflict`; that of the first place, if all of them fail.
+    pub(crate) async fn publish_most(
+        &self,
+        context: &Context<'_, impl Net>,
+        out: &Out<'_>,
+        chain: &Chain,
+        open: Option<&SecretKey>,
+    ) -> Result<Vec<String>> {
+        let mut taken = Vec::new();
+        let mut failed = None;
+        for (place, done) in self.publish_each(context, chain, open).await? {
+            match done {
+                Ok(()) => taken.push(place),
+                Err(error) if error.code() == Code::HeadConflict => return Err(error),
+                Err(error) => {
+                    out.hint(&format!("kez: warning: {error}"));
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        match failed {
+            Some(error) if taken.is_empty() => Err(error),
+            _ => Ok(taken),
+        }
+    }
+
+    /// Publishes a chain at every place, and tells how that ended.
+    async fn publish_each(
+        &self,
+        context: &Context<'_, impl Net>,
+        chain: &Chain,
+        open: Option<&SecretKey>,
+    ) -> Result<Vec<(String, Result<()>)>> {
         let mut done = Vec::new();
-        if let Some(dir) = self.dir {
-            let path = to_directory(context.home, chain, &dir)?;
-            done.push(path.display().to_string());
+        if let Some(dir) = &self.dir {
+            let written = to_directory(context.home, chain, dir);
+            done.push((file(chain, dir).display().to_string(), written.map(drop)));
         }
         let net = &context.net.net;
         if !self.relays.is_empty() {
-            let key = match self.nostr_key {
-                Some(name) => context.open(&name)?,
-                None if chain.current_key().identity().scheme() == Scheme::Nostr => {
-                    current_key(context, chain)?
+            let opened;
+            let open = open.filter(|key| key.public().identity().scheme() == Scheme::Nostr);
+            let key = match (&self.nostr_key, open) {
+                (None, Some(key)) => key,
+                (Some(name), _) => {
+                    opened = context.open(name)?;
+                    &opened
                 }
-                None => {
+                (None, None) if chain.current_key().identity().scheme() == Scheme::Nostr => {
+                    opened = current_key(context, chain)?;
+                    &opened
+                }
+                (None, None) => {
                     let why = "relays take events of nostr keys only: name one with --nostr-key";
                     return Err(Error::about(Code::Usage, why));
                 }
             };
-            for url in self.relays {
-                to_relay(net, chain, &key, &url).await?;
-                done.push(url);
+            for url in &self.relays {
+                done.push((url.clone(), to_relay(net, chain, key, url).await));
             }
         }
-        for url in self.servers {
-            to_server(net, chain, &url, context.host.now()).await?;
-            done.push(url);
+        for url in &self.servers {
+            let sent = to_server(net, chain, url, context.host.now()).await;
+            done.push((url.clone(), sent));
         }
         Ok(done)
     }
 }
 
 impl Places {
+    /// Sees that no place has events that another machine has published, which the next one here
+    /// would fork.
+    ///
+    /// # Errors
+    /// `head_conflict`.
+    pub(crate) async fn agree(&self, context: &Context<'_, impl Net>, chain: &Chain) -> Result<()> {
+        let found = self.missing(context, chain).await;
+        let mut errors = found.into_iter().filter_map(|(_, missing)| missing.err());
+        errors.find(|error| error.code() == Code::HeadConflict).map_or(Ok(()), Err)
+    }
+
     /// How many events each place has not, or why that cannot be told.
     pub(crate) async fn missing(
         &self,

@@ -76,6 +76,9 @@ pub(super) async fn run(
         Service::Sigserver => places = Places { servers: places.servers, ..Places::default() },
         _ => {}
     }
+    if !args.dry_run {
+        places.agree(context, &chain).await?;
+    }
     let subjects = subjects(context, &chain, args.service, args.account.as_ref())?;
     let wish = Wish {
         dry_run: args.dry_run,
@@ -85,6 +88,7 @@ pub(super) async fn run(
     };
     let mut published = Vec::new();
     let mut failed = None;
+    let mut open = None;
     if !subjects.is_empty() {
         let owner = sigchain::current_key(context, &chain)?;
         for subject in subjects {
@@ -98,11 +102,16 @@ pub(super) async fn run(
                 Err(error) => return Err(error),
             }
         }
+        open = Some(owner);
     }
     if published.is_empty() && chain.head().is_none() {
         return Err(failed.unwrap_or_else(|| Code::ChainEmpty.into()));
     }
-    let copies = if args.dry_run { Vec::new() } else { places.publish(context, &chain).await? };
+    let copies = if args.dry_run {
+        Vec::new()
+    } else {
+        places.publish_most(context, out, &chain, open.as_ref()).await?
+    };
     if published.is_empty() {
         tell_chain(out, &chain, &copies, args.dry_run);
     }

@@ -146,6 +146,8 @@ fn there_are_enough_and_they_cover_the_codes() {
         Code::LogInconsistent,
         Code::LogUnwitnessed,
         Code::Usage,
+        #[cfg(feature = "publish")]
+        Code::CredentialOther,
         // These need a server or other members.
         #[cfg(feature = "chat")]
         Code::HandleTaken,

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 use xtask::testnet::{SOCIAL, TSIG_SECRET, Testnet};
 
@@ -33,6 +33,7 @@ fn main() {
         "publishing",
         &[
             ("github", github),
+            ("github_emulator_keeps_the_contract", github_emulator_keeps_the_contract),
             ("github_refusals", github_refusals),
             ("github_shows_it_late", github_shows_it_late),
             ("bluesky", bluesky),
@@ -42,11 +43,13 @@ fn main() {
             ("dns_update", dns_update),
             ("everything_and_the_chain", everything_and_the_chain),
             ("what_was_cut_short_goes_on", what_was_cut_short_goes_on),
+            ("two_machines", two_machines),
             ("lost_races", lost_races),
             ("what_only_large_servers_say", what_only_large_servers_say),
             ("doctor", doctor),
             ("doctor_renews", doctor_renews),
             ("watch", watch),
+            ("secrets_stay_where_they_belong", secrets_stay_where_they_belong),
         ],
     );
 }
@@ -151,6 +154,15 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
         if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
     }
     found
+}
+
+/// The emulator of gists answers as GitHub's OpenAPI document says.
+fn github_emulator_keeps_the_contract(net: &Testnet) {
+    let mut node = Command::new(xtask::setup::node());
+    let script = xtask::setup::services().join("contract.mjs");
+    let output = node.arg(script).arg(net.github()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn github_refusals(net: &Testnet) {
@@ -417,12 +429,44 @@ fn everything_and_the_chain(net: &Testnet) {
     without.ok(&["sigchain", "add", "dns:example.net"]);
     without.run(&["publish", "sigserver"]).fails(2, "usage");
     without.run(&["--offline", "publish", "all"]).fails(5, "offline");
+    // A server that is gone is told of, as long as another one has the chain; all of them are not.
+    let config = fs::read_to_string(me.home.join("config.toml")).unwrap();
+    let more = config.replace("sig_servers = [", "sig_servers = [\"http://127.0.0.1:1\", ");
+    fs::write(me.home.join("config.toml"), more).unwrap();
+    let run = me.run(&["publish", "sigserver"]);
+    assert_eq!((run.code, &run.json()["copies"]), (0, &json!([server])), "{}", run.stderr);
+    assert!(run.stderr.contains("http://127.0.0.1:1/"), "{}", run.stderr);
+    me.run(&["publish", "sigserver", "--server", "http://127.0.0.1:1"]).fails(5, "publish_refused");
+    fs::write(me.home.join("config.toml"), config).unwrap();
     // One that fails keeps none of the others from their places, and says so.
     net.gist(&json!({ "op": "untoken", "token": token })).unwrap();
     let run = me.run(&["publish", "all"]);
     assert_eq!(run.code, 5, "{}", run.stderr);
     assert!(run.stderr.contains(&subject), "{}", run.stderr);
     assert!(run.stdout.contains(&account) && run.stdout.contains("credential_refused"));
+}
+
+/// What another machine has published is not forked by this one.
+fn two_machines(net: &Testnet) {
+    let (me, _) = publisher(net, "laptop", "ed25519");
+    let account = me.key("account", "nostr");
+    assert_eq!(me.run(&["publish", "nostr", &account, "--key", "me"]).code, 0);
+    let twin = me.copy(&fresh("phone"));
+    let (login, token) = self::account(net, &json!(["gist"]));
+    let subject = format!("github:{login}");
+    let args = ["publish", "github", &subject, "--token-file", "-"];
+    assert_eq!(me.run_with(&token, &args).code, 0);
+    let before = twin.bundle();
+    let other = twin.key("other", "nostr");
+    twin.run(&["publish", "nostr", &other]).fails(6, "head_conflict");
+    assert_eq!(twin.bundle(), before);
+    let ill = twin.run(&["doctor", "--fix"]);
+    assert!(ill.code == 6 && findings(&ill).iter().any(|(_, problem)| problem == "head_conflict"));
+    assert_eq!(twin.bundle(), before);
+    let bundle = me.home.join("bundle.jsonl");
+    fs::write(&bundle, me.bundle()).unwrap();
+    twin.ok(&["sigchain", "import", &bundle.display().to_string()]);
+    assert_eq!(twin.run(&["publish", "nostr", &other]).code, 0);
 }
 
 /// Killed between any two requests, it goes on where it was: one gist, one event.
@@ -697,4 +741,65 @@ fn watch(net: &Testnet) {
     net.gist(&json!({ "op": "drop", "id": gist["id"] })).unwrap();
     let run = me.run(&["watch", "--once", "--hook", "/no/such/program"]);
     assert!(run.stdout.contains("storage_failed"), "{}", run.stdout);
+}
+
+/// Whether a line of strace shows bytes that go to a socket, or come from standard input or one.
+fn is_its_way(line: &str) -> bool {
+    let call = line.split_once(' ').map_or(line, |(_, rest)| rest).trim_start();
+    let to_a_peer = call.contains("<TCP:") || call.contains("<socket:") || call.contains("<TCPv6:");
+    let given = call.starts_with("read(0<");
+    to_a_peer || given
+}
+
+/// No token, password or key is in an argument, a file, the environment of a child, or an output,
+/// whatever is asked of a logger: it comes by stdin, and goes to its platform.
+fn secrets_stay_where_they_belong(net: &Testnet) {
+    xtask::setup::strace().unwrap();
+    let (me, _) = publisher(net, "spied", "ed25519");
+    let (login, token) = account(net, &json!(["gist"]));
+    let subject = format!("github:{login}");
+    let password = net.app_password("alice.test", &fresh("spied")).unwrap();
+    net.set_bluesky("alice.test", None).unwrap();
+    let log = me.home.join("strace.log");
+    let spied = |secret: &str, args: &[&str], ends: i32| {
+        let command = me.command(args);
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-yy", "-s", "1000000", "-o"]).arg(&log);
+        strace.arg("-v").arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => strace.env(name, value),
+                None => strace.env_remove(name),
+            };
+        }
+        strace.envs([
+            ("RUST_LOG", "trace"),
+            ("RUST_BACKTRACE", "full"),
+            ("NODE_DEBUG", "http,net"),
+        ]);
+        let mut child = strace
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writeln!(child.stdin.take().unwrap(), "{secret}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(ends), "{}", String::from_utf8_lossy(&output.stdout));
+        let trace = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
+        fs::remove_file(&log).unwrap();
+        let with: Vec<&str> = trace.lines().filter(|line| line.contains(secret)).collect();
+        assert!(!with.is_empty(), "strace saw nothing");
+        for line in with {
+            assert!(is_its_way(line), "{}", line.chars().take(300).collect::<String>());
+        }
+    };
+    spied(&token, &["auth", "add", &subject], 0);
+    spied(&token, &["publish", "github", &subject, "--token-file", "-"], 0);
+    spied(&password, &["auth", "add", "bluesky:alice.test"], 0);
+    spied("wrong-wrong-wrong-wrong", &["auth", "add", "bluesky:alice.test"], 5);
+    let key = format!("hmac-sha256:kez-test:{TSIG_SECRET}");
+    let server = net.name_server();
+    // The secret itself goes nowhere, not even to the name server.
+    spied(&key, &["auth", "add", "dns:keyed.example", "--server", &server], 0);
 }

@@ -49,6 +49,18 @@ function profile({ login, id }) {
   }
 }
 
+// What the page of an account has beside that. Nothing here reads it; GitHub's document demands it.
+function whole(user) {
+  const at = '2020-01-01T00:00:00Z'
+  const open = gists.filter((g) => g.login === user.login.toLowerCase() && !g.secret).length
+  return {
+    ...profile(user),
+    ...{ name: null, company: null, blog: '', location: null, email: null, hireable: null, bio: null, twitter_username: null },
+    ...{ public_repos: 0, public_gists: open, followers: 0, following: 0, created_at: at, updated_at: at },
+  }
+}
+
+const LANGUAGES = { md: 'Markdown', json: 'JSON', txt: 'Text' }
 const TRUNCATE = 1_000_000
 
 function render(gist, whole) {
@@ -59,7 +71,7 @@ function render(gist, whole) {
     files[filename] = {
       filename,
       type: 'text/plain',
-      language: null,
+      language: LANGUAGES[filename.split('.').at(-1)] ?? 'Text',
       raw_url: `http://127.0.0.1:${rawPort}/${gist.login}/${gist.id}/raw/${sha}/${filename}`,
       size: Buffer.byteLength(text),
     }
@@ -246,13 +258,13 @@ function api(request, response, url, body) {
   if (url.pathname === '/user') {
     return token === undefined
       ? send(response, 401, problem('Requires authentication', 401), headers)
-      : reply({ ...profile(users.get(token.login)), bio: null, blog: '' })
+      : reply(whole(users.get(token.login)))
   }
   const account = url.pathname.match(/^\/users\/([^/]+)$/)
   if (account) {
     const user = users.get(account[1].toLowerCase())
     return user
-      ? reply({ ...profile(user), bio: null, blog: '' })
+      ? reply(whole(user))
       : send(response, 404, missing, headers)
   }
   // The list is asked for by login, and its further pages by the numeric id.

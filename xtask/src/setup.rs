@@ -115,6 +115,13 @@ pub fn npm() -> Result<()> {
                 .env("PATH", format!("{}:{path}", node.join("bin").display()))
                 .env("npm_config_nodedir", &node),
         )?;
+        // Of GitHub's documents one is used, and all of them take 385 MB.
+        for entry in fs::read_dir(modules.join("@octokit/openapi/generated"))? {
+            let path = entry?.path();
+            if !path.ends_with("api.github.com.json") {
+                fs::remove_file(path)?;
+            }
+        }
         Ok(())
     })
 }
@@ -141,6 +148,14 @@ pub fn npm_package() -> Result<()> {
 /// What npm says.
 pub fn web() -> Result<()> {
     npm_ci(&root().join("web"), |_| Ok(()))
+}
+
+/// What tells which system calls a program makes.
+///
+/// # Errors
+/// What apt says.
+pub fn strace() -> Result<()> {
+    debian(&["strace"], &["strace"])
 }
 
 /// Real browsers, and what drives them and tests the package.

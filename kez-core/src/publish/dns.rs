@@ -90,13 +90,13 @@ impl TsigKey {
     }
 
     /// What is signed beside the message (RFC 8945, section 4.3.3).
-    fn variables(&self, time: u64, error: u16, other: &[u8]) -> Result<Vec<u8>> {
+    fn variables(&self, time: u64, fudge: u16, error: u16, other: &[u8]) -> Result<Vec<u8>> {
         let mut out = name(&self.name)?;
         out.extend(CLASS_ANY.to_be_bytes());
         out.extend(0_u32.to_be_bytes());
         out.extend(name(self.algorithm_name())?);
         out.extend(&time.to_be_bytes()[2..]);
-        out.extend(FUDGE.to_be_bytes());
+        out.extend(fudge.to_be_bytes());
         out.extend(error.to_be_bytes());
         out.extend(length(other)?);
         out.extend(other);
@@ -106,7 +106,7 @@ impl TsigKey {
     /// Signs a message. Gives it whole, and the MAC, to which the answer is bound.
     fn sign(&self, mut message: Vec<u8>, now: Timestamp) -> Result<(Vec<u8>, Vec<u8>)> {
         let time = u64::try_from(now.seconds()).unwrap_or_default();
-        let mac = self.mac(&[&message, &self.variables(time, 0, &[])?]);
+        let mac = self.mac(&[&message, &self.variables(time, FUDGE, 0, &[])?]);
         let mut data = name(self.algorithm_name())?;
         data.extend(&time.to_be_bytes()[2..]);
         data.extend(FUDGE.to_be_bytes());
@@ -150,7 +150,7 @@ impl TsigKey {
         let mut unsigned = answer[..tsig.start].to_vec();
         unsigned[10..12].copy_from_slice(&(tsig.additional - 1).to_be_bytes());
         let length = length(mac)?;
-        let variables = self.variables(tsig.time, tsig.error, tsig.other)?;
+        let variables = self.variables(tsig.time, tsig.fudge, tsig.error, tsig.other)?;
         let own = self.mac(&[&length, mac, &unsigned, &variables]);
         if own == tsig.mac { Ok(rcode) } else { Err(refused()) }
     }
@@ -161,6 +161,7 @@ struct Tsig<'a> {
     start: usize,
     additional: u16,
     time: u64,
+    fudge: u16,
     mac: &'a [u8],
     error: u16,
     other: &'a [u8],
@@ -187,12 +188,13 @@ impl<'a> Tsig<'a> {
         let data = skip_name(message, fixed + 10)?;
         let time = message.get(data..data + 6)?;
         let time = time.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        let fudge = count(data + 6)?;
         let size = usize::from(count(data + 8)?);
         let mac = message.get(data + 10..data + 10 + size)?;
         // The original id is before the error.
         let error = data + 10 + size + 2;
         let other = message.get(error + 4..error + 4 + usize::from(count(error + 2)?))?;
-        Some(Self { start: at, additional, time, mac, error: count(error)?, other })
+        Some(Self { start: at, additional, time, fudge, mac, error: count(error)?, other })
     }
 }
 
@@ -343,4 +345,71 @@ pub(super) async fn place(
     changes.push(record(&owner, CLASS_IN, &txt_data(&compact))?);
     send(publisher, credential, &changes).await?;
     Ok(Placed::of(change, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> TsigKey {
+        TsigKey::parse("hmac-sha256:kez-test:c2VjcmV0").unwrap()
+    }
+
+    /// A request, its authenticator, the signed answer to it as a server would make it (RFC 8945,
+    /// section 5.3), and where its record begins.
+    fn answered() -> (Vec<u8>, Vec<u8>, Vec<u8>, usize) {
+        let now = Timestamp::from_seconds(1_795_262_400);
+        let zone = update("example.com", &[], [1, 2]).unwrap();
+        let (request, mac) = key().sign(zone.clone(), now).unwrap();
+        let mut answer = zone;
+        answer[2] |= 0x80;
+        let time = 1_795_262_401_u64;
+        let variables = key().variables(time, 600, 0, &[]).unwrap();
+        let own = key().mac(&[&length(&mac).unwrap(), &mac, &answer, &variables]);
+        answer[11] = 1;
+        let record = answer.len();
+        answer.extend(name("kez-test").unwrap());
+        answer.extend([0, 250, 0, 255, 0, 0, 0, 0]);
+        let mut data = name("hmac-sha256").unwrap();
+        data.extend(&time.to_be_bytes()[2..]);
+        data.extend([2, 88, 0, 32]);
+        data.extend(own);
+        data.extend([1, 2, 0, 0, 0, 0]);
+        answer.extend(length(&data).unwrap());
+        answer.extend(data);
+        (request, mac, answer, record)
+    }
+
+    #[test]
+    fn only_the_servers_own_answer_counts() {
+        let (request, mac, answer, record) = answered();
+        assert_eq!(key().open(&answer, &request, &mac), Ok(0));
+        assert!(key().open(&answer, &request, &[0; 32]).is_err(), "to another request");
+        for end in 0..answer.len() {
+            let cut = key().open(&answer[..end], &request, &mac);
+            assert_ne!(cut, Ok(0), "{end} bytes");
+        }
+        for (at, bit) in (0..answer.len()).flat_map(|at| (0..8).map(move |bit| (at, 1 << bit))) {
+            let mut changed = answer.clone();
+            changed[at] ^= bit;
+            // Of the record, the names count as the key has them, and the original id repeats ours.
+            let data = record + name("kez-test").unwrap().len() + 10;
+            let names = record..data + name("hmac-sha256").unwrap().len();
+            let original = answer.len() - 6..answer.len() - 4;
+            let told = key().open(&changed, &request, &mac);
+            let signed = !names.contains(&at) && !original.contains(&at);
+            assert!(told != Ok(0) || !signed, "byte {at}, bit {bit}");
+        }
+    }
+
+    #[test]
+    fn keys_are_those_of_nsupdate() {
+        for good in ["HMAC-SHA512.:Key.Example.:AAAA", "hmac-sha384:k:AAAA"] {
+            assert!(TsigKey::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "hmac-sha256:k", "hmac-md5:k:AAAA", "hmac-sha256:k:!", "k:AAAA"] {
+            let code = TsigKey::parse(bad).map(drop).unwrap_err().code();
+            assert_eq!(code, Code::CredentialRefused, "{bad}");
+        }
+    }
 }
