@@ -110,10 +110,11 @@ fn npm_command() -> Result<()> {
     if status.success() { Ok(()) } else { Err("the package's command differs".into()) }
 }
 
-/// The tests of the workspace; the package is there by then.
+/// The tests of the workspace, to the last one, so that one run names all that fail. The package is
+/// there by then.
 fn workspace() -> Result<()> {
     let mut tests = Command::new(env!("CARGO"));
-    tests.current_dir(setup::root()).args(["test", "--quiet", "--workspace"]);
+    tests.current_dir(setup::root()).args(["test", "--quiet", "--workspace", "--no-fail-fast"]);
     let status = tests.env(npm::BUILT, "1").status()?;
     if status.success() { Ok(()) } else { Err("cargo test --workspace failed".into()) }
 }
