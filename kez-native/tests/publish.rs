@@ -772,11 +772,8 @@ fn secrets_stay_where_they_belong(net: &Testnet) {
                 None => strace.env_remove(name),
             };
         }
-        strace.envs([
-            ("RUST_LOG", "trace"),
-            ("RUST_BACKTRACE", "full"),
-            ("NODE_DEBUG", "http,net"),
-        ]);
+        // Not NODE_DEBUG, with which Node itself prints whatever is sent.
+        strace.envs([("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")]);
         let mut child = strace
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
