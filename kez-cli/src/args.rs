@@ -88,6 +88,8 @@ pub(crate) enum Command {
     Sigchain(SigchainCommand),
     /// Publish your proofs and your sigchain where they belong
     Publish(PublishArgs),
+    /// Read what you have said of your accounts elsewhere, and offer to make it KEZ proofs
+    Import(ImportArgs),
     /// Check your proofs, your keys and every copy of your sigchain, and say what will break soon
     Doctor(DoctorArgs),
     /// Check them again and again, and tell when something has changed
@@ -232,7 +234,7 @@ pub(crate) enum GraphFormat {
     Json,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Own {
     /// Which of your chains, by its primary (needed only if you have several)
     #[arg(long, value_name = "PRIMARY")]
@@ -411,6 +413,57 @@ pub(crate) struct PublishArgs {
     /// The name of the key that starts a new chain
     #[arg(long, value_name = "NAME")]
     pub(crate) key: Option<String>,
+    /// For nostr: also name the GitHub accounts of your sigchain as clients do which do not know
+    /// KEZ (NIP-39), each with a gist
+    #[arg(long)]
+    pub(crate) nip39: bool,
+    #[command(flatten)]
+    pub(crate) own: Own,
+}
+
+impl PublishArgs {
+    /// The proof of one account, with nothing special.
+    pub(crate) const fn of(service: Service, account: Identity, own: Own) -> Self {
+        Self {
+            service,
+            account: Some(account),
+            dry_run: false,
+            token_file: None,
+            expires: None,
+            wait: None,
+            dir: None,
+            server: Vec::new(),
+            key: None,
+            nip39: false,
+            own,
+        }
+    }
+}
+
+/// What is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Elsewhere {
+    /// A Keyoxide profile: an OpenPGP key or an Ariadne signature profile
+    Keyoxide,
+    /// Keybase's record of a user, from a file
+    Keybase,
+    /// The external identities of a nostr key
+    Nip39,
+    /// The rel=me links of a page or profile
+    RelMe,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// What
+    pub(crate) source: Elsewhere,
+    /// keyoxide: aspe:host:ID, an OpenPGP fingerprint, a mail address or a file; keybase: the file
+    /// of https://keybase.io/_/api/1.0/user/lookup.json?usernames=NAME; nip39: an npub (your own
+    /// nostr key if not given); rel-me: a URL, a domain, or a fediverse or GitHub account
+    pub(crate) what: Option<String>,
+    /// Publish a KEZ proof at each account, as `kez publish` does
+    #[arg(long)]
+    pub(crate) publish: bool,
     #[command(flatten)]
     pub(crate) own: Own,
 }

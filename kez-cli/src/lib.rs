@@ -10,6 +10,7 @@ mod doctor;
 mod graph;
 pub mod home;
 pub mod host;
+mod import;
 mod key;
 pub mod keystore;
 mod output;

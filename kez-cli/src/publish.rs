@@ -14,7 +14,7 @@ use crate::{
 use kez_core::{
     Chain, Code, Error, Identity, ObjectId, Op, Proof, Reason, Report, Result, Scheme, SecretKey,
     SignedClaim, Standing, Status, Target, Timestamp, proof,
-    publish::{Change, Credential, server_url},
+    publish::{Change, Credential, Placed, server_url},
 };
 use std::path::PathBuf;
 
@@ -79,7 +79,18 @@ pub(super) async fn run(
     if !args.dry_run {
         places.agree(context, &chain).await?;
     }
-    let subjects = subjects(context, &chain, args.service, args.account.as_ref())?;
+    if args.nip39 && !matches!(args.service, Service::Nostr | Service::All) {
+        return Err(Error::about(Code::Usage, "--nip39 is for nostr"));
+    }
+    // The key that the chain belongs to needs no claim of itself.
+    let current = chain.current_key().identity().clone();
+    let named = args.account.as_ref().is_none_or(|account| *account == current);
+    let own = args.nip39 && named && current.scheme() == Scheme::Nostr;
+    let subjects = match subjects(context, &chain, args.service, args.account.as_ref()) {
+        Ok(subjects) => subjects.into_iter().filter(|s| !own || *s != current).collect(),
+        Err(_) if own => Vec::new(),
+        Err(error) => return Err(error),
+    };
     let wish = Wish {
         dry_run: args.dry_run,
         token_file: args.token_file,
@@ -89,7 +100,8 @@ pub(super) async fn run(
     let mut published = Vec::new();
     let mut failed = None;
     let mut open = None;
-    if !subjects.is_empty() {
+    let mut identities = Vec::new();
+    if !subjects.is_empty() || own {
         let owner = sigchain::current_key(context, &chain)?;
         for subject in subjects {
             // One that fails keeps none of the others from their places.
@@ -100,6 +112,16 @@ pub(super) async fn run(
                     failed = Some(error);
                 }
                 Err(error) => return Err(error),
+            }
+        }
+        if args.nip39 {
+            let published = published.iter().map(|done| &done.subject);
+            let mut keys: Vec<&Identity> =
+                published.filter(|s| s.scheme() == Scheme::Nostr).collect();
+            keys.extend(own.then_some(&current));
+            for key in keys {
+                let change = name_accounts(context, out, &chain, &owner, key, &wish).await?;
+                identities.push((key.clone(), change));
             }
         }
         open = Some(owner);
@@ -125,6 +147,16 @@ pub(super) async fn run(
             Some(report)
         };
         tell(context, out, done, report.as_ref(), &copies, args.dry_run);
+    }
+    for (account, change) in identities {
+        let value = serde_json::json!({
+            "schema": "kez.identities/1",
+            "account": account,
+            "change": change,
+            "dry_run": args.dry_run,
+        });
+        let what = said(change, args.dry_run);
+        out.result(&value, &format!("{account}: the external identities (NIP-39): {what}"));
     }
     if copies.is_empty() && !args.dry_run {
         out.hint("kez: note: your sigchain is published nowhere: name sigchain servers in config.toml, so that others see what you revoke");
@@ -197,23 +229,15 @@ pub(super) async fn place(
     // Whoever cannot sign in has made no claim.
     let credential = credential(context, subject, owner, wish)?;
     let signed = current_claim(context, out, chain, owner, places, subject, wish).await?;
-    let opened;
-    let key = match subject.scheme() {
-        Scheme::Nostr if owner.public().identity() == subject => Some(owner),
-        Scheme::Nostr => {
-            let entry = context.keys().list()?.into_iter().find(|e| e.identity == *subject);
-            let entry = entry.ok_or_else(|| Error::about(Code::KeyNotFound, subject))?;
-            opened = context.open(&entry.name)?;
-            Some(&opened)
-        }
+    let opened = match subject.scheme() {
+        Scheme::Nostr => nostr_key(context, owner, subject)?,
         _ => None,
     };
+    let key = opened.as_ref().or_else(|| (subject.scheme() == Scheme::Nostr).then_some(owner));
     let endpoints = context.config.endpoints()?;
     let publisher = auth::publisher(context, &endpoints, wish.dry_run);
     let placed = publisher.place(&signed, credential.as_ref(), key).await?;
-    for warning in &placed.warnings {
-        out.hint(&format!("kez: warning: {warning}"));
-    }
+    tell_warnings(out, &placed);
     let mut published = Published {
         subject: subject.clone(),
         claim: signed.id(),
@@ -240,6 +264,52 @@ pub(super) async fn place(
     }
     published.event = list(context, out, chain, owner, &signed, published.url.as_deref())?;
     Ok(published)
+}
+
+fn tell_warnings(out: &Out<'_>, placed: &Placed) {
+    for warning in &placed.warnings {
+        out.hint(&format!("kez: warning: {warning}"));
+    }
+}
+
+/// The stored key of a nostr account; nothing if it is the one that is open.
+fn nostr_key(
+    context: &Context<'_, impl Net>,
+    owner: &SecretKey,
+    account: &Identity,
+) -> Result<Option<SecretKey>> {
+    if owner.public().identity() == account {
+        return Ok(None);
+    }
+    let entry = context.keys().list()?.into_iter().find(|e| e.identity == *account);
+    let entry = entry.ok_or_else(|| Error::about(Code::KeyNotFound, account))?;
+    context.open(&entry.name).map(Some)
+}
+
+/// Names the GitHub accounts of a chain on a nostr key, for clients that do not know KEZ (NIP-39).
+async fn name_accounts(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    chain: &Chain,
+    owner: &SecretKey,
+    account: &Identity,
+    wish: &Wish,
+) -> Result<Change> {
+    let mut credentials = Vec::new();
+    for github in in_force(chain).into_iter().filter(|s| s.scheme() == Scheme::Github) {
+        match auth::stored(context, &github, Some(owner))? {
+            Some(credential) => credentials.push(credential),
+            None => out.hint(&format!(
+                "kez: warning: {github} is left out of the NIP-39 tags: run `kez auth add {github}`"
+            )),
+        }
+    }
+    let endpoints = context.config.endpoints()?;
+    let publisher = auth::publisher(context, &endpoints, wish.dry_run);
+    let key = nostr_key(context, owner, account)?;
+    let placed = publisher.place_identities(key.as_ref().unwrap_or(owner), &credentials).await?;
+    tell_warnings(out, &placed);
+    Ok(placed.change)
 }
 
 /// The claim that is to be published: the newest that stands and does not end soon, or a new one.
@@ -439,6 +509,17 @@ fn tell_chain(out: &Out<'_>, chain: &Chain, copies: &[String], dry_run: bool) {
     out.result(&value, &text.join("\n"));
 }
 
+const fn said(change: Change, dry_run: bool) -> &'static str {
+    match (change, dry_run) {
+        (Change::Created, false) => "published",
+        (Change::Created, true) => "would be published",
+        (Change::Updated, false) => "updated",
+        (Change::Updated, true) => "would be updated",
+        (Change::Unchanged, _) => "is there already",
+        (Change::Manual, _) => "is yours to publish",
+    }
+}
+
 fn tell(
     context: &Context<'_, impl Net>,
     out: &Out<'_>,
@@ -459,14 +540,7 @@ fn tell(
         "status": report.map(|r| r.status),
         "reason": report.and_then(|r| r.reason),
     });
-    let what = match (done.change, dry_run) {
-        (Change::Created, false) => "published",
-        (Change::Created, true) => "would be published",
-        (Change::Updated, false) => "updated",
-        (Change::Updated, true) => "would be updated",
-        (Change::Unchanged, _) => "is there already",
-        (Change::Manual, _) => "is yours to publish",
-    };
+    let what = said(done.change, dry_run);
     let at = done.url.as_ref().map(|url| format!(" at {}", clean(url))).unwrap_or_default();
     let mut text = format!("{} {what}{at}", done.subject);
     if let Some(report) = report.filter(|report| report.status != Status::Valid) {

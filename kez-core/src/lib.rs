@@ -21,6 +21,8 @@ pub mod fork;
 mod hash;
 pub mod hex;
 mod identity;
+#[cfg(feature = "import")]
+pub mod import;
 pub mod json;
 mod key;
 #[cfg(feature = "keyfile")]

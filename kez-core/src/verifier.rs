@@ -165,6 +165,30 @@ impl Graph {
     }
 }
 
+/// What an account shows now, without chains and without a memory.
+///
+/// # Errors
+/// Why that cannot be told.
+#[cfg(any(feature = "import", feature = "publish"))]
+pub(crate) async fn look_up(
+    transport: &impl Transport,
+    endpoints: &Endpoints,
+    now: Timestamp,
+    account: &Identity,
+) -> crate::Result<Finding> {
+    let verifier = Verifier {
+        transport,
+        memory: &NoMemory,
+        endpoints: endpoints.clone(),
+        sources: Vec::new(),
+        bundles: Vec::new(),
+        now,
+        clock: now,
+        progress: &|_| {},
+    };
+    Ok(verifier.look_up(account).await?)
+}
+
 impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     async fn fetch(&self, request: Request) -> Fetched {
         (self.progress)(Progress::Asking(&request));

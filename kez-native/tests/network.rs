@@ -239,23 +239,7 @@ fn nostr_publish(net: &Testnet, me: &User, kind: u16, tags: &[&[&str]], content:
         kez_native::now().seconds() - 5000 + CLOCK.fetch_add(1, Ordering::Relaxed) as i64;
     let event = NostrEvent { created_at, kind, tags, content: content.to_owned() };
     let event = key.sign_nostr_event(&event, &[0; 32]).unwrap();
-    send_event(net, &event).unwrap();
-}
-
-fn with_native<T>(
-    work: impl FnOnce(&kez_native::transport::Native, &tokio::runtime::Runtime) -> T,
-) -> T {
-    let settings = kez_cli::Settings { danger_allow_loopback: true, ..Default::default() };
-    let native = kez_native::transport::Native::new(settings);
-    work(&native, &tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
-}
-
-fn send_event(net: &Testnet, event: &str) -> Result<(), String> {
-    let events = [event.to_owned()];
-    with_native(|native, runtime| {
-        let sent = kez_core::publish::Web::publish_events(native, net.relay(), &events);
-        runtime.block_on(sent).map_err(|f| format!("{} {:?}", f.code, f.detail))
-    })
+    testnet::send_event(net, &event).unwrap();
 }
 
 /// KEZ-NOS-01, KEZ-NOS-03, KEZ-SRC-01, KEZ-SRC-02
@@ -278,7 +262,7 @@ fn nostr_every_status(net: &Testnet) {
     // The relay refuses a forged event, and one that does not answer is not "no proof".
     let forged =
         r#"{"id":"00","pubkey":"00","created_at":1,"kind":1,"tags":[],"content":"","sig":"00"}"#;
-    assert!(send_event(net, forged).is_err());
+    assert!(testnet::send_event(net, forged).is_err());
     let dead = User::new(
         &fresh("nostr"),
         "danger_allow_loopback = true\nrelays = [\"ws://127.0.0.1:1\"]\n",
@@ -564,7 +548,7 @@ fn long_chain_on_a_relay(net: &Testnet) {
         envelope.sign(&key, &[0; 32]).unwrap();
         chain.append(&envelope, now).unwrap();
     }
-    with_native(|native, runtime| {
+    testnet::with_native(|native, runtime| {
         let done = kez_cli::places::to_relay(native, &chain, &key, net.relay());
         runtime.block_on(done).unwrap();
     });

@@ -39,6 +39,7 @@ fn main() {
             ("bluesky", bluesky),
             ("fediverse", fediverse),
             ("nostr", nostr),
+            ("nostr_for_old_clients", nostr_for_old_clients),
             ("dns", dns),
             ("dns_update", dns_update),
             ("everything_and_the_chain", everything_and_the_chain),
@@ -337,6 +338,61 @@ fn nostr(net: &Testnet) {
     let stranger = user(net, "nobody");
     stranger.key("me", "ed25519");
     stranger.run(&args).fails(2, "key_not_found");
+}
+
+/// NIP-39: the accounts where clients look for them that do not know KEZ; read back as an import.
+fn nostr_for_old_clients(net: &Testnet) {
+    let (me, _) = publisher(net, "nip39", "nostr");
+    let npub = me.ok(&["key", "list"])["identity"].as_str().unwrap().to_owned();
+    let (login, token) = account(net, &json!(["gist"]));
+    let subject = format!("github:{login}");
+    me.run(&["publish", "github", &subject, "--nip39"]).fails(2, "usage");
+    // What is there of other clients stays.
+    let secret = me.ok(&["key", "export", "me"])["secret"].as_str().unwrap().to_owned();
+    let key = kez_core::SecretKey::from_text(kez_core::Scheme::Nostr, &secret).unwrap();
+    let tag = |words: [&str; 3]| words.map(String::from).to_vec();
+    let event = kez_core::NostrEvent {
+        created_at: kez_native::now().seconds() + 60,
+        kind: 10_011,
+        tags: vec![tag(["i", "twitter:me", "7"]), tag(["i", &format!("GitHub:{login}"), "old"])],
+        content: "mine".into(),
+    };
+    testnet::send_event(net, &key.sign_nostr_event(&event, &[0; 32]).unwrap()).unwrap();
+
+    assert_eq!(me.run_with(&token, &["auth", "add", &subject]).code, 0);
+    assert_eq!(me.run(&["publish", "github", &subject]).code, 0);
+    let count = gists(net, &login).len();
+    let identities = |args: &[&str]| {
+        let run = me.run(&[&["publish", "nostr", "--nip39"], args].concat());
+        assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
+        let lines = run.stdout.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+        let found = lines.filter(|line| line["schema"] == "kez.identities/1").next().unwrap();
+        assert_eq!(found["account"], json!(npub));
+        found["change"].clone()
+    };
+    assert_eq!(identities(&["--dry-run"]), "updated");
+    assert_eq!(gists(net, &login).len(), count);
+    assert_eq!(identities(&[]), "updated");
+    assert_eq!(identities(&[]), "unchanged");
+    let gist = gists(net, &login).remove(0);
+    let value = npub.strip_prefix("nostr:").unwrap();
+    let sentence = format!("Verifying that I control the following Nostr public key: {value}");
+    assert_eq!(
+        (gists(net, &login).len(), &gist["files"]),
+        (count + 1, &json!({ "nostr.txt": sentence }))
+    );
+    let found = user(net, "reader").ok(&["import", "nip39", &npub]);
+    let links: Vec<_> = found["links"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|link| (link["text"].as_str().unwrap(), link["grade"].as_str().unwrap()))
+        .collect();
+    assert_eq!(links, [("twitter:me", "unchecked"), (subject.as_str(), "mutual")]);
+    // Without a token there is no gist to make, and the account is left out.
+    assert_eq!(me.run(&["auth", "revoke", &subject]).code, 0);
+    let run = me.run(&["publish", "nostr", "--nip39"]);
+    assert!(run.stderr.contains(&format!("{subject} is left out")), "{}", run.stderr);
 }
 
 fn dns(net: &Testnet) {

@@ -45,7 +45,7 @@ async function ask(method, path, values, wanted, { token, body } = {}) {
 }
 const control = (message) => fetch(`${api}/control`, { method: 'POST', body: JSON.stringify(message) })
 
-await control({ op: 'user', login: 'Contract', id: 4242 })
+await control({ op: 'user', login: 'Contract', id: 4242, social: ['https://example.com/'] })
 await control({ op: 'token', token: 'test-contract', login: 'contract', scopes: ['gist'] })
 await control({ op: 'token', token: 'test-reader', login: 'contract', scopes: ['repo'] })
 const token = 'test-contract'
@@ -55,6 +55,8 @@ await ask('GET', '/user', {}, 401)
 await ask('GET', '/user', {}, 401, { token: 'test-nobody' })
 await ask('GET', '/users/{username}', { username }, 200)
 await ask('GET', '/users/{username}', { username: 'nobody-at-all' }, 404)
+await ask('GET', '/users/{username}/social_accounts', { username }, 200)
+await ask('GET', '/users/{username}/social_accounts', { username: 'nobody-at-all' }, 404)
 const made = await ask('POST', '/gists', {}, 201, { token, body: { public: true, description: 'one', files: { 'kez.md': { content: 'text' } } } })
 if (made.headers.get('location') !== `${api}/gists/${made.value.id}`) problems.push('no Location')
 const gist_id = made.value.id

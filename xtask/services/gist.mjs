@@ -2,7 +2,7 @@
 // status codes, headers, limits and paging of the REST documentation, and failures on demand.
 //
 // Control (tests only): POST /control with JSON {op, ...}:
-//   user {login, id}   gist {login, files:{name:text}, fork_of?, secret?}   drop {id}
+//   user {login, id, blog?, social?: [url]}   gist {login, files:{name:text}, fork_of?, secret?}   drop {id}   edit {id, files}
 //   rename {login, to} limit {remaining, kind: "403"|"429"|"secondary"}   down {status}
 //   token {token, login, scopes: [..]|null}   untoken {token}   stale {seconds}: lists lag behind
 //   gists {login}: what is there
@@ -55,7 +55,7 @@ function whole(user) {
   const open = gists.filter((g) => g.login === user.login.toLowerCase() && !g.secret).length
   return {
     ...profile(user),
-    ...{ name: null, company: null, blog: '', location: null, email: null, hireable: null, bio: null, twitter_username: null },
+    ...{ name: null, company: null, blog: user.blog, location: null, email: null, hireable: null, bio: null, twitter_username: null },
     ...{ public_repos: 0, public_gists: open, followers: 0, following: 0, created_at: at, updated_at: at },
   }
 }
@@ -127,7 +127,7 @@ const missing = {
 function control(message) {
   switch (message.op) {
     case 'user':
-      users.set(message.login.toLowerCase(), { login: message.login, id: message.id })
+      users.set(message.login.toLowerCase(), { blog: '', social: [], ...message })
       return {}
     case 'gist': {
       const id = randomBytes(16).toString('hex')
@@ -135,6 +135,9 @@ function control(message) {
       gists.unshift({ ...message, login: message.login.toLowerCase(), id, at, listed: 0 })
       return { id }
     }
+    case 'edit':
+      Object.assign(gists.find((g) => g.id === message.id).files, message.files)
+      return {}
     case 'drop': {
       const at = gists.findIndex((g) => g.id === message.id)
       if (at >= 0) gists.splice(at, 1)
@@ -265,6 +268,13 @@ function api(request, response, url, body) {
     const user = users.get(account[1].toLowerCase())
     return user
       ? reply(whole(user))
+      : send(response, 404, missing, headers)
+  }
+  const social = url.pathname.match(/^\/users\/([^/]+)\/social_accounts$/)
+  if (social) {
+    const user = users.get(social[1].toLowerCase())
+    return user
+      ? reply(user.social.map((url) => ({ provider: 'generic', url })))
       : send(response, 404, missing, headers)
   }
   // The list is asked for by login, and its further pages by the numeric id.

@@ -104,7 +104,7 @@ fn npm_command() -> Result<()> {
     let mut tests = Command::new(env!("CARGO"));
     tests.current_dir(setup::root()).args(["test", "--quiet", "-p", "kez-native"]);
     tests.args(["--test", "chat", "--test", "cli", "--test", "evil", "--test", "network"]);
-    tests.args(["--test", "publish"]);
+    tests.args(["--test", "import", "--test", "publish"]);
     tests.env("KEZ", format!("{} {}", setup::node().display(), cli.display()));
     let status = tests.env(npm::BUILT, "1").status()?;
     if status.success() { Ok(()) } else { Err("the package's command differs".into()) }

@@ -61,7 +61,7 @@ pub const TSIG_SECRET: &str = "a2V6IHRlc3Qga2V5IG9mIHRoZSBsb2NhbCBzZXJ2ZXI=";
 pub const BLUESKY: [&str; 2] = ["alice.test", "bob.test"];
 /// The host of the snac server; its user is `jason`.
 pub const SOCIAL: &str = "social.example";
-/// The host of the secure-mode server; its user is `carol`.
+/// The host of the secure-mode server; its user is `carol`, and `dave` is open to everybody.
 pub const SECURE: &str = "secure.example";
 
 impl Testnet {
@@ -99,7 +99,8 @@ impl Testnet {
         let pds = net.node("pds", &arguments)?;
         net.start_dns()?;
         net.start_snac()?;
-        let fedify = ["fedify.mjs".to_owned(), net.fedify.to_string(), format!("https://{SECURE}")];
+        let port = net.fedify.to_string();
+        let fedify = ["fedify.mjs".to_owned(), port, format!("https://{SECURE}"), net.path("dave")];
         let fedify = net.node("fedify", &fedify)?;
         let raw = free_port()?;
         let gist = ["gist.mjs".to_owned(), net.gist.to_string(), raw.to_string()];
@@ -304,7 +305,7 @@ impl Testnet {
     #[must_use]
     pub fn config(&self) -> String {
         format!(
-            "danger_allow_loopback = true\ndns = [\"http://127.0.0.1:{}/dns-query\"]\nrelays = [\"{}\"]\ngithub = \"http://127.0.0.1:{}\"\nplc = \"{}\"\nbluesky = \"{}\"\n\n[hosts]\n\"{SOCIAL}\" = \"http://127.0.0.1:{}\"\n\"{SECURE}\" = \"http://127.0.0.1:{}\"\n\"alice.test\" = \"{}\"\n\"example.com\" = \"http://127.0.0.1:{}\"\n",
+            "danger_allow_loopback = true\ndns = [\"http://127.0.0.1:{}/dns-query\"]\nrelays = [\"{}\"]\ngithub = \"http://127.0.0.1:{}\"\nplc = \"{}\"\nbluesky = \"{}\"\n\n[hosts]\n\"{SOCIAL}\" = \"http://127.0.0.1:{}\"\n\"{SECURE}\" = \"http://127.0.0.1:{}\"\n\"alice.test\" = \"{}\"\n\"example.com\" = \"http://127.0.0.1:{}\"\n\"openpgpkey.example.com\" = \"http://127.0.0.1:{}\"\n\"keys.openpgp.org\" = \"http://127.0.0.1:{}\"\n",
             self.doh,
             self.relay,
             self.gist,
@@ -313,6 +314,8 @@ impl Testnet {
             self.snac,
             self.fedify,
             self.pds,
+            self.pages,
+            self.pages,
             self.pages
         )
     }
@@ -371,6 +374,41 @@ impl Testnet {
     #[must_use]
     pub fn well_known(&self) -> PathBuf {
         self.dir.join("pages/.well-known")
+    }
+
+    /// Puts a file at example.com, and at the hosts where OpenPGP keys are asked for.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn page(&self, path: &str, body: &[u8]) -> Result<()> {
+        let file = self.dir.join("pages").join(path);
+        fs::create_dir_all(file.parent().ok_or("no directory")?)?;
+        Ok(fs::write(file, body)?)
+    }
+
+    /// Sets what `dave` of [`SECURE`] shows (`profile`), or has posted under a number.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn dave(&self, name: &str, html: &str) -> Result<()> {
+        fs::create_dir_all(self.dir.join("dave"))?;
+        Ok(fs::write(self.dir.join(format!("dave/{name}.html")), html)?)
+    }
+
+    /// Keyoxide profiles with these claims, as their makers write them; see `foreign.mjs`.
+    ///
+    /// # Errors
+    /// What the program says.
+    pub fn keyoxide(&self, claims: &[&str]) -> Result<Value> {
+        let mut child = Command::new(setup::node())
+            .arg("foreign.mjs")
+            .current_dir(setup::services())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let wish = json!({ "name": "Alice", "claims": claims }).to_string();
+        child.stdin.take().ok_or("no stdin")?.write_all(wish.as_bytes())?;
+        Ok(serde_json::from_slice(&child.wait_with_output()?.stdout)?)
     }
 
     /// Replaces the TXT records of a name by a real dynamic update (RFC 2136). Each value is one

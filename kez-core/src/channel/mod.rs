@@ -14,8 +14,12 @@ pub use nostr::{carrier, chain_carrier, chain_filters};
 pub(crate) use {
     bluesky::COLLECTION as BLUESKY_COLLECTION,
     github::{FILES as GIST_FILES, next_link},
+    nostr::{is_proof, newest_own, proof_filters},
+};
+#[cfg(any(feature = "import", feature = "publish"))]
+pub(crate) use {
     html::to_text as html_to_text,
-    nostr::{newest_proof, proof_filters},
+    nostr::{EXTERNAL_IDENTITIES, ask_relays, newest},
 };
 
 use crate::{
@@ -93,6 +97,17 @@ impl Miss {
     }
 }
 
+#[cfg(any(feature = "import", feature = "publish"))]
+impl From<Miss> for Error {
+    fn from(miss: Miss) -> Self {
+        let place = miss.place.map(|place| place.url).unwrap_or_default();
+        match miss.detail {
+            Some(detail) => Self::about(miss.code, alloc::format!("{place}: {detail}")),
+            None => Self::about(miss.code, place),
+        }
+    }
+}
+
 impl From<Miss> for Step {
     fn from(miss: Miss) -> Self {
         Self::Done(Err(miss))
@@ -139,7 +154,7 @@ pub(crate) struct Http {
 
 impl Http {
     /// Takes an answer; a transport failure becomes a miss.
-    fn of((request, answer): Fetched) -> Result<Self, Miss> {
+    pub(crate) fn of((request, answer): Fetched) -> Result<Self, Miss> {
         match answer {
             Ok(answer) => {
                 let place = answer.place(&request);
@@ -186,7 +201,7 @@ impl Http {
     }
 
     /// The JSON of a 200 answer.
-    fn json(&self) -> Result<Value, Miss> {
+    pub(crate) fn json(&self) -> Result<Value, Miss> {
         if self.status != 200 {
             return Err(self.miss());
         }

@@ -27,6 +27,9 @@ pub fn carrier(proof: &str, created_at: Timestamp) -> NostrEvent {
 
 /// A user's own list of relays (NIP-65).
 const RELAY_LIST: u16 = 10_002;
+/// A key's external identities (NIP-39).
+#[cfg(any(feature = "import", feature = "publish"))]
+pub(crate) const EXTERNAL_IDENTITIES: u16 = 10_011;
 /// How many relays of a user's list are asked beside the configured ones.
 const MAX_FURTHER: usize = 3;
 
@@ -52,29 +55,39 @@ impl NostrLookup {
     }
 
     fn ask(&self, relays: &[String]) -> Step {
-        let filters = proof_filters(&self.key);
+        let [proofs, profile] = proof_filters(&self.key);
+        let filters = vec![proofs, profile, newest(&self.key, RELAY_LIST)];
         let request = |url: &String| Request::Relay { url: url.clone(), filters: filters.clone() };
         Step::Ask(relays.iter().map(request).collect())
     }
 }
 
-/// The filters that find a key's proofs, its profile and its list of relays.
-pub(crate) fn proof_filters(key: &Key) -> Vec<Value> {
+/// The filters that find a key's proofs and its profile.
+pub(crate) fn proof_filters(key: &Key) -> [Value; 2] {
     let proofs = Value::object([
         ("authors", authors(key)),
         ("kinds", kinds(NOSTR_KIND)),
         ("#d", Value::Array(vec!["kez".into()])),
     ]);
-    vec![proofs, newest(key, 0), newest(key, RELAY_LIST)]
+    [proofs, newest(key, 0)]
 }
 
-/// The newest event among these that carries a key's proofs, with its JSON.
+/// Whether an event carries proofs of its author's account.
 #[cfg(feature = "publish")]
-pub(crate) fn newest_proof<'a>(key: &Key, events: &'a [Value]) -> Option<(NostrEvent, &'a Value)> {
+pub(crate) fn is_proof(event: &NostrEvent) -> bool {
+    event.kind == NOSTR_KIND && event.tag("d") == Some("kez")
+}
+
+/// The newest of a key's events among these, of those that are wanted, with its JSON.
+#[cfg(feature = "publish")]
+pub(crate) fn newest_own<'a>(
+    key: &Key,
+    events: &'a [Value],
+    wanted: impl Fn(&NostrEvent) -> bool,
+) -> Option<(NostrEvent, &'a Value)> {
     let own = events.iter().filter_map(|json| {
         let (author, event) = NostrEvent::from_json(json).ok()?;
-        let proof = event.kind == NOSTR_KIND && event.tag("d") == Some("kez");
-        (author == *key && proof).then_some((event, json))
+        (author == *key && wanted(&event)).then_some((event, json))
     });
     own.max_by_key(|(event, _)| (event.created_at, core::cmp::Reverse(event.id(key))))
 }
@@ -88,7 +101,7 @@ fn kinds(kind: u16) -> Value {
 }
 
 /// The filter of an author's one event of a replaceable kind.
-fn newest(key: &Key, kind: u16) -> Value {
+pub(crate) fn newest(key: &Key, kind: u16) -> Value {
     Value::object([("authors", authors(key)), ("kinds", kinds(kind)), ("limit", Value::Int(1))])
 }
 
@@ -117,6 +130,30 @@ pub(crate) fn further_relays(
         }
     }
     found
+}
+
+/// What the configured relays have, and those to which the key's owner writes by its newest list.
+#[cfg(any(feature = "import", feature = "publish"))]
+pub(crate) async fn ask_relays(
+    transport: &impl crate::Transport,
+    endpoints: &Endpoints,
+    key: &Key,
+    filters: &[Value],
+) -> Vec<Fetched> {
+    let filters: Vec<Value> = filters.iter().cloned().chain([newest(key, RELAY_LIST)]).collect();
+    let ask = async |url: &String| -> Fetched {
+        let request = Request::Relay { url: url.clone(), filters: filters.clone() };
+        let answer = transport.fetch(&request).await;
+        (request, answer)
+    };
+    let mut answers = Vec::new();
+    for url in &endpoints.relays {
+        answers.push(ask(url).await);
+    }
+    for url in &further_relays(key.identity(), endpoints, &answers) {
+        answers.push(ask(url).await);
+    }
+    answers
 }
 
 impl Lookup for NostrLookup {

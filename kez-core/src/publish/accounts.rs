@@ -7,7 +7,7 @@ use crate::{
     json::{Members, Value},
     proof::{self, Form},
     transport::{Answer, Call, Failure, Transport},
-    verifier::{NoMemory, Verifier},
+    verifier,
 };
 use alloc::{format, string::String, vec::Vec};
 use zeroize::Zeroizing;
@@ -224,22 +224,23 @@ impl<W: Web> Publisher<'_, W> {
         }
     }
 
+    /// Adds the GitHub accounts of these credentials to the external identities of a nostr key
+    /// (NIP-39), each with a gist in that form, so that clients gain which do not know KEZ. The
+    /// tags that are there stay.
+    ///
+    /// # Errors
+    /// As [`Publisher::place`].
+    pub async fn place_identities(
+        &self,
+        key: &SecretKey,
+        credentials: &[Credential],
+    ) -> Result<Placed> {
+        nostr::place_identities(self, key, credentials).await
+    }
+
     /// What an account shows now, by the verifier's own road.
     pub(super) async fn look_up(&self, account: &Identity) -> Result<Finding> {
-        let verifier = Verifier {
-            transport: self.web,
-            memory: &NoMemory,
-            endpoints: self.endpoints.clone(),
-            sources: Vec::new(),
-            bundles: Vec::new(),
-            now: self.now,
-            clock: self.now,
-            progress: &|_| {},
-        };
-        verifier.look_up(account).await.map_err(|miss| match miss.detail {
-            Some(detail) => Error::about(miss.code, format!("{account}: {detail}")),
-            None => Error::about(miss.code, account),
-        })
+        verifier::look_up(self.web, self.endpoints, self.now, account).await
     }
 
     /// Sends a request as somebody, and gives the answer of any status.

@@ -40,69 +40,101 @@ pub(super) async fn sign_in(
     }
 }
 
-/// A file that is to be written into a gist that is there.
-struct Found {
-    gist: String,
-    url: String,
-    file: String,
-    text: String,
-}
-
 pub(super) async fn place(
     publisher: &Publisher<'_, impl Web>,
     signed: &SignedClaim,
     credential: &Credential,
 ) -> Result<Placed> {
     sign_in(publisher, credential).await?;
-    let api = &publisher.endpoints.github;
-    let found = match find(publisher, signed, credential).await? {
-        Search::There(url) => return Ok(Placed::of(Change::Unchanged, Some(url))),
-        Search::Older(found) => Some(found),
-        Search::None => None,
-    };
-    let change = if found.is_some() { Change::Updated } else { Change::Created };
-    if publisher.dry_run {
-        return Ok(Placed::of(change, found.map(|found| found.url)));
+    let mut older = None;
+    'gists: for gist in own_gists(publisher, credential, &GIST_FILES).await? {
+        for (name, text) in gist.files {
+            let Some(merged) = merge(&text, signed, Form::Markdown) else {
+                return Ok(Placed::of(Change::Unchanged, Some(gist.url)));
+            };
+            // What only got something appended is another's proof, or no proof at all.
+            if !merged.starts_with(text.trim_end()) {
+                older = Some((gist.id, gist.url, name, merged));
+                break 'gists;
+            }
+        }
     }
-    let (method, target, file, text) = match found {
-        Some(found) => ("PATCH", format!("{api}/gists/{}", found.gist), found.file, found.text),
+    let change = if older.is_some() { Change::Updated } else { Change::Created };
+    if publisher.dry_run {
+        return Ok(Placed::of(change, older.map(|(_, url, ..)| url)));
+    }
+    let written = match older {
+        Some((id, _, name, text)) => {
+            let body = Value::object([("files", files(name, text))]);
+            write(publisher, credential, "PATCH", &format!("/{id}"), &body).await?
+        }
         None => {
             let text = crate::proof::write(signed, Form::Markdown);
-            ("POST", format!("{api}/gists"), GIST_FILES[0].into(), text)
+            let about = "KEZ: this account is mine";
+            create(publisher, credential, about, GIST_FILES[0], text).await?
         }
     };
-    let content = Value::object([("content", Value::String(text))]);
-    let files = Value::object([(file, content)]);
-    let mut body = Vec::from([("files", files)]);
-    if method == "POST" {
-        body.push(("public", Value::Bool(true)));
-        body.push(("description", Value::String("KEZ: this account is mine".into())));
-    }
-    let body = Some((JSON, Value::object(body).to_canonical()));
-    let http = publisher.send(method, &target, Some(&credential.bearer()), body).await?;
-    // GitHub says "not found" to a token that may read the account and not write its gists.
-    if http.status == 404 {
-        return Err(Error::about(Code::ScopeMissing, "gist"));
-    }
-    let gist = good(&http, credential.secret())?;
-    let url = gist.get("html_url").and_then(Value::as_str).map(String::from);
-    Ok(Placed::of(change, url))
+    Ok(Placed::of(change, Some(written.url)))
 }
 
-enum Search {
-    There(String),
-    Older(Found),
-    None,
-}
+/// The file of a gist in the form of NIP-39.
+const NOSTR_FILE: &str = "nostr.txt";
 
-/// Looks for the gist that has this proof, or an older one of the same.
-async fn find(
+/// The id of a gist that says this sentence and nothing else: one that is there, or a new one.
+/// Nothing if it would be new, and nothing is to be written.
+pub(super) async fn place_sentence(
     publisher: &Publisher<'_, impl Web>,
-    signed: &SignedClaim,
+    sentence: &str,
     credential: &Credential,
-) -> Result<Search> {
+) -> Result<Option<String>> {
+    sign_in(publisher, credential).await?;
+    let gists = own_gists(publisher, credential, &[NOSTR_FILE]).await?;
+    let says = |gist: &&Gist| gist.files.len() == 1 && gist.files[0].1.trim() == sentence;
+    if let Some(gist) = gists.iter().find(says) {
+        return Ok(Some(gist.id.clone()));
+    }
+    if publisher.dry_run {
+        return Ok(None);
+    }
+    let about = "Nostr: this account is mine";
+    let made = create(publisher, credential, about, NOSTR_FILE, sentence.into()).await?;
+    Ok(Some(made.id))
+}
+
+/// A gist, with those of its files that were asked for and are whole.
+struct Gist {
+    id: String,
+    url: String,
+    files: Vec<(String, String)>,
+}
+
+impl Gist {
+    fn read(gist: &Value, names: &[&str]) -> Self {
+        let text = |name| gist.get(name).and_then(Value::as_str).unwrap_or_default().into();
+        let files = match gist.get("files") {
+            Some(Value::Object(files)) => &files[..],
+            _ => &[],
+        };
+        let wanted = files.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        let whole = wanted.filter(|(_, file)| file.get("truncated") != Some(&Value::Bool(true)));
+        let content = |file: &Value| file.get("content").and_then(Value::as_str).map(String::from);
+        Self {
+            id: text("id"),
+            url: text("html_url"),
+            files: whole.filter_map(|(name, file)| Some((name.clone(), content(file)?))).collect(),
+        }
+    }
+}
+
+/// The account's public gists that have a file of such a name.
+async fn own_gists(
+    publisher: &Publisher<'_, impl Web>,
+    credential: &Credential,
+    names: &[&str],
+) -> Result<Vec<Gist>> {
     let api = &publisher.endpoints.github;
     let mut page = Some(format!("{api}/gists?per_page=100"));
+    let mut found = Vec::new();
     for _ in 0..MAX_PAGES {
         let Some(url) = page.take() else { break };
         let http = get(publisher, &url, credential).await?;
@@ -110,7 +142,7 @@ async fn find(
         for gist in list.as_array().unwrap_or_default() {
             let has_file = match gist.get("files") {
                 Some(Value::Object(files)) => {
-                    files.iter().any(|(name, _)| GIST_FILES.contains(&name.as_str()))
+                    files.iter().any(|(name, _)| names.contains(&name.as_str()))
                 }
                 _ => false,
             };
@@ -121,32 +153,49 @@ async fn find(
                 continue;
             }
             let http = get(publisher, &format!("{api}/gists/{id}"), credential).await?;
-            if http.status == 404 {
-                continue;
-            }
-            let gist = good(&http, credential.secret())?;
-            let url = gist.get("html_url").and_then(Value::as_str).unwrap_or_default();
-            let Some(Value::Object(files)) = gist.get("files") else { continue };
-            for (name, file) in files.iter().filter(|(n, _)| GIST_FILES.contains(&n.as_str())) {
-                let whole = file.get("truncated") != Some(&Value::Bool(true));
-                let text = file.get("content").and_then(Value::as_str).filter(|_| whole);
-                let Some(text) = text else { continue };
-                let Some(merged) = merge(text, signed, Form::Markdown) else {
-                    return Ok(Search::There(url.into()));
-                };
-                // What only got something appended is another's proof, or no proof at all.
-                if !merged.starts_with(text.trim_end()) {
-                    return Ok(Search::Older(Found {
-                        gist: id.into(),
-                        url: url.into(),
-                        file: name.clone(),
-                        text: merged,
-                    }));
-                }
+            // Deleted since the list was made.
+            if http.status != 404 {
+                found.push(Gist::read(&good(&http, credential.secret())?, names));
             }
         }
         page = http.header("link").and_then(next_link).map(String::from);
         page = page.filter(|url| url.starts_with(api.as_str()));
     }
-    Ok(Search::None)
+    Ok(found)
+}
+
+fn files(name: String, text: String) -> Value {
+    Value::object([(name, Value::object([("content", Value::String(text))]))])
+}
+
+async fn create(
+    publisher: &Publisher<'_, impl Web>,
+    credential: &Credential,
+    about: &str,
+    name: &str,
+    text: String,
+) -> Result<Gist> {
+    let body = Value::object([
+        ("files", files(name.into(), text)),
+        ("public", Value::Bool(true)),
+        ("description", Value::String(about.into())),
+    ]);
+    write(publisher, credential, "POST", "", &body).await
+}
+
+async fn write(
+    publisher: &Publisher<'_, impl Web>,
+    credential: &Credential,
+    method: &'static str,
+    path: &str,
+    body: &Value,
+) -> Result<Gist> {
+    let url = format!("{}/gists{path}", publisher.endpoints.github);
+    let body = Some((JSON, body.to_canonical()));
+    let http = publisher.send(method, &url, Some(&credential.bearer()), body).await?;
+    // GitHub says "not found" to a token that may read the account and not write its gists.
+    if http.status == 404 {
+        return Err(Error::about(Code::ScopeMissing, "gist"));
+    }
+    Ok(Gist::read(&good(&http, credential.secret())?, &[]))
 }

@@ -1,13 +1,18 @@
-//! The event of kind 30078 with `d` = `kez`, on the configured relays and those of the user's own
-//! list.
+//! A nostr key's own replaceable events, on the configured relays and those of the user's own list:
+//! the one of kind 30078 with `d` = `kez`, and the external identities of NIP-39.
 
-use super::accounts::{Change, Placed, Publisher, Web, merge};
+use super::{
+    accounts::{Change, Credential, Placed, Publisher, Web, merge},
+    github,
+};
 use crate::{
-    Code, Error, NostrEvent, Result, SecretKey, SignedClaim, Timestamp,
-    channel::{Fetched, carrier, further_relays, newest_proof, proof_filters},
+    Code, Error, NostrEvent, Result, Scheme, SecretKey, SignedClaim,
+    channel::{
+        EXTERNAL_IDENTITIES, ask_relays, carrier, is_proof, newest, newest_own, proof_filters,
+    },
     json::Value,
     proof::Form,
-    transport::{Body, Request},
+    transport::Body,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -16,23 +21,66 @@ pub(super) async fn place(
     signed: &SignedClaim,
     key: &SecretKey,
 ) -> Result<Placed> {
-    let subject = &signed.claim().subject;
-    if key.public().identity() != subject {
+    if *key.public().identity() != signed.claim().subject {
         return Err(Error::about(Code::CredentialOther, key.public()));
     }
     let filters = proof_filters(key.public());
-    let ask = async |url: &String| -> Fetched {
-        let request = Request::Relay { url: url.clone(), filters: filters.clone() };
-        let answer = publisher.web.fetch(&request).await;
-        (request, answer)
-    };
-    let mut answers = Vec::new();
-    for url in &publisher.endpoints.relays {
-        answers.push(ask(url).await);
+    replace(publisher, key, &filters, is_proof, |old| {
+        let text = merge(old.map_or("", |event| &event.content), signed, Form::Compact)?;
+        Some(carrier(&text, publisher.now))
+    })
+    .await
+}
+
+/// Adds accounts to the key's external identities (NIP-39), where old clients read them.
+pub(super) async fn place_identities(
+    publisher: &Publisher<'_, impl Web>,
+    key: &SecretKey,
+    credentials: &[Credential],
+) -> Result<Placed> {
+    let npub = key.public().identity().value();
+    let sentence = format!("Verifying that I control the following Nostr public key: {npub}");
+    let mut tags: Vec<[String; 2]> = Vec::new();
+    for credential in credentials.iter().filter(|c| c.account().scheme() == Scheme::Github) {
+        let gist = github::place_sentence(publisher, &sentence, credential).await?;
+        tags.push([credential.account().as_str().into(), gist.unwrap_or_default()]);
     }
-    for url in &further_relays(subject, publisher.endpoints, &answers) {
-        answers.push(ask(url).await);
-    }
+    let filters = [newest(key.public(), EXTERNAL_IDENTITIES)];
+    let wanted = |event: &NostrEvent| event.kind == EXTERNAL_IDENTITIES;
+    replace(publisher, key, &filters, wanted, |old| {
+        let mut event = NostrEvent {
+            created_at: publisher.now.seconds(),
+            kind: EXTERNAL_IDENTITIES,
+            tags: old.map(|old| old.tags.clone()).unwrap_or_default(),
+            content: old.map(|old| old.content.clone()).unwrap_or_default(),
+        };
+        for [account, proof] in tags {
+            let tag = Vec::from([String::from("i"), account, proof]);
+            let same = |old: &&mut Vec<String>| {
+                old.first() == tag.first()
+                    && old.get(1).is_some_and(|name| name.eq_ignore_ascii_case(&tag[1]))
+            };
+            match event.tags.iter_mut().find(same) {
+                Some(old) => *old = tag,
+                None => event.tags.push(tag),
+            }
+        }
+        let unchanged = old.map_or(event.tags.is_empty(), |old| old.tags == event.tags);
+        (!unchanged).then_some(event)
+    })
+    .await
+}
+
+/// Replaces one of the key's events by what `write` makes of the newest (nothing to leave it), and
+/// brings the newest to every relay that lacks it.
+async fn replace(
+    publisher: &Publisher<'_, impl Web>,
+    key: &SecretKey,
+    filters: &[Value],
+    wanted: impl Fn(&NostrEvent) -> bool + Copy,
+    write: impl FnOnce(Option<&NostrEvent>) -> Option<NostrEvent>,
+) -> Result<Placed> {
+    let answers = ask_relays(publisher.web, publisher.endpoints, key.public(), filters).await;
     let mut warnings = Vec::new();
     let mut newest: Option<(NostrEvent, String)> = None;
     let mut relays: Vec<(String, Option<[u8; 32]>)> = Vec::new();
@@ -47,7 +95,7 @@ pub(super) async fn place(
                 continue;
             }
         };
-        let found = newest_proof(key.public(), &events);
+        let found = newest_own(key.public(), &events, wanted);
         relays.push((url, found.as_ref().map(|(event, _)| event.id(key.public()))));
         if let Some((event, json)) = found
             && newest.as_ref().is_none_or(|(old, _)| old.created_at < event.created_at)
@@ -58,15 +106,13 @@ pub(super) async fn place(
     if relays.is_empty() {
         return Err(Error::about(Code::ConnectFailed, warnings.join("; ")));
     }
-    let old = newest.as_ref().map(|(event, _)| event);
-    let text = merge(old.map_or("", |event| &event.content), signed, Form::Compact);
-    let (change, id, json) = match (text, newest) {
+    let (change, id, json) = match (write(newest.as_ref().map(|(event, _)| event)), newest) {
+        (None, None) => return Ok(Placed { change: Change::Unchanged, url: None, warnings }),
         (None, Some((event, json))) => (Change::Unchanged, event.id(key.public()), json),
-        (text, old) => {
+        (Some(mut event), old) => {
             // A relay keeps the newest of a kind, so that it must be newer than the one that is there.
             let after = old.as_ref().map_or(0, |(event, _)| event.created_at + 1);
-            let at = Timestamp::from_seconds(publisher.now.seconds().max(after));
-            let event = carrier(&text.unwrap_or_default(), at);
+            event.created_at = event.created_at.max(after);
             let change = if old.is_some() { Change::Updated } else { Change::Created };
             let json = key.sign_nostr_event(&event, &[0; 32])?;
             (change, event.id(key.public()), json)

@@ -55,3 +55,21 @@ pub fn fresh(prefix: &str) -> String {
 pub fn user(net: &Testnet, name: &str) -> User {
     User::new(&fresh(name), &net.config())
 }
+
+/// Does something with the native transport.
+pub fn with_native<T>(
+    work: impl FnOnce(&kez_native::transport::Native, &tokio::runtime::Runtime) -> T,
+) -> T {
+    let settings = kez_cli::Settings { danger_allow_loopback: true, ..Default::default() };
+    let native = kez_native::transport::Native::new(settings);
+    work(&native, &tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
+}
+
+/// Sends a signed nostr event to the relay.
+pub fn send_event(net: &Testnet, event: &str) -> Result<(), String> {
+    let events = [event.to_owned()];
+    with_native(|native, runtime| {
+        let sent = kez_core::publish::Web::publish_events(native, net.relay(), &events);
+        runtime.block_on(sent).map_err(|f| format!("{} {:?}", f.code, f.detail))
+    })
+}

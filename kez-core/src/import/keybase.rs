@@ -1,0 +1,65 @@
+//! Keybase's public record of a user, from a file: what
+//! `https://keybase.io/_/api/1.0/user/lookup.json?usernames=NAME` gives. Keybase's own word for a
+//! link is not checked; whether the account still names the Keybase user is.
+
+use super::{Foreign, Importer, Said, Source, account, back::Proof, link};
+use crate::{Code, Error, Identity, Result, hex, json::Value, transport::Transport};
+use alloc::{format, string::String, vec::Vec};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+impl<T: Transport> Importer<'_, T> {
+    /// What Keybase has of a user.
+    ///
+    /// # Errors
+    /// Those of JSON; `member_missing` for a file that names no user.
+    pub async fn keybase(&self, file: &[u8]) -> Result<Foreign> {
+        let file = Value::parse_foreign(file)?;
+        // Asked for one user name, Keybase gives an object; for several, a list.
+        let user = match file.get("them") {
+            Some(Value::Array(users)) => users.first(),
+            user => user,
+        };
+        let user = user.ok_or_else(|| Error::about(Code::MemberMissing, "them"))?;
+        let name = text(user.get("basics"), "username");
+        if name.is_empty() {
+            return Err(Error::about(Code::MemberMissing, "username"));
+        }
+        let proofs = user.get("proofs_summary").and_then(|proofs| proofs.get("all"));
+        let mut drafts = Vec::new();
+        for proof in proofs.and_then(Value::as_array).unwrap_or_default() {
+            let (kind, tag) = (text(Some(proof), "proof_type"), text(Some(proof), "nametag"));
+            let url = text(Some(proof), "proof_url");
+            let identity = match kind {
+                "github" => Identity::parse(&format!("github:{tag}")).ok(),
+                "dns" | "generic_web_site" => Identity::parse(&format!("dns:{tag}")).ok(),
+                _ => account(text(Some(proof), "service_url")),
+            };
+            let mut words = Vec::from([format!("keybase.io/{name}")]);
+            let at = match (kind, &identity) {
+                ("dns", Some(domain)) => {
+                    words.extend(site_verification(text(Some(proof), "sig_id")));
+                    let domain = domain.value();
+                    Proof::Txt(Vec::from([domain.into(), format!("_keybase.{domain}")]))
+                }
+                ("generic_web_site", Some(_)) => Proof::File(url.into()),
+                _ => Proof::of(identity.as_ref(), url),
+            };
+            let url = Some(String::from(url)).filter(|url| !url.is_empty());
+            drafts.push((link(&format!("{kind}:{tag}"), identity, url, Said::Reported), at, words));
+        }
+        let links = self.checked(drafts).await;
+        let full = text(user.get("profile"), "full_name");
+        let full = Some(full).filter(|name| !name.is_empty()).map(String::from);
+        Ok(Foreign { source: Source::Keybase, subject: name.into(), name: full, links })
+    }
+}
+
+fn text<'a>(value: Option<&'a Value>, name: &str) -> &'a str {
+    value.and_then(|value| value.get(name)).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The TXT record of a domain's proof: the signature's id without its last byte, the kind.
+fn site_verification(sig_id: &str) -> Option<String> {
+    let id = hex::decode::<33>(sig_id)?;
+    Some(format!("keybase-site-verification={}", URL_SAFE_NO_PAD.encode(&id[..32])))
+}

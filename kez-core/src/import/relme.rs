@@ -1,0 +1,72 @@
+//! rel=me links (<https://microformats.org/wiki/rel-me>): those of a page, of a fediverse profile's
+//! fields and of a GitHub profile.
+
+use super::{Foreign, Importer, Said, Source, account, back::Proof, html, link};
+use crate::{Code, Error, Identity, Result, Scheme, transport::Transport};
+use alloc::{format, string::String, vec::Vec};
+
+impl<T: Transport> Importer<'_, T> {
+    /// The rel=me links of a page (an https URL), a domain's front page, a fediverse account or a
+    /// GitHub account.
+    ///
+    /// # Errors
+    /// `identity_refused` and the others of [`Identity::parse`] for what is none of these, and why
+    /// the page could not be read.
+    pub async fn rel_me(&self, page: &str) -> Result<Foreign> {
+        let (subject, own, links) = self.links_of(page).await?;
+        let mut drafts = Vec::new();
+        for url in links {
+            let identity = account(&url);
+            let proof = match &identity {
+                Some(identity) if identity.scheme() != Scheme::Dns => {
+                    Proof::of(Some(identity), &url)
+                }
+                _ => Proof::Page(url.clone()),
+            };
+            drafts.push((link(&url, identity, None, Said::Published), proof, own.clone()));
+        }
+        let links = self.checked(drafts).await;
+        Ok(Foreign { source: Source::RelMe, subject, name: None, links })
+    }
+
+    /// The name of a page, the URLs that others know it by, and its links.
+    async fn links_of(&self, page: &str) -> Result<(String, Vec<String>, Vec<String>)> {
+        let page = page.trim();
+        let identity = match account(page) {
+            None if page.starts_with("https://") || page.starts_with("http://") => None,
+            None => Some(Identity::parse(page)?),
+            // A page's own address is kept as it is.
+            some => some.filter(|identity| identity.scheme() != Scheme::Dns),
+        };
+        let Some(identity) = identity else {
+            let links = html::links(&self.get_good(page, "text/html").await?);
+            return Ok((page.into(), Vec::from([page.into()]), links));
+        };
+        let subject = identity.as_str().into();
+        let profile = identity.profile_url().unwrap_or_default();
+        match identity.scheme() {
+            Scheme::Dns => {
+                let links = html::links(&self.get_good(&profile, "text/html").await?);
+                Ok((subject, Vec::from([profile]), links))
+            }
+            Scheme::Github => {
+                Ok((subject, Vec::from([profile]), self.github_profile(&identity).await?))
+            }
+            Scheme::Ap => {
+                let finding = self.look_up(&identity).await?;
+                let host = format!("//{}/", identity.host().unwrap_or_default());
+                let mut links: Vec<String> = Vec::new();
+                for word in finding.texts.iter().flat_map(|text| text.text.split_whitespace()) {
+                    // Those to the own server are mentions and tags.
+                    let outside = word.starts_with("https://") && !word.contains(&host);
+                    if outside && !links.iter().any(|known| known == word) {
+                        links.push(word.into());
+                    }
+                }
+                let own = [Some(profile), finding.account].into_iter().flatten().collect();
+                Ok((subject, own, links))
+            }
+            _ => Err(Error::about(Code::NoChannel, identity)),
+        }
+    }
+}
