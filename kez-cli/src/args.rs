@@ -456,7 +456,7 @@ pub(crate) enum Elsewhere {
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
     /// What
-    pub(crate) source: Elsewhere,
+    pub(crate) from: Elsewhere,
     /// keyoxide: aspe:host:ID, an OpenPGP fingerprint, a mail address or a file; keybase: the file
     /// of https://keybase.io/_/api/1.0/user/lookup.json?usernames=NAME; nip39: an npub (your own
     /// nostr key if not given); rel-me: a URL, a domain, or a fediverse or GitHub account

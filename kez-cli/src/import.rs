@@ -22,7 +22,7 @@ pub(super) async fn run(
     out: &Out<'_>,
     args: ImportArgs,
 ) -> Result<u8> {
-    let foreign = read(context, args.source, args.what.as_deref()).await?;
+    let foreign = read(context, args.from, args.what.as_deref()).await?;
     tell(out, &foreign);
     let mut accounts: Vec<(Service, Identity)> = Vec::new();
     for identity in foreign.links.iter().filter_map(|link| link.identity.as_ref()) {
@@ -108,7 +108,8 @@ fn tell(out: &Out<'_>, foreign: &Foreign) {
             "said": link.said,
             "back": link.back,
             "grade": link.grade(),
-            "why": link.why,
+            "reason": link.why.as_ref().map(|why| why.code().as_str()),
+            "detail": link.why.as_ref().and_then(Error::context),
         })
     });
     let value = serde_json::json!({
@@ -126,7 +127,8 @@ fn tell(out: &Out<'_>, foreign: &Foreign) {
         let account = link.identity.as_ref().map_or(link.text.as_str(), Identity::as_str);
         text.push_str(&format!("\n  {:<10} {}", link.grade().as_str(), clean(account)));
         if let Some(why) = &link.why {
-            text.push_str(&format!("  ({})", clean(why)));
+            let about = why.context().map(|about| format!(": {}", clean(about)));
+            text.push_str(&format!("  ({}{})", why.code(), about.unwrap_or_default()));
         }
     }
     out.result(&value, &text);

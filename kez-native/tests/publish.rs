@@ -365,8 +365,8 @@ fn nostr_for_old_clients(net: &Testnet) {
     let identities = |args: &[&str]| {
         let run = me.run(&[&["publish", "nostr", "--nip39"], args].concat());
         assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
-        let lines = run.stdout.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
-        let found = lines.filter(|line| line["schema"] == "kez.identities/1").next().unwrap();
+        let mut lines = run.stdout.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+        let found = lines.find(|line| line["schema"] == "kez.identities/1").unwrap();
         assert_eq!(found["account"], json!(npub));
         found["change"].clone()
     };

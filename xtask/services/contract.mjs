@@ -56,7 +56,6 @@ await ask('GET', '/user', {}, 401, { token: 'test-nobody' })
 await ask('GET', '/users/{username}', { username }, 200)
 await ask('GET', '/users/{username}', { username: 'nobody-at-all' }, 404)
 await ask('GET', '/users/{username}/social_accounts', { username }, 200)
-await ask('GET', '/users/{username}/social_accounts', { username: 'nobody-at-all' }, 404)
 const made = await ask('POST', '/gists', {}, 201, { token, body: { public: true, description: 'one', files: { 'kez.md': { content: 'text' } } } })
 if (made.headers.get('location') !== `${api}/gists/${made.value.id}`) problems.push('no Location')
 const gist_id = made.value.id

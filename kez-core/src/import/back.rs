@@ -79,7 +79,7 @@ impl<T: Transport> Importer<'_, T> {
                 Vec::from([String::from_utf8_lossy(&file).into_owned()])
             }
             Proof::Nowhere => {
-                return Err(Error::about(Code::NoChannel, "such accounts are not read"));
+                return Err(Code::NoChannel.into());
             }
         };
         Ok(words.iter().any(|word| texts.iter().any(|text| says(text, word))))

@@ -25,7 +25,7 @@ impl<T: Transport> Importer<'_, T> {
     ///
     /// # Errors
     /// `identity_refused` for what is none of these; `identity_not_found`, `key_refused`,
-    /// `key_rotated`, `signature_bad`, and why nobody could be asked.
+    /// `revoked`, `signature_bad`, and why nobody could be asked.
     pub async fn keyoxide(&self, profile: &str) -> Result<Foreign> {
         let profile = profile.trim();
         let name = profile.strip_prefix("https://keyoxide.org/").unwrap_or(profile);
@@ -67,7 +67,7 @@ impl<T: Transport> Importer<'_, T> {
     /// A Keyoxide profile in a file: an OpenPGP certificate, or an Ariadne signature profile.
     ///
     /// # Errors
-    /// `key_refused`, `key_rotated`, `signature_bad`.
+    /// `key_refused`, `revoked`, `signature_bad`.
     pub async fn keyoxide_file(&self, file: &[u8]) -> Result<Foreign> {
         // A JWS begins with the base64url of `{"`.
         if file.trim_ascii_start().starts_with(b"eyJ") {

@@ -16,10 +16,7 @@ use crate::{
     transport::{MAX_CONCURRENCY, Request, Transport},
     verifier,
 };
-use alloc::{
-    string::{String, ToString as _},
-    vec::Vec,
-};
+use alloc::{string::String, vec::Vec};
 use back::Proof;
 use futures_util::{StreamExt as _, stream};
 
@@ -101,8 +98,8 @@ pub struct Link {
     pub said: Said,
     /// Whether the account agrees.
     pub back: Back,
-    /// Why it does not, or is not known to.
-    pub why: Option<String>,
+    /// Why that is not known.
+    pub why: Option<Error>,
 }
 
 impl Link {
@@ -192,8 +189,8 @@ impl<T: Transport> Importer<'_, T> {
         let check = |(mut link, proof, words): (Link, Proof, Vec<String>)| async move {
             (link.back, link.why) = match self.shows(&proof, &words).await {
                 Ok(true) => (Back::Shown, None),
-                Ok(false) => (Back::Absent, Some("it does not say so in turn".into())),
-                Err(error) => (Back::Unknown, Some(error.to_string())),
+                Ok(false) => (Back::Absent, None),
+                Err(error) => (Back::Unknown, Some(error)),
             };
             link
         };

@@ -31,7 +31,7 @@ impl Certificate {
     /// Reads a certificate, armored or not.
     ///
     /// # Errors
-    /// `key_refused`; `key_rotated` for one that its owner has revoked.
+    /// `key_refused`; `revoked` for one that its owner has revoked.
     pub(super) fn read(file: &[u8]) -> Result<Self> {
         let bytes = dearmor(file);
         let bad = || Error::about(Code::KeyRefused, "no OpenPGP certificate");
@@ -57,7 +57,7 @@ impl Certificate {
                     };
                     match (signature.kind, user) {
                         (0x20, None) => {
-                            return Some(Err(Error::about(Code::KeyRotated, "the key is revoked")));
+                            return Some(Err(Error::about(Code::Revoked, "the OpenPGP key")));
                         }
                         (0x30, Some(user)) => user.revoked = true,
                         (0x10..=0x13, Some(user))
