@@ -145,8 +145,6 @@ pub trait Events {
     async fn next(&mut self) -> Result<Option<StreamEvent>, Failure>;
 }
 
-/// The largest answer of a server in bytes.
-pub const MAX_CALL: usize = 8 * 1024 * 1024;
 /// For how long a stream may be silent, in seconds: three times what servers are.
 pub const SILENCE: u32 = 45;
 

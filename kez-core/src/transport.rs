@@ -90,6 +90,9 @@ impl Request {
     }
 }
 
+/// The largest answer to a call in bytes.
+pub const MAX_CALL: usize = 8 * 1024 * 1024;
+
 /// A request that may change something, or that is made as somebody.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Call {

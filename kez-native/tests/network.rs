@@ -499,7 +499,11 @@ fn whole_identity_in_chromium(net: &Testnet) {
         "{from_account}"
     );
     assert_eq!(from_account["edges"].as_array().unwrap().len(), 5, "{from_account}");
-    let seen = xtask::npm::identity_in_chromium(&key, &net.routes()).expect("the page runs");
+    let script = format!(
+        "async (kez) => ({{ graph: await kez.identity({}, {{ dangerAllowLoopback: true }}) }})",
+        json!(key)
+    );
+    let seen = xtask::npm::in_chromium(&script, &net.routes()).expect("the page runs");
     assert!(seen["error"].is_null(), "{seen}");
     let edges = |graph: &Value| -> Vec<[Value; 4]> {
         let edge = |e: &Value| ["subject", "status", "claim", "signed_at"].map(|n| e[n].clone());

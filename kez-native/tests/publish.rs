@@ -40,6 +40,7 @@ fn main() {
             ("fediverse", fediverse),
             ("nostr", nostr),
             ("nostr_for_old_clients", nostr_for_old_clients),
+            ("a_page_publishes", a_page_publishes),
             ("dns", dns),
             ("dns_update", dns_update),
             ("everything_and_the_chain", everything_and_the_chain),
@@ -395,6 +396,79 @@ fn nostr_for_old_clients(net: &Testnet) {
     assert!(run.stderr.contains(&format!("{subject} is left out")), "{}", run.stderr);
 }
 
+/// The npm package in a page in Chromium: every platform that lets pages write.
+fn a_page_publishes(net: &Testnet) {
+    let (login, token) = account(net, &json!(["gist"]));
+    let (_, other) = account(net, &json!(["gist"]));
+    let password = net.app_password("bob.test", &fresh("page")).unwrap();
+    net.set_bluesky("bob.test", None).unwrap();
+    net.set_fields(&[]).unwrap();
+    let script = format!(
+        r#"async (kez) => {{
+            const local = {{ dangerAllowLoopback: true }}
+            const [key, note] = [kez.SecretKey.generate(), kez.SecretKey.generate('nostr')]
+            const all = {{}}
+            const run = async (subject, how) => {{
+                const claim = await kez.Claim.create({{ subject, signer: key }})
+                const dry = await kez.publish(claim, {{ ...local, ...how, dryRun: true }})
+                const first = await kez.publish(claim, {{ ...local, ...how }})
+                const again = await kez.publish(claim, {{ ...local, ...how }})
+                const [report] = await kez.verify(subject, local)
+                all[subject] = [dry.change, first.change, again.change, report.status, report.reason]
+            }}
+            const refused = async (work) => {{
+                try {{ return await work }} catch (error) {{ return `${{error.code}} ${{error.message}}` }}
+            }}
+            const [github, bluesky, fediverse] = {subjects}
+            await kez.signIn(github, {token})
+            await run(github, {{ token: {token} }})
+            await run(bluesky, {{ token: {password} }})
+            await run(note.identity, {{ key: note }})
+            await run(fediverse, {{ token: {fediverse} }})
+            const domain = await kez.Claim.create({{ subject: 'dns:example.com', signer: key }})
+            const manual = await kez.publish(domain, local)
+            const authorization = await kez.authorize(fediverse, local)
+            const claim = await kez.Claim.create({{ subject: github, signer: key }})
+            return {{
+                all: Object.values(all),
+                manual: manual.change,
+                leave: authorization.url,
+                none: await refused(kez.publish(claim, local)),
+                other: await refused(kez.publish(claim, {{ ...local, token: {other} }})),
+                wrong: await refused(kez.signIn(github, 'wrong-wrong-wrong', local)),
+                text: await refused(kez.publish('a claim', local)),
+                code: await refused(authorization.redeem('no-such-code', local)),
+            }}
+        }}"#,
+        subjects =
+            json!([format!("github:{login}"), "bluesky:bob.test", format!("ap:jason@{SOCIAL}")]),
+        token = json!(token),
+        password = json!(password),
+        fediverse = json!(net.fediverse_token()),
+        other = json!(other),
+    );
+    let page = xtask::npm::in_chromium(&script, &net.routes()).expect("the page runs");
+    let row =
+        |status: &str, reason: Value| json!(["created", "created", "unchanged", status, reason]);
+    let valid = row("valid", Value::Null);
+    // A field only points to the sigchain, which is nowhere here.
+    let pointer = row("invalid", json!("not_on_chain"));
+    assert_eq!(page["all"], json!([valid, valid, valid, pointer]), "{page}");
+    assert_eq!(page["manual"], "manual");
+    let leave = page["leave"].as_str().unwrap();
+    assert!(leave.starts_with(&format!("https://{SOCIAL}/oauth/authorize?")), "{leave}");
+    for (name, code) in [
+        ("none", "credential_missing"),
+        ("other", "credential_other"),
+        ("wrong", "credential_refused"),
+        ("text", "argument"),
+        ("code", "credential_refused"),
+    ] {
+        let told = page[name].as_str().unwrap_or_default();
+        assert!(told.starts_with(code) && !told.contains("wrong-wrong"), "{name}: {page}");
+    }
+}
+
 fn dns(net: &Testnet) {
     let (me, _) = publisher(net, "zone", "nostr");
     let subject = "dns:plain.example";
@@ -593,7 +667,7 @@ fn place(
     let now = kez_native::now();
     let publisher = Publisher { web: &web, endpoints: &endpoints, now, dry_run: false };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(publisher.place(signed, Some(&credential), None))
+    runtime.block_on(publisher.place(signed, Some(&credential), None::<&kez_core::SecretKey>))
 }
 
 /// Whoever writes a Bluesky record at the same time loses nothing by it.
@@ -801,8 +875,7 @@ fn watch(net: &Testnet) {
 
 /// Whether a line of strace shows bytes that go to a socket, or come from standard input or one.
 fn is_its_way(line: &str) -> bool {
-    let call = line.split_once(' ').map_or(line, |(_, rest)| rest).trim_start();
-    is_sent(line) || call.starts_with("read(0<")
+    is_sent(line) || line.starts_with("read(0<")
 }
 
 fn is_sent(line: &str) -> bool {
@@ -818,11 +891,13 @@ fn secrets_stay_where_they_belong(net: &Testnet) {
     let subject = format!("github:{login}");
     let password = net.app_password("alice.test", &fresh("spied")).unwrap();
     net.set_bluesky("alice.test", None).unwrap();
-    let log = me.home.join("strace.log");
+    let logs = me.home.join("strace");
     let spied = |secret: &str, args: &[&str], ends: i32, sent: bool| {
         let command = me.command(args);
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-yy", "-s", "1000000", "-o"]).arg(&log);
+        fs::create_dir(&logs).unwrap();
+        // A file for each thread, so that no call is cut in two.
+        strace.args(["-ff", "-yy", "-s", "1000000", "-o"]).arg(logs.join("log"));
         strace.arg("-v").arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
@@ -841,8 +916,11 @@ fn secrets_stay_where_they_belong(net: &Testnet) {
         writeln!(child.stdin.take().unwrap(), "{secret}").unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(ends), "{}", String::from_utf8_lossy(&output.stdout));
-        let trace = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
-        fs::remove_file(&log).unwrap();
+        let files =
+            fs::read_dir(&logs).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+        let trace: Vec<u8> = files.flatten().collect();
+        let trace = String::from_utf8_lossy(&trace).into_owned();
+        fs::remove_dir_all(&logs).unwrap();
         let with: Vec<&str> = trace.lines().filter(|line| line.contains(secret)).collect();
         assert_eq!(with.iter().any(|line| is_sent(line)), sent, "{args:?}");
         for line in with {

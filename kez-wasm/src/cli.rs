@@ -10,8 +10,8 @@ use kez_cli::{Access, Host, Net, Settings, Stat, Stream as Standard};
 use kez_core::{
     Transport,
     chat::Random,
-    publish::Web,
-    transport::{Answer, CHAIN_SECONDS, Call, Failure, REQUEST_SECONDS, Request},
+    publish::Web as _,
+    transport::{Answer, Call, Failure, Request},
 };
 use std::{
     any::Any,
@@ -219,20 +219,6 @@ impl Net for Browser {
 
     async fn pause(&self, milliseconds: u32) {
         Limit::pause(milliseconds).await;
-    }
-}
-
-impl Web for Browser {
-    async fn call(&self, call: Call) -> Result<Answer, Failure> {
-        self.send_call(call, &self.within(CHAIN_SECONDS)).await
-    }
-
-    async fn exchange(&self, server: &str, message: &[u8]) -> Result<Vec<u8>, Failure> {
-        self.ask_name_server(server, message, &self.within(REQUEST_SECONDS)).await
-    }
-
-    async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
-        self.send_events(url, events, &self.within(CHAIN_SECONDS)).await
     }
 }
 

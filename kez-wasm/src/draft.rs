@@ -13,6 +13,19 @@ pub struct Draft {
     inner: Envelope,
 }
 
+/// A nostr event without its author, as NIP-07 takes it.
+pub(crate) fn template(event: kez_core::NostrEvent) -> Result<JsValue, JsValue> {
+    #[derive(serde::Serialize)]
+    struct Template {
+        created_at: i64,
+        kind: u16,
+        tags: Vec<Vec<String>>,
+        content: String,
+    }
+    let kez_core::NostrEvent { created_at, kind, tags, content } = event;
+    crate::plain(&Template { created_at, kind, tags, content })
+}
+
 #[wasm_bindgen]
 impl Draft {
     /// A claim, from the JSON of its payload.
@@ -96,16 +109,7 @@ impl Draft {
     /// Those of `Envelope::nostr_event`.
     #[wasm_bindgen(js_name = nostrEvent)]
     pub fn nostr_event(&self) -> Result<JsValue, JsValue> {
-        #[derive(serde::Serialize)]
-        struct Template {
-            created_at: i64,
-            kind: u16,
-            tags: Vec<Vec<String>>,
-            content: String,
-        }
-        let event = or_throw(self.inner.nostr_event())?;
-        let kez_core::NostrEvent { created_at, kind, tags, content } = event;
-        crate::plain(&Template { created_at, kind, tags, content })
+        template(or_throw(self.inner.nostr_event())?)
     }
 
     /// Signs with a key at hand.

@@ -21,6 +21,8 @@ pub mod json;
 pub mod key;
 #[cfg(feature = "verify")]
 pub mod proof;
+#[cfg(feature = "sign")]
+pub mod publish;
 pub mod task;
 #[cfg(feature = "verify")]
 pub mod transport;

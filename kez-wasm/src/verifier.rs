@@ -22,8 +22,9 @@ pub struct Verifier {
     progress: Option<Function>,
 }
 
+/// The host's memory of chains.
 #[derive(Clone)]
-struct HostMemory {
+pub(crate) struct HostMemory {
     recall: Option<Function>,
     remember: Option<Function>,
 }
@@ -220,7 +221,7 @@ impl Verifier {
 }
 
 impl Verifier {
-    fn task<F>(&self, signal: Option<AbortSignal>, wake: Function, work: F) -> Task
+    pub(crate) fn task<F>(&self, signal: Option<AbortSignal>, wake: Function, work: F) -> Task
     where
         F: AsyncFnOnce(kez_core::Verifier<'_, Browser, HostMemory>) -> Result<JsValue, JsValue>
             + 'static,

@@ -144,6 +144,11 @@ export class Claim implements Disposable {
     return this.members
   }
 
+  /** @internal */
+  inner(): glue.Claim {
+    return this.#handle.inner()
+  }
+
   /** Gives the memory back. */
   free(): void {
     this.#handle.free()

@@ -82,6 +82,11 @@ export class SecretKey implements Disposable {
     this.#handle.use((key) => draft.inner().sign(key))
   }
 
+  /** @internal */
+  inner(): glue.SecretKey {
+    return this.#handle.inner()
+  }
+
   /** What logs show: never the secret. */
   toJSON(): string {
     return `SecretKey(${this.identity})`
@@ -181,6 +186,16 @@ export async function sign(draft: Handle<glue.Draft>, signer: Signer): Promise<v
   const signature = check.bytes(await ask(() => signer.sign(digest)), 'the signature', 64)
   const suite = identity.startsWith('nostr:') ? 'bip340' : 'ed25519'
   draft.use((d) => d.attach(identity, suite, signature))
+}
+
+/**
+ * Signs nostr events by a NIP-07 provider, and gives the signatures in hex.
+ *
+ * @internal
+ */
+export function eventSigner(signer: Nip07, name: string): (event: EventTemplate) => Promise<string> {
+  if (!isNip07(signer)) check.refuse(name, 'a SecretKey or a NIP-07 provider', signer)
+  return async (event) => check.text((await ask(() => signer.signEvent(event)))?.sig, 'the signature')
 }
 
 /** Calls somebody else's signer; what it throws is kept as the cause. */

@@ -95,7 +95,8 @@ export const defaults: {
   fetch?: (loopback: boolean) => VerifyOptions['fetch']
 } = {}
 
-async function run<T>(
+/** @internal */
+export async function run<T>(
   options: VerifyOptions | undefined,
   extra: readonly string[],
   begin: (verifier: glue.Verifier, signal: AbortSignal | undefined, wake: () => void) => glue.Task,

@@ -8,8 +8,9 @@ use crate::{
 use base64::Engine as _;
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -142,20 +143,26 @@ pub fn packaging() -> Result<()> {
     Ok(())
 }
 
-/// Verifies an identity in a page in Chromium, with other servers in the place of the public
-/// ones. Gives the graph, and what was asked of whom.
+/// Runs a script, `async (kez) => ({…})`, in a page in Chromium, with other servers in the place of
+/// the public ones. Gives what it gives, or its `error`, and what was `asked` of whom.
 ///
 /// # Errors
 /// What fails.
-pub fn identity_in_chromium(query: &str, routes: &[(String, String)]) -> Result<serde_json::Value> {
+pub fn in_chromium(script: &str, routes: &[(String, String)]) -> Result<serde_json::Value> {
     setup::browsers()?;
     built()?;
     let (certificate, key) = certificate()?;
-    let mut script = Command::new(node());
-    script.arg("identity.mjs").arg(query).arg(certificate).arg(key);
-    script.args(routes.iter().map(|(host, base)| format!("{host}={base}")));
-    let text = quietly(script.current_dir(folder().join("packaging")))?;
-    Ok(serde_json::from_str(&text)?)
+    let mut page = Command::new(node());
+    page.arg("page.mjs").arg(certificate).arg(key);
+    page.args(routes.iter().map(|(host, base)| format!("{host}={base}")));
+    let mut page = page
+        .current_dir(folder().join("packaging"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    page.stdin.take().ok_or("no stdin")?.write_all(script.as_bytes())?;
+    let output = page.wait_with_output()?;
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// A certificate and its key for servers of tests, which stand for hosts of any name.

@@ -571,6 +571,12 @@ impl Testnet {
         Ok(code.split('&').next().unwrap_or_default().to_owned())
     }
 
+    /// A token of the fediverse user that may read and write.
+    #[must_use]
+    pub fn fediverse_token(&self) -> &str {
+        &self.snac_token
+    }
+
     /// The profile fields of the fediverse user, as anybody sees them: names and values.
     ///
     /// # Errors

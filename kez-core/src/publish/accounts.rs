@@ -2,7 +2,8 @@
 
 use super::{ap, ap::App, bluesky, dns, github, nostr};
 use crate::{
-    Code, Endpoints, Error, Identity, Proof, Result, Scheme, SecretKey, SignedClaim, Timestamp,
+    Code, Endpoints, Error, Identity, Key, NostrEvent, Proof, Result, Scheme, SecretKey,
+    SignedClaim, Timestamp,
     channel::{Finding, Http},
     json::{Members, Value},
     proof::{self, Form},
@@ -29,6 +30,24 @@ pub trait Web: Transport {
         url: &str,
         events: &[String],
     ) -> impl Future<Output = Result<(), Failure>>;
+}
+
+/// Who signs a nostr account's events: its key, or a signer that has it (NIP-07, NIP-46).
+pub trait Author {
+    /// The account's key.
+    fn key(&self) -> &Key;
+    /// Signs an event, and gives it whole, as JSON.
+    fn sign(&self, event: &NostrEvent) -> impl Future<Output = Result<String>>;
+}
+
+impl Author for SecretKey {
+    fn key(&self) -> &Key {
+        self.public()
+    }
+
+    async fn sign(&self, event: &NostrEvent) -> Result<String> {
+        self.sign_nostr_event(event, &[0; 32])
+    }
 }
 
 /// What opens an account for writing: a GitHub token with the scope `gist`, a Bluesky app
@@ -203,7 +222,7 @@ impl<W: Web> Publisher<'_, W> {
         &self,
         signed: &SignedClaim,
         credential: Option<&Credential>,
-        key: Option<&SecretKey>,
+        author: Option<&impl Author>,
     ) -> Result<Placed> {
         let subject = &signed.claim().subject;
         let missing = || Error::about(Code::CredentialMissing, subject);
@@ -218,7 +237,7 @@ impl<W: Web> Publisher<'_, W> {
             Scheme::Github => github::place(self, signed, credential?).await,
             Scheme::Bluesky => bluesky::place(self, signed, credential?).await,
             Scheme::Ap => ap::place(self, signed, credential?).await,
-            Scheme::Nostr => nostr::place(self, signed, key.ok_or_else(missing)?).await,
+            Scheme::Nostr => nostr::place(self, signed, author.ok_or_else(missing)?).await,
             Scheme::Dns => dns::place(self, signed, credential?).await,
             Scheme::Ed25519 => Err(Error::about(Code::NoChannel, subject)),
         }
@@ -232,10 +251,10 @@ impl<W: Web> Publisher<'_, W> {
     /// As [`Publisher::place`].
     pub async fn place_identities(
         &self,
-        key: &SecretKey,
+        author: &impl Author,
         credentials: &[Credential],
     ) -> Result<Placed> {
-        nostr::place_identities(self, key, credentials).await
+        nostr::place_identities(self, author, credentials).await
     }
 
     /// What an account shows now, by the verifier's own road.

@@ -19,6 +19,6 @@ mod nostr;
 pub use chain::{appended_at_server, missing_at_server, server_url};
 #[cfg(feature = "publish")]
 pub use {
-    accounts::{Change, Credential, Placed, Publisher, Web, merge},
+    accounts::{Author, Change, Credential, Placed, Publisher, Web, merge},
     ap::{App, OUT_OF_BAND},
 };

@@ -2,11 +2,11 @@
 //! the one of kind 30078 with `d` = `kez`, and the external identities of NIP-39.
 
 use super::{
-    accounts::{Change, Credential, Placed, Publisher, Web, merge},
+    accounts::{Author, Change, Credential, Placed, Publisher, Web, merge},
     github,
 };
 use crate::{
-    Code, Error, NostrEvent, Result, Scheme, SecretKey, SignedClaim,
+    Code, Error, NostrEvent, Result, Scheme, SignedClaim,
     channel::{
         EXTERNAL_IDENTITIES, ask_relays, carrier, is_proof, newest, newest_own, proof_filters,
     },
@@ -19,13 +19,13 @@ use alloc::{format, string::String, vec::Vec};
 pub(super) async fn place(
     publisher: &Publisher<'_, impl Web>,
     signed: &SignedClaim,
-    key: &SecretKey,
+    author: &impl Author,
 ) -> Result<Placed> {
-    if *key.public().identity() != signed.claim().subject {
-        return Err(Error::about(Code::CredentialOther, key.public()));
+    if *author.key().identity() != signed.claim().subject {
+        return Err(Error::about(Code::CredentialOther, author.key()));
     }
-    let filters = proof_filters(key.public());
-    replace(publisher, key, &filters, is_proof, |old| {
+    let filters = proof_filters(author.key());
+    replace(publisher, author, &filters, is_proof, |old| {
         let text = merge(old.map_or("", |event| &event.content), signed, Form::Compact)?;
         Some(carrier(&text, publisher.now))
     })
@@ -35,19 +35,19 @@ pub(super) async fn place(
 /// Adds accounts to the key's external identities (NIP-39), where old clients read them.
 pub(super) async fn place_identities(
     publisher: &Publisher<'_, impl Web>,
-    key: &SecretKey,
+    author: &impl Author,
     credentials: &[Credential],
 ) -> Result<Placed> {
-    let npub = key.public().identity().value();
+    let npub = author.key().identity().value();
     let sentence = format!("Verifying that I control the following Nostr public key: {npub}");
     let mut tags: Vec<[String; 2]> = Vec::new();
     for credential in credentials.iter().filter(|c| c.account().scheme() == Scheme::Github) {
         let gist = github::place_sentence(publisher, &sentence, credential).await?;
         tags.push([credential.account().as_str().into(), gist.unwrap_or_default()]);
     }
-    let filters = [newest(key.public(), EXTERNAL_IDENTITIES)];
+    let filters = [newest(author.key(), EXTERNAL_IDENTITIES)];
     let wanted = |event: &NostrEvent| event.kind == EXTERNAL_IDENTITIES;
-    replace(publisher, key, &filters, wanted, |old| {
+    replace(publisher, author, &filters, wanted, |old| {
         let mut event = NostrEvent {
             created_at: publisher.now.seconds(),
             kind: EXTERNAL_IDENTITIES,
@@ -75,12 +75,12 @@ pub(super) async fn place_identities(
 /// brings the newest to every relay that lacks it.
 async fn replace(
     publisher: &Publisher<'_, impl Web>,
-    key: &SecretKey,
+    author: &impl Author,
     filters: &[Value],
     wanted: impl Fn(&NostrEvent) -> bool + Copy,
     write: impl FnOnce(Option<&NostrEvent>) -> Option<NostrEvent>,
 ) -> Result<Placed> {
-    let answers = ask_relays(publisher.web, publisher.endpoints, key.public(), filters).await;
+    let answers = ask_relays(publisher.web, publisher.endpoints, author.key(), filters).await;
     let mut warnings = Vec::new();
     let mut newest: Option<(NostrEvent, String)> = None;
     let mut relays: Vec<(String, Option<[u8; 32]>)> = Vec::new();
@@ -95,8 +95,8 @@ async fn replace(
                 continue;
             }
         };
-        let found = newest_own(key.public(), &events, wanted);
-        relays.push((url, found.as_ref().map(|(event, _)| event.id(key.public()))));
+        let found = newest_own(author.key(), &events, wanted);
+        relays.push((url, found.as_ref().map(|(event, _)| event.id(author.key()))));
         if let Some((event, json)) = found
             && newest.as_ref().is_none_or(|(old, _)| old.created_at < event.created_at)
         {
@@ -108,14 +108,19 @@ async fn replace(
     }
     let (change, id, json) = match (write(newest.as_ref().map(|(event, _)| event)), newest) {
         (None, None) => return Ok(Placed { change: Change::Unchanged, url: None, warnings }),
-        (None, Some((event, json))) => (Change::Unchanged, event.id(key.public()), json),
+        (None, Some((event, json))) => (Change::Unchanged, event.id(author.key()), json),
         (Some(mut event), old) => {
             // A relay keeps the newest of a kind, so that it must be newer than the one that is there.
             let after = old.as_ref().map_or(0, |(event, _)| event.created_at + 1);
             event.created_at = event.created_at.max(after);
             let change = if old.is_some() { Change::Updated } else { Change::Created };
-            let json = key.sign_nostr_event(&event, &[0; 32])?;
-            (change, event.id(key.public()), json)
+            let json = author.sign(&event).await?;
+            // A signer elsewhere may have another key by now.
+            let (by, signed) = NostrEvent::from_json(&Value::parse_foreign(json.as_bytes())?)?;
+            if by != *author.key() {
+                return Err(Error::about(Code::CredentialOther, by));
+            }
+            (change, signed.id(author.key()), json)
         }
     };
     let lacking = relays.iter().filter(|(_, has)| *has != Some(id));

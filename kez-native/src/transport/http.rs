@@ -1,11 +1,11 @@
 //! HTTP: no redirect to another host, a bounded body, public addresses only.
 
 use super::Native;
-use kez_cli::host::{Events, MAX_CALL, SILENCE};
+use kez_cli::host::{Events, SILENCE};
 use kez_core::{
     Code,
     chat::{EventReader, StreamEvent},
-    transport::{Answer, Body, Call, Failure, Headers, MAX_REDIRECTS, Via, redirect},
+    transport::{Answer, Body, Call, Failure, Headers, MAX_CALL, MAX_REDIRECTS, Via, redirect},
 };
 use std::{collections::VecDeque, error::Error as _};
 

@@ -1,12 +1,14 @@
 //! GET through `fetch`: no header but `Accept`, no redirect to another host, a bounded body.
 
 use super::{Browser, Limit, check_url, redirect, words};
-#[cfg(feature = "cli")]
+#[cfg(feature = "sign")]
 use gloo_net::http::Method;
 use gloo_net::http::{Request, RequestBuilder, Response};
 use js_sys::{Promise, Reflect, Uint8Array, futures::JsFuture};
 #[cfg(feature = "cli")]
-use kez_cli::host::{Events, MAX_CALL, SILENCE};
+use kez_cli::host::{Events, SILENCE};
+#[cfg(feature = "sign")]
+use kez_core::transport::{Call, MAX_CALL};
 use kez_core::{
     Code, Kind,
     transport::{Answer, Body, Failure, MAX_REDIRECTS, Via},
@@ -14,7 +16,7 @@ use kez_core::{
 #[cfg(feature = "cli")]
 use kez_core::{
     chat::{EventReader, StreamEvent},
-    transport::{CHAIN_SECONDS, Call},
+    transport::CHAIN_SECONDS,
 };
 #[cfg(feature = "cli")]
 use std::collections::VecDeque;
@@ -68,7 +70,7 @@ impl Browser {
     }
 
     /// Sends what may change something.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "sign")]
     pub(crate) async fn send_call(&self, call: Call, limit: &Limit) -> Result<Answer, Failure> {
         let target = check_url(&call.url, self.loopback)?;
         let method = match call.method {

@@ -139,7 +139,7 @@ impl Browser {
     }
 
     /// Publishes signed events and waits for the relay's word on each.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "sign")]
     pub(crate) async fn send_events(
         &self,
         url: &str,

@@ -1,21 +1,24 @@
-// Verifies an identity in a page in Chromium, with the local servers in the place of the public ones:
-// every host name leads to one TLS front, which passes on by host and writes down who was asked.
+// Uses the package in a page in Chromium, with the local servers in the place of the public ones: every
+// host name leads to one TLS front, which passes on by host and writes down who was asked.
 //
-//     node identity.mjs <query> <certificate> <key> <host=base>…      prints {graph, asked}
+//     node page.mjs <certificate> <key> <host=base>… < script      prints {…what it gives, asked, local}
+//
+// The script is `async (kez) => ({…})`.
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { inChromium } from './browsers.mjs'
 import { front, leadTo } from './front.mjs'
 import { serve } from './server.mjs'
 
-const [query, certificate, key, ...pairs] = process.argv.slice(2)
+const [certificate, key, ...pairs] = process.argv.slice(2)
 const routes = new Map(pairs.map((pair) => pair.split(/=(.*)/s).slice(0, 2)))
 const dist = fileURLToPath(new URL('../dist', import.meta.url))
 
 const script = `import * as kez from '/kez/index.js'
-const steps = []
+const script = ${await text(process.stdin)}
 kez.init()
-  .then(() => kez.identity(${JSON.stringify(query)}, { dangerAllowLoopback: true, onProgress: (event) => steps.push(event.type) }))
-  .then((graph) => ({ graph, steps }), (error) => ({ error: error.stack }))
+  .then(() => script(kez))
+  .catch((error) => ({ error: error.stack }))
   .then((result) => { document.title = JSON.stringify(result) })
 `
 // A page of its own origin, with the policy that a careful site would have.

@@ -1,0 +1,124 @@
+/**
+ * Publishing proofs where only their accounts' owner can.
+ */
+import * as check from './check.js'
+import { Claim } from './claim.js'
+import { type Disposable, disposable } from './dispose.js'
+import type * as glue from './glue/kez_wasm.js'
+import { call, Handle, signing } from './instance.js'
+import { eventSigner, identityOf, type Nip07, SecretKey } from './key.js'
+import { run, type VerifyOptions } from './verifier.js'
+
+/** Where the platforms are, and how they are asked; as for `verify`. */
+export type PublishOptions = Pick<
+  VerifyOptions,
+  'signal' | 'fetch' | 'WebSocket' | 'clock' | 'dns' | 'relays' | 'github' | 'plc' | 'bluesky' | 'dangerAllowLoopback'
+>
+
+const OPTIONS = ['signal', 'fetch', 'WebSocket', 'clock', 'dns', 'relays', 'github', 'plc', 'bluesky', 'dangerAllowLoopback']
+
+/** What publishing did, or would do. */
+export interface Placed {
+  /** `manual`: the record that `claim.encode('dns')` gives is the owner's to add. */
+  change: 'created' | 'updated' | 'unchanged' | 'manual'
+  /** Where the proof is, if it has a URL for people. */
+  url: string | null
+  /** What went wrong beside it: a relay that was not reached. */
+  warnings: string[]
+}
+
+function given<T extends PublishOptions>(options: T | undefined, more: readonly string[]): T {
+  signing()
+  return check.options(options, [...OPTIONS, ...more], 'options')
+}
+
+function only({ signal, fetch, WebSocket, clock, dns, relays, github, plc, bluesky, dangerAllowLoopback }: PublishOptions): VerifyOptions {
+  return { signal, fetch, WebSocket, clock, dns, relays, github, plc, bluesky, dangerAllowLoopback }
+}
+
+function parsed(account: string): string {
+  const value = check.text(account, 'account')
+  return call((wasm) => wasm.parseIdentity(value))
+}
+
+/**
+ * Puts a claim's proof into its place: a gist, a Bluesky record, a field of a fediverse profile, a nostr event. What
+ * else is there stays, an older proof of the same is replaced, and a second run changes nothing. `token` is a GitHub
+ * token with the scope `gist`, a Bluesky app password, or what {@link Authorization.redeem} gave; a nostr account
+ * needs its `key` (or NIP-07 provider) instead, and of a domain only the owner can add the record.
+ *
+ * ```js
+ * const { url } = await publish(claim, { token })
+ * const [report] = await verify(claim.subject) // platforms may need a minute to show it
+ * ```
+ */
+export async function publish(
+  claim: Claim,
+  options?: PublishOptions & { token?: string | undefined; key?: SecretKey | Nip07 | undefined; dryRun?: boolean | undefined },
+): Promise<Placed> {
+  const wish = given(options, ['token', 'key', 'dryRun'])
+  const token = check.optionalText(wish.token, 'options.token')
+  const [dryRun, { key }] = [wish.dryRun === true, wish]
+  check.instance(claim, Claim, 'claim')
+  if (key === undefined) {
+    return run(only(wish), [], (verifier, signal, wake) => verifier.publish(claim.inner(), token, dryRun, signal, wake))
+  }
+  if (key instanceof SecretKey) {
+    return run(only(wish), [], (verifier, signal, wake) =>
+      verifier.publishEvent(claim.inner(), key.inner(), dryRun, signal, wake),
+    )
+  }
+  const [account, sign] = [await identityOf(key, 'options.key'), eventSigner(key, 'options.key')]
+  return run(only(wish), [], (verifier, signal, wake) =>
+    verifier.publishSigned(claim.inner(), account, sign, dryRun, signal, wake),
+  )
+}
+
+/** Tries a token or app password: it must be of that account, and may do what publishing needs. */
+export async function signIn(account: string, token: string, options?: PublishOptions): Promise<void> {
+  const wish = given(options, [])
+  const [id, secret] = [parsed(account), check.text(token, 'token')]
+  await run(only(wish), [], (verifier, signal, wake) => verifier.signIn(id, secret, signal, wake))
+}
+
+/** Gives a token back, where the platform lets it end itself. Says whether it does. */
+export async function signOut(account: string, token: string, options?: PublishOptions): Promise<boolean> {
+  const wish = given(options, [])
+  const [id, secret] = [parsed(account), check.text(token, 'token')]
+  return run(only(wish), [], (verifier, signal, wake) => verifier.giveBack(id, secret, signal, wake))
+}
+
+/** Leave that a fediverse server is asked for (OAuth with PKCE). */
+export class Authorization implements Disposable {
+  /** Where the user allows it, and is shown a code. */
+  readonly url: string
+  readonly #handle: Handle<glue.Authorization>
+
+  /** @internal */
+  constructor(inner: glue.Authorization) {
+    this.#handle = new Handle(() => inner)
+    this.url = this.#handle.use((authorization) => authorization.url)
+  }
+
+  /** Takes the code, and gives the token for {@link publish}: a secret, to be kept encrypted. */
+  async redeem(code: string, options?: PublishOptions): Promise<string> {
+    const wish = given(options, [])
+    const text = check.text(code, 'code')
+    return run(only(wish), [], (verifier, signal, wake) => verifier.redeem(this.#handle.inner(), text, signal, wake))
+  }
+
+  /** Forgets it. */
+  free(): void {
+    this.#handle.free()
+  }
+
+  declare [Symbol.dispose]: () => void
+}
+disposable(Authorization)
+
+/** Asks the server of a fediverse account for leave to write the profile. */
+export async function authorize(account: string, options?: PublishOptions): Promise<Authorization> {
+  const wish = given(options, [])
+  const id = parsed(account)
+  return new Authorization(await run(only(wish), [], (verifier, signal, wake) => verifier.authorize(id, signal, wake)))
+}
