@@ -9,14 +9,6 @@ import { call, Handle, signing } from './instance.js'
 import { eventSigner, identityOf, type Nip07, SecretKey } from './key.js'
 import { run, type VerifyOptions } from './verifier.js'
 
-/** Where the platforms are, and how they are asked; as for `verify`. */
-export type PublishOptions = Pick<
-  VerifyOptions,
-  'signal' | 'fetch' | 'WebSocket' | 'clock' | 'dns' | 'relays' | 'github' | 'plc' | 'bluesky' | 'dangerAllowLoopback'
->
-
-const OPTIONS = ['signal', 'fetch', 'WebSocket', 'clock', 'dns', 'relays', 'github', 'plc', 'bluesky', 'dangerAllowLoopback']
-
 /** What publishing did, or would do. */
 export interface Placed {
   /** `manual`: the record that `claim.encode('dns')` gives is the owner's to add. */
@@ -27,16 +19,8 @@ export interface Placed {
   warnings: string[]
 }
 
-function given<T extends PublishOptions>(options: T | undefined, more: readonly string[]): T {
-  signing()
-  return check.options(options, [...OPTIONS, ...more], 'options')
-}
-
-function only({ signal, fetch, WebSocket, clock, dns, relays, github, plc, bluesky, dangerAllowLoopback }: PublishOptions): VerifyOptions {
-  return { signal, fetch, WebSocket, clock, dns, relays, github, plc, bluesky, dangerAllowLoopback }
-}
-
 function parsed(account: string): string {
+  signing()
   const value = check.text(account, 'account')
   return call((wasm) => wasm.parseIdentity(value))
 }
@@ -54,38 +38,37 @@ function parsed(account: string): string {
  */
 export async function publish(
   claim: Claim,
-  options?: PublishOptions & { token?: string | undefined; key?: SecretKey | Nip07 | undefined; dryRun?: boolean | undefined },
+  options?: VerifyOptions & { token?: string | undefined; key?: SecretKey | Nip07 | undefined; dryRun?: boolean | undefined },
 ): Promise<Placed> {
-  const wish = given(options, ['token', 'key', 'dryRun'])
-  const token = check.optionalText(wish.token, 'options.token')
-  const [dryRun, { key }] = [wish.dryRun === true, wish]
+  signing()
+  const more = ['token', 'key', 'dryRun']
+  const token = check.optionalText(options?.token, 'options.token')
+  const [dryRun, key] = [options?.dryRun === true, options?.key]
   check.instance(claim, Claim, 'claim')
   if (key === undefined) {
-    return run(only(wish), [], (verifier, signal, wake) => verifier.publish(claim.inner(), token, dryRun, signal, wake))
+    return run(options, more, (verifier, signal, wake) => verifier.publish(claim.inner(), token, dryRun, signal, wake))
   }
   if (key instanceof SecretKey) {
-    return run(only(wish), [], (verifier, signal, wake) =>
+    return run(options, more, (verifier, signal, wake) =>
       verifier.publishEvent(claim.inner(), key.inner(), dryRun, signal, wake),
     )
   }
   const [account, sign] = [await identityOf(key, 'options.key'), eventSigner(key, 'options.key')]
-  return run(only(wish), [], (verifier, signal, wake) =>
+  return run(options, more, (verifier, signal, wake) =>
     verifier.publishSigned(claim.inner(), account, sign, dryRun, signal, wake),
   )
 }
 
 /** Tries a token or app password: it must be of that account, and may do what publishing needs. */
-export async function signIn(account: string, token: string, options?: PublishOptions): Promise<void> {
-  const wish = given(options, [])
+export async function signIn(account: string, token: string, options?: VerifyOptions): Promise<void> {
   const [id, secret] = [parsed(account), check.text(token, 'token')]
-  await run(only(wish), [], (verifier, signal, wake) => verifier.signIn(id, secret, signal, wake))
+  await run(options, [], (verifier, signal, wake) => verifier.signIn(id, secret, signal, wake))
 }
 
 /** Gives a token back, where the platform lets it end itself. Says whether it does. */
-export async function signOut(account: string, token: string, options?: PublishOptions): Promise<boolean> {
-  const wish = given(options, [])
+export async function signOut(account: string, token: string, options?: VerifyOptions): Promise<boolean> {
   const [id, secret] = [parsed(account), check.text(token, 'token')]
-  return run(only(wish), [], (verifier, signal, wake) => verifier.giveBack(id, secret, signal, wake))
+  return run(options, [], (verifier, signal, wake) => verifier.giveBack(id, secret, signal, wake))
 }
 
 /** Leave that a fediverse server is asked for (OAuth with PKCE). */
@@ -101,10 +84,9 @@ export class Authorization implements Disposable {
   }
 
   /** Takes the code, and gives the token for {@link publish}: a secret, to be kept encrypted. */
-  async redeem(code: string, options?: PublishOptions): Promise<string> {
-    const wish = given(options, [])
-    const text = check.text(code, 'code')
-    return run(only(wish), [], (verifier, signal, wake) => verifier.redeem(this.#handle.inner(), text, signal, wake))
+  async redeem(code: string, options?: VerifyOptions): Promise<string> {
+      const text = check.text(code, 'code')
+    return run(options, [], (verifier, signal, wake) => verifier.redeem(this.#handle.inner(), text, signal, wake))
   }
 
   /** Forgets it. */
@@ -117,8 +99,7 @@ export class Authorization implements Disposable {
 disposable(Authorization)
 
 /** Asks the server of a fediverse account for leave to write the profile. */
-export async function authorize(account: string, options?: PublishOptions): Promise<Authorization> {
-  const wish = given(options, [])
+export async function authorize(account: string, options?: VerifyOptions): Promise<Authorization> {
   const id = parsed(account)
-  return new Authorization(await run(only(wish), [], (verifier, signal, wake) => verifier.authorize(id, signal, wake)))
+  return new Authorization(await run(options, [], (verifier, signal, wake) => verifier.authorize(id, signal, wake)))
 }

@@ -53,6 +53,10 @@ async function prove(page, service, account) {
 
 async function found(page, service) {
   await click(page, 'Check now')
+  await listed(page, service)
+}
+
+async function listed(page, service) {
   await page.getByText('Found and verified.').waitFor()
   await page.getByText('It is on your sigchain, and published.').waitFor()
   calm(page, service)
@@ -73,7 +77,7 @@ chapter('GitHub: leaving the page loses nothing, and what was broken is told', a
   // The copy button gives the very line.
   await click(alice, 'Copy')
   assert.equal(await alice.evaluate(() => navigator.clipboard.readText()), line)
-  await alice.locator('summary').click()
+  await alice.getByText('I have posted it, and it is not found').click()
   await alice.locator('#pasted').fill(line.slice(0, -4))
   await click(alice, 'Check this')
   await alice.getByText('This is not the line').waitFor()
@@ -99,8 +103,7 @@ chapter('a domain, Bluesky, the fediverse, and nostr by an extension', async () 
   await found(alice, 'ap')
   await prove(alice, 'nostr', alice.nostr.slice('nostr:'.length))
   await click(alice, 'Publish with my nostr extension')
-  await alice.getByText(/relays have it/).waitFor()
-  await found(alice, 'nostr')
+  await listed(alice, 'nostr')
 })
 
 chapter('a stranger verifies her in another browser', async () => {
@@ -447,6 +450,57 @@ chapter('somebody whose key is in an extension proves an account with it', async
   await bob.getByText('1 of 1 verified').waitFor()
   calm(dave)
   await dave.context().close()
+})
+
+chapter('the page posts the proofs itself, as one lets it', async () => {
+  const erin = await person()
+  await wish('gist', { message: { op: 'user', login: 'erin', id: 4713 } })
+  await wish('gist', { message: { op: 'token', token: 'test-token-erin', login: 'erin', scopes: ['gist'] } })
+  await erin.goto(`${app}/prove`)
+  await click(erin, 'Make an identity')
+  await erin.getByRole('heading', { name: 'Which account?' }).waitFor()
+  await prove(erin, 'github', 'erin')
+  await erin.getByText('Let this page post it').click()
+  await accessible(erin, 'a proof to be posted')
+  await erin.locator('#secret').fill('wrong')
+  await click(erin, 'Post it')
+  await erin.getByText('credential_refused').waitFor()
+  assert.equal(await erin.locator('#secret').inputValue(), '')
+  await picture(erin, 'prove-post')
+  await erin.locator('#secret').fill('test-token-erin')
+  await click(erin, 'Post it')
+  await listed(erin, 'github')
+  await prove(erin, 'bluesky', '@bob.test')
+  await erin.getByText('Let this page post it').click()
+  await erin.locator('#secret').fill(await wish('password', { handle: 'bob.test', name: 'KEZ' }))
+  await click(erin, 'Post it')
+  await listed(erin, 'bluesky')
+  await wish('field', { value: 'nothing' })
+  await prove(erin, 'ap', '@jason@social.example')
+  await erin.getByText('Let this page post it').click()
+  await click(erin, 'Ask my server')
+  const leave = erin.getByRole('link', { name: 'Allow it there' })
+  await leave.waitFor()
+  await erin.locator('#secret').fill(await wish('leave', { url: await leave.getAttribute('href') }))
+  await click(erin, 'Post it')
+  await listed(erin, 'ap')
+  // Nothing of the secrets stays.
+  const kept = await erin.evaluate(async () => {
+    const all = [JSON.stringify(localStorage), JSON.stringify(sessionStorage)]
+    for (const { name } of await indexedDB.databases()) {
+      const db = await new Promise((done) => (indexedDB.open(name).onsuccess = ({ target }) => done(target.result)))
+      for (const store of db.objectStoreNames) {
+        const got = db.transaction(store).objectStore(store).getAll()
+        all.push(JSON.stringify(await new Promise((done) => (got.onsuccess = () => done(got.result)))))
+      }
+      db.close()
+    }
+    return all.join()
+  })
+  assert.ok(kept.includes('sigchain') || kept.length > 100)
+  assert.ok(!kept.includes('test-token-erin'))
+  calm(erin)
+  await erin.context().close()
 })
 
 chapter('a code is read by the camera', async () => {

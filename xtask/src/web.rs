@@ -210,6 +210,13 @@ fn grant(net: &Testnet, wish: &Value) -> Result<Value> {
         }
         "bluesky" => net.set_bluesky_profile(text("handle")?, text("value")?).map(|()| Value::Null),
         "field" => net.set_field(text("value")?).map(|()| Value::Null),
+        "password" => Ok(json!(net.app_password(text("handle")?, text("name")?)?)),
+        // What somebody does who allows it on the server's own page, and copies the code.
+        "leave" => {
+            let query = text("url")?.split(['?', '&']);
+            let client = query.filter_map(|pair| pair.strip_prefix("client_id=")).next();
+            Ok(json!(net.allow(client.ok_or("no client_id")?)?))
+        }
         other => Err(format!("nobody can {other}").into()),
     }
 }

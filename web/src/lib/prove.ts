@@ -1,7 +1,7 @@
 /** Proofs in the making: they survive leaving the page, and end on the sigchain. */
-import { Claim, defaultRelays, type EventTemplate, KezError, parseIdentity, profileUrl, type Report, signerIdentity, verify, verifyProof } from 'kez'
+import { type Authorization, Claim, KezError, parseIdentity, profileUrl, publish, type Report, signOut, verify, verifyProof } from 'kez'
 import { me, type Published } from './me.svelte.ts'
-import { settings, sigServers, verifyOptions } from './settings.ts'
+import { sigServers, verifyOptions } from './settings.ts'
 import { load, save } from './store.ts'
 
 export const SERVICES = ['github', 'dns', 'bluesky', 'ap', 'nostr'] as const
@@ -115,31 +115,39 @@ export async function examine(proof: Pending, given: string): Promise<'whole' | 
   return primary === me.stored?.primary && status !== 'invalid' ? 'whole' : 'broken'
 }
 
-/** Publishes a nostr event with the proof, signed by the extension. How many relays took it. */
-export async function sendToRelays(proof: Pending): Promise<number> {
-  const { nostr } = window
-  if (nostr === undefined || (await signerIdentity(nostr)) !== proof.subject) throw new KezError('wrong_owner', proof.subject)
-  const event: EventTemplate = { kind: 30_078, created_at: Math.floor(Date.now() / 1000), tags: [['d', 'kez']], content: proof.text }
-  const signed = await nostr.signEvent(event)
-  const relays = settings().relays ?? verifyOptions().relays ?? defaultRelays()
-  const sent = await Promise.allSettled(relays.map((url) => send(url, { ...event, ...signed })))
-  return sent.filter(({ status }) => status === 'fulfilled').length
+/** Where somebody makes a token or password that may do what posting needs, and no more. */
+export const tokenPages: Partial<Record<Service, string>> = {
+  github: 'https://github.com/settings/tokens/new?scopes=gist&description=KEZ',
+  bluesky: 'https://bsky.app/settings/app-passwords',
 }
 
-function send(url: string, event: object): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = new WebSocket(url)
-    const timer = setTimeout(() => end(() => reject(new Error('timeout'))), 10_000)
-    const end = (settle: () => void) => {
-      clearTimeout(timer)
-      socket.close()
-      settle()
-    }
-    socket.onerror = () => end(() => reject(new Error(url)))
-    socket.onopen = () => socket.send(JSON.stringify(['EVENT', event]))
-    socket.onmessage = ({ data }) => {
-      const [kind, , ok] = JSON.parse(String(data)) as [string, string, boolean]
-      if (kind === 'OK') end(() => (ok ? resolve() : reject(new Error(url))))
-    }
-  })
+/**
+ * Puts the proof where it belongs, as the account's owner: with a token or app password, or the code that a
+ * fediverse server gave for its leave. Nothing of that is kept, and the leave is given back.
+ */
+export async function post(proof: Pending, secret: string, leave?: Authorization): Promise<void> {
+  const options = verifyOptions()
+  const token = leave === undefined ? secret.trim() : await leave.redeem(secret, options)
+  try {
+    await put(proof, { ...options, token })
+  } finally {
+    // A server that does not take it back lets it end by itself.
+    if (leave !== undefined) await signOut(proof.subject, token, options).catch(() => false)
+  }
+}
+
+/** Puts the proof on nostr relays, signed by the extension. */
+export async function postToRelays(proof: Pending): Promise<void> {
+  const { nostr } = window
+  if (nostr === undefined) throw new KezError('wrong_owner', proof.subject)
+  await put(proof, { ...verifyOptions(), key: nostr })
+}
+
+async function put(proof: Pending, options: Parameters<typeof publish>[1]): Promise<void> {
+  const claim = Claim.fromJson(proof.claim)
+  try {
+    await publish(claim, options)
+  } finally {
+    claim.free()
+  }
 }
