@@ -381,7 +381,7 @@ fn credential(
     if subject.scheme() == Scheme::Dns {
         return Ok(None);
     }
-    if subject.scheme() == Scheme::Ap {
+    if subject.scheme() == Scheme::Ap && file.is_none() {
         let why = format!("{subject}: run `kez auth add {subject}`");
         return Err(Error::about(Code::CredentialMissing, why));
     }

@@ -455,6 +455,9 @@ fn a_page_publishes(net: &Testnet) {
     let pointer = row("invalid", json!("not_on_chain"));
     assert_eq!(page["all"], json!([valid, valid, valid, pointer]), "{page}");
     assert_eq!(page["manual"], "manual");
+    // No platform learns on which page that was.
+    let asked = page["asked"].as_array().unwrap();
+    assert!(asked.iter().all(|r| r["referer"].is_null() && r["cookie"].is_null()), "{page}");
     let leave = page["leave"].as_str().unwrap();
     assert!(leave.starts_with(&format!("https://{SOCIAL}/oauth/authorize?")), "{leave}");
     for (name, code) in [

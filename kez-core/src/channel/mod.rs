@@ -19,7 +19,7 @@ pub(crate) use {
 #[cfg(any(feature = "import", feature = "publish"))]
 pub(crate) use {
     html::to_text as html_to_text,
-    nostr::{EXTERNAL_IDENTITIES, ask_relays, newest},
+    nostr::{EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, newest},
 };
 
 use crate::{

@@ -26,7 +26,7 @@ pub fn carrier(proof: &str, created_at: Timestamp) -> NostrEvent {
 }
 
 /// A user's own list of relays (NIP-65).
-const RELAY_LIST: u16 = 10_002;
+pub(crate) const RELAY_LIST: u16 = 10_002;
 /// A key's external identities (NIP-39).
 #[cfg(any(feature = "import", feature = "publish"))]
 pub(crate) const EXTERNAL_IDENTITIES: u16 = 10_011;
@@ -55,21 +55,20 @@ impl NostrLookup {
     }
 
     fn ask(&self, relays: &[String]) -> Step {
-        let [proofs, profile] = proof_filters(&self.key);
-        let filters = vec![proofs, profile, newest(&self.key, RELAY_LIST)];
+        let filters = proof_filters(&self.key);
         let request = |url: &String| Request::Relay { url: url.clone(), filters: filters.clone() };
         Step::Ask(relays.iter().map(request).collect())
     }
 }
 
-/// The filters that find a key's proofs and its profile.
-pub(crate) fn proof_filters(key: &Key) -> [Value; 2] {
+/// The filters that find a key's proofs, its profile and its list of relays.
+pub(crate) fn proof_filters(key: &Key) -> Vec<Value> {
     let proofs = Value::object([
         ("authors", authors(key)),
         ("kinds", kinds(NOSTR_KIND)),
         ("#d", Value::Array(vec!["kez".into()])),
     ]);
-    [proofs, newest(key, 0)]
+    vec![proofs, newest(key, 0), newest(key, RELAY_LIST)]
 }
 
 /// Whether an event carries proofs of its author's account.
@@ -132,7 +131,8 @@ pub(crate) fn further_relays(
     found
 }
 
-/// What the configured relays have, and those to which the key's owner writes by its newest list.
+/// What the configured relays have, and those to which the key's owner writes by its newest list, for
+/// which one of the filters asks.
 #[cfg(any(feature = "import", feature = "publish"))]
 pub(crate) async fn ask_relays(
     transport: &impl crate::Transport,
@@ -140,9 +140,8 @@ pub(crate) async fn ask_relays(
     key: &Key,
     filters: &[Value],
 ) -> Vec<Fetched> {
-    let filters: Vec<Value> = filters.iter().cloned().chain([newest(key, RELAY_LIST)]).collect();
     let ask = async |url: &String| -> Fetched {
-        let request = Request::Relay { url: url.clone(), filters: filters.clone() };
+        let request = Request::Relay { url: url.clone(), filters: filters.to_vec() };
         let answer = transport.fetch(&request).await;
         (request, answer)
     };

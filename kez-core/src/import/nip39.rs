@@ -4,7 +4,7 @@
 use super::{Foreign, Importer, Link, Said, Source, account, back::Proof, link};
 use crate::{
     Identity, Key, NostrEvent, Result,
-    channel::{EXTERNAL_IDENTITIES, ask_relays, newest},
+    channel::{EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, newest},
     json::Value,
     transport::{Body, Transport},
 };
@@ -17,7 +17,7 @@ impl<T: Transport> Importer<'_, T> {
     /// `key_expected` for what is no nostr key, and why no relay could be asked.
     pub async fn nip39(&self, key: &Identity) -> Result<Foreign> {
         let key = Key::from_identity(key)?;
-        let filters = [0, EXTERNAL_IDENTITIES].map(|kind| newest(&key, kind));
+        let filters = [0, EXTERNAL_IDENTITIES, RELAY_LIST].map(|kind| newest(&key, kind));
         let answers = ask_relays(self.transport, self.endpoints, &key, &filters).await;
         let mut failure = None;
         let mut found: Vec<NostrEvent> = Vec::new();

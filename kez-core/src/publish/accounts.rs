@@ -51,7 +51,7 @@ impl Author for SecretKey {
 }
 
 /// What opens an account for writing: a GitHub token with the scope `gist`, a Bluesky app
-/// password, a token of the Mastodon API with the app that it was given to, or a TSIG key
+/// password, a token of the Mastodon API (with the app that it was given to, so that it can be given back), or a TSIG key
 /// (`hmac-sha256:name:base64`) with the name server that knows it.
 pub struct Credential {
     account: Identity,
@@ -204,7 +204,7 @@ impl<W: Web> Publisher<'_, W> {
     /// As [`Publisher::sign_in`].
     pub async fn give_back(&self, credential: &Credential) -> Result<bool> {
         match credential.account.scheme() {
-            Scheme::Ap => ap::give_back(self, credential).await.map(|()| true),
+            Scheme::Ap => ap::give_back(self, credential).await,
             _ => Ok(false),
         }
     }

@@ -149,13 +149,17 @@ async fn host(publisher: &Publisher<'_, impl Web>, account: &Identity) -> Result
     Ok(host.into())
 }
 
-fn server(credential: &Credential) -> Result<&App> {
-    credential.app().ok_or_else(|| Error::about(Code::CredentialRefused, credential.account()))
-}
-
-/// The own account, as its owner sees it.
-async fn own(publisher: &Publisher<'_, impl Web>, credential: &Credential) -> Result<Value> {
-    let url = format!("https://{}/api/v1/accounts/verify_credentials", server(credential)?.host);
+/// The own account, as its owner sees it, and the server that has it.
+async fn own(
+    publisher: &Publisher<'_, impl Web>,
+    credential: &Credential,
+) -> Result<(Value, String)> {
+    // A token may come from the server's own settings, without an app of ours.
+    let host = match credential.app() {
+        Some(app) => app.host.clone(),
+        None => host(publisher, credential.account()).await?,
+    };
+    let url = format!("https://{host}/api/v1/accounts/verify_credentials");
     let http = publisher.send("GET", &url, Some(&credential.bearer()), None).await?;
     // Mastodon says so to a token that is nobody's, and others to any that they do not know.
     if http.status == 422 {
@@ -167,7 +171,7 @@ async fn own(publisher: &Publisher<'_, impl Web>, credential: &Credential) -> Re
     if !acct.eq_ignore_ascii_case(user) {
         return Err(Error::about(Code::CredentialOther, acct));
     }
-    Ok(account)
+    Ok((account, host))
 }
 
 pub(super) async fn sign_in(
@@ -180,8 +184,8 @@ pub(super) async fn sign_in(
 pub(super) async fn give_back(
     publisher: &Publisher<'_, impl Web>,
     credential: &Credential,
-) -> Result<()> {
-    let app = server(credential)?;
+) -> Result<bool> {
+    let Some(app) = credential.app() else { return Ok(false) };
     let body = form(&[
         ("client_id", &app.id),
         ("client_secret", &app.secret),
@@ -189,7 +193,7 @@ pub(super) async fn give_back(
     ]);
     let url = format!("https://{}/oauth/revoke", app.host);
     let http = publisher.send("POST", &url, None, Some((FORM, body))).await?;
-    good(&http, credential.secret()).map(drop)
+    good(&http, credential.secret()).map(|_| true)
 }
 
 /// Names and values of the profile's fields, as their owner wrote them.
@@ -216,8 +220,7 @@ pub(super) async fn place(
     signed: &SignedClaim,
     credential: &Credential,
 ) -> Result<Placed> {
-    let app = server(credential)?;
-    let account = own(publisher, credential).await?;
+    let (account, host) = own(publisher, credential).await?;
     let url = account.get("url").and_then(Value::as_str).map(String::from);
     let mut fields = fields(&account);
     let pointer = proof::to_pointer(&signed.claim().primary);
@@ -233,7 +236,7 @@ pub(super) async fn place(
         *value = pointer;
         Change::Updated
     } else {
-        let most = most_fields(publisher, &app.host).await;
+        let most = most_fields(publisher, &host).await;
         if fields.len() >= usize::try_from(most).unwrap_or_default() {
             return Err(Error::about(Code::PlaceFull, format!("{most} fields")));
         }
@@ -248,7 +251,7 @@ pub(super) async fn place(
         pairs.push((format!("fields_attributes[{n}][name]"), name));
         pairs.push((format!("fields_attributes[{n}][value]"), value));
     }
-    let target = format!("https://{}/api/v1/accounts/update_credentials", app.host);
+    let target = format!("https://{host}/api/v1/accounts/update_credentials");
     let body = Some((FORM, form(&pairs)));
     let http = publisher.send("PATCH", &target, Some(&credential.bearer()), body).await?;
     good(&http, credential.secret())?;

@@ -8,7 +8,8 @@ use super::{
 use crate::{
     Code, Error, NostrEvent, Result, Scheme, SignedClaim,
     channel::{
-        EXTERNAL_IDENTITIES, ask_relays, carrier, is_proof, newest, newest_own, proof_filters,
+        EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, carrier, is_proof, newest, newest_own,
+        proof_filters,
     },
     json::Value,
     proof::Form,
@@ -45,7 +46,7 @@ pub(super) async fn place_identities(
         let gist = github::place_sentence(publisher, &sentence, credential).await?;
         tags.push([credential.account().as_str().into(), gist.unwrap_or_default()]);
     }
-    let filters = [newest(author.key(), EXTERNAL_IDENTITIES)];
+    let filters = [EXTERNAL_IDENTITIES, RELAY_LIST].map(|kind| newest(author.key(), kind));
     let wanted = |event: &NostrEvent| event.kind == EXTERNAL_IDENTITIES;
     replace(publisher, author, &filters, wanted, |old| {
         let mut event = NostrEvent {

@@ -83,6 +83,7 @@ impl Browser {
         let mut request = RequestBuilder::new(&target.href())
             .method(method)
             .credentials(RequestCredentials::Omit)
+            .referrer_policy(ReferrerPolicy::NoReferrer)
             .abort_signal(Some(&limit.either));
         if let Some(authorization) = &call.authorization {
             request = request.header("authorization", authorization);
