@@ -187,9 +187,9 @@ codes! {
     HeadConflict "head_conflict" Network Fork "The place of publication has newer or other events than the local chain." "Run `kez sigchain import` from that place first."
 
     #[cfg(feature = "publish")]
-    CredentialMissing "credential_missing" Storage Invalid "No token or password of this account is stored, and none was given." "Store one with `kez auth add`, or give it with --token-file."
+    CredentialMissing "credential_missing" Storage Invalid "No token or password of this account is stored, and none was given." "Make one there; `kez auth add` stores it, and --token-file takes it once."
     #[cfg(feature = "publish")]
-    CredentialRefused "credential_refused" Network Unreachable "The platform does not accept the token or password: it is wrong, has expired or was revoked." "Store a new one with `kez auth add`."
+    CredentialRefused "credential_refused" Network Unreachable "The platform does not accept the token or password: it is wrong, has expired or was revoked." "Make a new one there, and use that."
     #[cfg(feature = "publish")]
     CredentialOther "credential_other" Input Invalid "The token or password is of another account." "Sign in as the account that you want to publish at."
     #[cfg(feature = "publish")]

@@ -452,7 +452,7 @@ fn a_page_publishes(net: &Testnet) {
         |status: &str, reason: Value| json!(["created", "created", "unchanged", status, reason]);
     let valid = row("valid", Value::Null);
     // A field only points to the sigchain, which is nowhere here.
-    let pointer = row("invalid", json!("not_on_chain"));
+    let pointer = row("unreachable", json!("chain_unreachable"));
     assert_eq!(page["all"], json!([valid, valid, valid, pointer]), "{page}");
     assert_eq!(page["manual"], "manual");
     // No platform learns on which page that was.

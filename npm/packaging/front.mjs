@@ -11,6 +11,15 @@ export const leadTo = ({ port }) => [
   '--ignore-certificate-errors',
 ]
 
+// What Mastodon answers when a browser asks whether a page may write. snac, which stands for it here, lets no
+// page change anything, but is Mastodon's API otherwise: an EMULATION of these headers alone.
+const MASTODON = {
+  'access-control-allow-origin': '*',
+  'access-control-allow-methods': 'POST, PUT, DELETE, GET, PATCH, OPTIONS',
+  'access-control-max-age': '7200',
+}
+const FEDIVERSE = ['social.example']
+
 /**
  * Starts one. `page` is the origin whose requests are written down in `asked`: what a page asks of others carries its
  * origin, and the browser's own errands do not. `every` has all of them.
@@ -28,6 +37,10 @@ export async function front(certificate, key, routes, page) {
   const server = createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, (request, response) => {
     const to = base(request)
     if (to === undefined) return response.writeHead(502).end()
+    const wanted = request.headers['access-control-request-headers']
+    if (request.method === 'OPTIONS' && FEDIVERSE.includes(request.headers.host.split(':')[0])) {
+      return response.writeHead(200, { ...MASTODON, 'access-control-allow-headers': wanted ?? '' }).end()
+    }
     const options = { method: request.method, headers: request.headers }
     const inner = plain(new URL(request.url, to), options, (answer) => {
       response.writeHead(answer.statusCode, answer.headers)
