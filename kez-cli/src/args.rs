@@ -513,6 +513,10 @@ pub(crate) enum AuthCommand {
         /// The name server that takes a domain's updates, as in 192.0.2.53:53
         #[arg(long, value_name = "ADDRESS")]
         server: Option<String>,
+        /// For GitHub: allow it in a browser instead, for the OAuth app with this client id (also:
+        /// `github_client` in config.toml)
+        #[arg(long, value_name = "ID", conflicts_with = "token_file")]
+        client: Option<String>,
         /// The name of the key that encrypts it
         #[arg(long, value_name = "NAME")]
         key: Option<String>,

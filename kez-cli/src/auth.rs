@@ -13,7 +13,7 @@ use kez_core::{
     Code, Error, Identity, ObjectId, Result, Scheme, SecretKey,
     chat::Vault,
     hex,
-    publish::{App, Credential, Publisher},
+    publish::{App, Credential, DeviceCode, Publisher},
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -46,8 +46,9 @@ pub(super) async fn run(
     command: AuthCommand,
 ) -> Result<u8> {
     match command {
-        AuthCommand::Add { account, token_file, server, key } => {
-            add(context, out, account, token_file.as_deref(), server, key.as_deref()).await?;
+        AuthCommand::Add { account, token_file, server, client, key } => {
+            let way = Way { file: token_file.as_deref(), server, client };
+            add(context, out, account, way, key.as_deref()).await?;
         }
         AuthCommand::List => {
             for stored in list(context)? {
@@ -155,14 +156,25 @@ pub(super) fn read_secret(
     if line.is_empty() { Err(Code::CredentialMissing.into()) } else { Ok(line) }
 }
 
+/// How a credential comes.
+struct Way<'a> {
+    file: Option<&'a Path>,
+    /// The name server of a domain.
+    server: Option<String>,
+    /// The app that GitHub is asked to let in.
+    client: Option<String>,
+}
+
 async fn add(
     context: &Context<'_, impl Net>,
     out: &Out<'_>,
     account: Identity,
-    file: Option<&Path>,
-    server: Option<String>,
+    Way { file, server, client }: Way<'_>,
     key: Option<&str>,
 ) -> Result<()> {
+    if client.is_some() && account.scheme() != Scheme::Github {
+        return Err(Error::about(Code::Usage, "--client is for GitHub"));
+    }
     if (account.scheme() == Scheme::Dns) != server.is_some() {
         let why = "--server goes with a domain, and a domain with --server";
         return Err(Error::about(Code::Usage, why));
@@ -170,12 +182,20 @@ async fn add(
     let endpoints = context.config.endpoints()?;
     let publisher = publisher(context, &endpoints, false);
     let entry = claim::signing_key(context, key)?;
+    let github = account.scheme() == Scheme::Github && file.is_none();
+    // A setting stands behind a token that is handed in, and the option does not.
+    let configured = context.config.github_client.clone();
+    let configured = configured.filter(|_| context.host.is_terminal(Stream::In));
+    let client = client.or(configured).filter(|_| github);
     let file = file.or_else(|| {
         let piped = !context.host.is_terminal(Stream::In);
         piped.then_some(Path::new("-"))
     });
     let credential = match account.scheme() {
         Scheme::Ap => authorize(context, out, &publisher, &account, file).await?,
+        Scheme::Github if let Some(client) = client => {
+            by_device(context, out, &publisher, &account, &client).await?
+        }
         Scheme::Github | Scheme::Bluesky | Scheme::Dns => {
             let what = match account.scheme() {
                 Scheme::Github => "Token",
@@ -232,6 +252,34 @@ async fn authorize(
     }
     let code = read_secret(context, file, "Code: ")?;
     app.redeem(publisher, account, &code, &proof_key).await
+}
+
+/// Has the user allow it at GitHub, in any browser, by a short code.
+async fn by_device(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    publisher: &Publisher<'_, impl Net>,
+    account: &Identity,
+    client: &str,
+) -> Result<Credential> {
+    let mut device = DeviceCode::request(publisher, client).await?;
+    if out.json {
+        out.json_line(&serde_json::json!({
+            "schema": "kez.authorize/1",
+            "url": device.url,
+            "code": device.user_code,
+        }));
+    } else {
+        let (url, code) = (clean(&device.url), clean(&device.user_code));
+        out.hint(&format!("Open this page, and type the code {code}:\n\n  {url}\n"));
+    }
+    while context.host.now() < device.expires_at {
+        context.net.net.pause(device.interval.saturating_mul(1000)).await;
+        if let Some(credential) = device.poll(publisher, account).await? {
+            return Ok(credential);
+        }
+    }
+    Err(Error::about(Code::CredentialRefused, "the code was not used in time"))
 }
 
 async fn revoke(context: &Context<'_, impl Net>, out: &Out<'_>, account: &Identity) -> Result<()> {

@@ -27,6 +27,8 @@ pub struct Config {
     pub witnesses: Vec<String>,
     /// A `.well-known` directory that a web server serves, for copies of your chain.
     pub well_known: Option<PathBuf>,
+    /// The client id of an OAuth app of GitHub with the device flow, for `kez auth add`.
+    pub github_client: Option<String>,
     /// GitHub's API.
     pub github: Option<String>,
     /// The PLC directory.

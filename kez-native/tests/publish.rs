@@ -34,6 +34,7 @@ fn main() {
         &[
             ("github", github),
             ("github_emulator_keeps_the_contract", github_emulator_keeps_the_contract),
+            ("github_by_a_short_code", github_by_a_short_code),
             ("github_refusals", github_refusals),
             ("github_shows_it_late", github_shows_it_late),
             ("bluesky", bluesky),
@@ -165,6 +166,61 @@ fn github_emulator_keeps_the_contract(net: &Testnet) {
     let output = node.arg(script).arg(net.github()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The device flow: what the command asks the user to type, and what the user then does.
+fn github_by_a_short_code(net: &Testnet) {
+    let (me, _) = publisher(net, "device", "ed25519");
+    let (login, _) = account(net, &json!([]));
+    let subject = format!("github:{login}");
+    let client = fresh("client");
+    let app = |interval: u32, lasts: u32| {
+        let app = json!({ "op": "app", "client": client, "interval": interval, "lasts": lasts });
+        net.gist(&app).unwrap();
+    };
+    // What the user does, by the code that is shown; nothing, for one who is gone.
+    let add = |act: &dyn Fn(&str)| {
+        let mut child = me
+            .command(&["auth", "add", &subject, "--client", &client])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let asked: Value = serde_json::from_str(&line).unwrap_or_default();
+        if asked["schema"] == "kez.authorize/1" {
+            assert_eq!(asked["url"], "https://github.com/login/device");
+            act(asked["code"].as_str().unwrap());
+            line.clear();
+        }
+        std::io::Read::read_to_string(&mut stdout, &mut line).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        Run { code: output.status.code().unwrap(), stdout: line, stderr }
+    };
+    let device = |code: &str, login: Value| {
+        net.gist(&json!({ "op": "device", "code": code, "login": login })).unwrap();
+    };
+    add(&|_| {}).fails(5, "credential_refused");
+    app(1, 900);
+    add(&|code| device(code, Value::Null)).fails(5, "credential_refused");
+    // Somebody else's account.
+    let (other, _) = account(net, &json!([]));
+    add(&|code| device(code, json!(other))).fails(2, "credential_other");
+    app(1, 2);
+    add(&|_| {}).fails(5, "credential_refused");
+    app(1, 900);
+    let added = add(&|code| {
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        device(code, json!(login));
+    });
+    assert_eq!(added.code, 0, "{}\n{}", added.stdout, added.stderr);
+    let run = me.run(&["publish", "github"]);
+    assert_eq!(change(&run), (0, json!("created"), json!("valid")), "{}", run.stderr);
+    me.run(&["auth", "add", "bluesky:alice.test", "--client", "x"]).fails(2, "usage");
 }
 
 fn github_refusals(net: &Testnet) {

@@ -5,7 +5,8 @@
 //   user {login, id, blog?, social?: [url]}   gist {login, files:{name:text}, fork_of?, secret?}   drop {id}   edit {id, files}
 //   rename {login, to} limit {remaining, kind: "403"|"429"|"secondary"}   down {status}
 //   token {token, login, scopes: [..]|null}   untoken {token}   stale {seconds}: lists lag behind
-//   gists {login}: what is there
+//   gists {login}: what is there   app {client, interval, lasts}: an OAuth app with the device flow
+//   device {code, login}: somebody allows it; without a login, declines
 import { createHash, randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 
@@ -15,6 +16,8 @@ const gists = [] // newest first
 let limit = { remaining: 5000, kind: '403' }
 let down = 0
 let stale = 0
+const apps = new Map() // client id -> {interval, lasts}
+const devices = new Map() // device code -> {client, code, until, next, login}
 const tokens = new Map() // token -> {login, scopes}; scopes is null for fine-grained ones
 
 const exposed =
@@ -165,6 +168,14 @@ function control(message) {
     case 'stale':
       stale = message.seconds * 1000
       return {}
+    case 'app':
+      apps.set(message.client, message)
+      return {}
+    case 'device': {
+      const device = [...devices.values()].find(({ code }) => code === message.code)
+      device.login = message.login ?? null
+      return {}
+    }
     case 'gists':
       return gists.filter((g) => g.login === message.login.toLowerCase())
   }
@@ -209,6 +220,36 @@ function write(request, response, url, body, token, headers) {
   }
   gist.at = at
   return send(response, 200, render(gist, true), headers)
+}
+
+/** The device flow on github.com (RFC 8628): forms, unless JSON is asked for, and errors with 200. */
+function login(response, path, form) {
+  const reply = (value, status = 200) =>
+    send(response, status, new URLSearchParams(value).toString(), { 'content-type': 'application/x-www-form-urlencoded; charset=utf-8' })
+  const no = (error, error_description) => reply({ error, error_description, error_uri: 'https://docs.github.com/developers/apps/authorizing-oauth-apps' })
+  const app = apps.get(form.get('client_id'))
+  if (app === undefined) return reply({ error: 'Not Found' }, 404)
+  if (path === '/login/device/code') {
+    const device_code = randomBytes(20).toString('hex')
+    const code = randomBytes(4).toString('hex').toUpperCase().replace(/^.{4}/, '$&-')
+    devices.set(device_code, { ...app, code, until: Date.now() + app.lasts * 1000, next: Date.now() + app.interval * 1000 })
+    return reply({ device_code, expires_in: app.lasts, interval: app.interval, user_code: code, verification_uri: 'https://github.com/login/device' })
+  }
+  const device = devices.get(form.get('device_code'))
+  if (form.get('grant_type') !== 'urn:ietf:params:oauth:grant-type:device_code') return no('unsupported_grant_type', 'The grant type is not that of the device flow.')
+  if (device === undefined || device.client !== form.get('client_id')) return no('incorrect_device_code', 'The device_code provided is not valid.')
+  if (Date.now() >= device.until) return no('expired_token', 'The device_code has expired.')
+  if (Date.now() < device.next) {
+    device.interval += 5
+    device.next = Date.now() + device.interval * 1000
+    return no('slow_down', 'Too many requests have been made in the same timeframe.')
+  }
+  device.next = Date.now() + device.interval * 1000
+  if (device.login === undefined) return no('authorization_pending', 'The authorization request is still pending.')
+  if (device.login === null) return no('access_denied', 'The authorization request was denied.')
+  const token = `test-device-${randomBytes(8).toString('hex')}`
+  tokens.set(token, { login: device.login.toLowerCase(), scopes: ['gist'] })
+  reply({ access_token: token, token_type: 'bearer', scope: 'gist' })
 }
 
 function api(request, response, url, body) {
@@ -313,6 +354,7 @@ createServer((request, response) => {
   request.on('data', (chunk) => (body += chunk))
   request.on('end', () => {
     if (request.method === 'POST' && url.pathname === '/control') send(response, 200, control(JSON.parse(body)))
+    else if (request.method === 'POST' && url.pathname.startsWith('/login/')) login(response, url.pathname, new URLSearchParams(body))
     else api(request, response, url, body)
   })
 }).listen(apiPort, '127.0.0.1', () => console.log(JSON.stringify({ up: true })))

@@ -305,7 +305,7 @@ impl Testnet {
     #[must_use]
     pub fn config(&self) -> String {
         format!(
-            "danger_allow_loopback = true\ndns = [\"http://127.0.0.1:{}/dns-query\"]\nrelays = [\"{}\"]\ngithub = \"http://127.0.0.1:{}\"\nplc = \"{}\"\nbluesky = \"{}\"\n\n[hosts]\n\"{SOCIAL}\" = \"http://127.0.0.1:{}\"\n\"{SECURE}\" = \"http://127.0.0.1:{}\"\n\"alice.test\" = \"{}\"\n\"example.com\" = \"http://127.0.0.1:{}\"\n\"openpgpkey.example.com\" = \"http://127.0.0.1:{}\"\n\"keys.openpgp.org\" = \"http://127.0.0.1:{}\"\n",
+            "danger_allow_loopback = true\ndns = [\"http://127.0.0.1:{}/dns-query\"]\nrelays = [\"{}\"]\ngithub = \"http://127.0.0.1:{}\"\nplc = \"{}\"\nbluesky = \"{}\"\n\n[hosts]\n\"{SOCIAL}\" = \"http://127.0.0.1:{}\"\n\"{SECURE}\" = \"http://127.0.0.1:{}\"\n\"alice.test\" = \"{}\"\n\"example.com\" = \"http://127.0.0.1:{}\"\n\"openpgpkey.example.com\" = \"http://127.0.0.1:{}\"\n\"keys.openpgp.org\" = \"http://127.0.0.1:{}\"\n\"github.com\" = \"http://127.0.0.1:{}\"\n",
             self.doh,
             self.relay,
             self.gist,
@@ -316,7 +316,8 @@ impl Testnet {
             self.pds,
             self.pages,
             self.pages,
-            self.pages
+            self.pages,
+            self.gist
         )
     }
 

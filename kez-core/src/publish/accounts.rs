@@ -4,7 +4,7 @@ use super::{ap, ap::App, bluesky, dns, github, nostr};
 use crate::{
     Code, Endpoints, Error, Identity, Key, NostrEvent, Proof, Result, Scheme, SecretKey,
     SignedClaim, Timestamp,
-    channel::{Finding, Http},
+    channel::{Finding, Http, encode},
     json::{Members, Value},
     proof::{self, Form},
     transport::{Answer, Call, Failure, Transport},
@@ -283,6 +283,33 @@ impl<W: Web> Publisher<'_, W> {
 
 /// The media type of JSON.
 pub(super) const JSON: &str = "application/json";
+/// The media type of forms.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
+pub(super) fn form<T: AsRef<str>>(pairs: &[(T, &str)]) -> String {
+    let pairs =
+        pairs.iter().map(|(name, value)| format!("{}={}", encode(name.as_ref()), encode(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// A member of a form.
+pub(super) fn form_value(form: &str, wanted: &str) -> Option<String> {
+    let pairs = form.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.into_iter().find(|(name, _)| *name == wanted)?;
+    let mut bytes = Vec::new();
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digit = |b: Option<u8>| char::from(b?).to_digit(16);
+                u8::try_from(digit(rest.next())? * 16 + digit(rest.next())?).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
 
 /// What an answer that is no success means; in its own words, but for what is secret.
 pub(super) fn refused(http: &Http, secret: &str) -> Error {
@@ -376,4 +403,20 @@ pub fn merge(text: &str, signed: &SignedClaim, form: Form) -> Option<String> {
         };
     }
     Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{form, form_value};
+
+    #[test]
+    fn forms_are_read_as_they_are_written() {
+        let written = form(&[("a", "1 + 1 = 2 & more"), ("grüße", "ß%")]);
+        assert_eq!(form_value(&written, "a").as_deref(), Some("1 + 1 = 2 & more"));
+        assert_eq!(form_value("x=a+b%2Bc&y=", "x").as_deref(), Some("a b+c"));
+        assert_eq!(form_value("x=a+b%2Bc&y=", "y").as_deref(), Some(""));
+        for none in ["", "x", "y=1", "x=%", "x=%4", "x=%zz", "x=%ff", "x=%é1"] {
+            assert_eq!(form_value(none, "x"), None, "{none}");
+        }
+    }
 }

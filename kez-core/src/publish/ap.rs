@@ -1,9 +1,9 @@
 //! A profile field by the Mastodon API, and its OAuth (RFC 6749, RFC 7636).
 
-use super::accounts::{Change, Credential, Placed, Publisher, Web, good};
+use super::accounts::{Change, Credential, FORM, Placed, Publisher, Web, form, good};
 use crate::{
     Code, Error, Identity, Result, SignedClaim,
-    channel::{encode, html_to_text},
+    channel::html_to_text,
     json::{Members, Value},
     proof,
     url::strict_host,
@@ -21,7 +21,6 @@ use zeroize::Zeroizing;
 pub const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 /// What is asked for: to read the own profile, and to write it.
 const SCOPES: &str = "read:accounts write:accounts";
-const FORM: &str = "application/x-www-form-urlencoded";
 /// What Mastodon allows where a server does not say.
 const MAX_FIELDS: i64 = 4;
 
@@ -134,12 +133,6 @@ impl App {
 /// The code verifier of a proof key.
 fn verifier(proof_key: &[u8; 32]) -> Zeroizing<String> {
     Zeroizing::new(URL_SAFE_NO_PAD.encode(proof_key))
-}
-
-fn form<T: AsRef<str>>(pairs: &[(T, &str)]) -> String {
-    let pairs =
-        pairs.iter().map(|(name, value)| format!("{}={}", encode(name.as_ref()), encode(value)));
-    pairs.collect::<Vec<_>>().join("&")
 }
 
 /// The server that has the account, which may not be the domain of its name.

@@ -10,6 +10,8 @@ mod ap;
 mod bluesky;
 mod chain;
 #[cfg(feature = "publish")]
+mod device;
+#[cfg(feature = "publish")]
 mod dns;
 #[cfg(feature = "publish")]
 mod github;
@@ -21,4 +23,5 @@ pub use chain::{appended_at_server, missing_at_server, server_url};
 pub use {
     accounts::{Author, Change, Credential, Placed, Publisher, Web, merge},
     ap::{App, OUT_OF_BAND},
+    device::DeviceCode,
 };
