@@ -458,7 +458,7 @@ fn a_page_publishes(net: &Testnet) {
     let (_, other) = account(net, &json!(["gist"]));
     let password = net.app_password("bob.test", &fresh("page")).unwrap();
     net.set_bluesky("bob.test", None).unwrap();
-    net.set_fields(&[]).unwrap();
+    net.set_fields(&[("Home", "https://jason.example")]).unwrap();
     let script = format!(
         r#"async (kez) => {{
             const local = {{ dangerAllowLoopback: true }}
