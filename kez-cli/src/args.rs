@@ -2,7 +2,7 @@
 //! to stdout, everything else to stderr.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kez_core::{Identity, Timestamp, chat::Handle};
+use kez_core::{Identity, Scheme, Timestamp, chat::Handle};
 use std::path::PathBuf;
 
 /// Say "these accounts, keys and domains are all me", and check who says so.
@@ -384,6 +384,26 @@ pub(crate) enum Service {
     Sigserver,
     /// Every proof that your sigchain lists, and your sigchain
     All,
+}
+
+impl Service {
+    /// The scheme of its accounts, if it has such.
+    pub(crate) const fn scheme(self) -> Option<Scheme> {
+        match self {
+            Self::Github => Some(Scheme::Github),
+            Self::Bluesky => Some(Scheme::Bluesky),
+            Self::Ap => Some(Scheme::Ap),
+            Self::Nostr => Some(Scheme::Nostr),
+            Self::Dns => Some(Scheme::Dns),
+            Self::WellKnown | Self::Sigserver | Self::All => None,
+        }
+    }
+
+    /// The one of an account, if proofs can be published there.
+    pub(crate) fn of(account: &Identity) -> Option<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.into_iter().find(|service| service.scheme() == Some(account.scheme()))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -128,11 +128,7 @@ pub(super) fn stored(
     let vault = |key: &SecretKey| Vault::of(key, context.host.randomness());
     let vault = match open.filter(|key| *key.public().identity() == stored.key) {
         Some(key) => vault(key),
-        None => {
-            let entry = context.keys().list()?.into_iter().find(|e| e.identity == stored.key);
-            let entry = entry.ok_or_else(|| Error::about(Code::KeyNotFound, &stored.key))?;
-            vault(&context.open(&entry.name)?)
-        }
+        None => vault(&context.open_key_of(&stored.key)?),
     };
     let text = vault.open(&record(account), &stored.sealed)?;
     let credential = Credential::from_text(&text);

@@ -26,14 +26,7 @@ pub(super) async fn run(
     tell(out, &foreign);
     let mut accounts: Vec<(Service, Identity)> = Vec::new();
     for identity in foreign.links.iter().filter_map(|link| link.identity.as_ref()) {
-        let service = match identity.scheme() {
-            Scheme::Github => Service::Github,
-            Scheme::Bluesky => Service::Bluesky,
-            Scheme::Ap => Service::Ap,
-            Scheme::Nostr => Service::Nostr,
-            Scheme::Dns => Service::Dns,
-            Scheme::Ed25519 => continue,
-        };
+        let Some(service) = Service::of(identity) else { continue };
         if !accounts.iter().any(|(_, known)| known == identity) {
             accounts.push((service, identity.clone()));
         }

@@ -41,20 +41,25 @@ impl Places {
     /// The places that the configuration names: those where a verifier looks for this chain.
     pub(crate) fn configured(context: &Context<'_, impl Net>, chain: &Chain) -> Result<Self> {
         let endpoints = context.config.endpoints()?;
-        let is_nostr = |identity: &Identity| identity.scheme() == Scheme::Nostr;
-        // Of a chain that has gone on with another kind of key any nostr key may carry the events.
-        let nostr_key = match is_nostr(chain.current_key().identity()) {
-            true => None,
-            false => context.keys().list()?.into_iter().find(|entry| is_nostr(&entry.identity)),
-        };
-        let can_sign = nostr_key.is_some() || is_nostr(chain.current_key().identity());
-        let on_relays = is_nostr(chain.name()) && can_sign;
-        Ok(Self {
+        let mut places = Self {
             dir: context.config.well_known.clone(),
-            relays: if on_relays { endpoints.relays } else { Vec::new() },
             servers: endpoints.sig_servers.into_iter().map(|server| server.url).collect(),
-            nostr_key: nostr_key.map(|entry| entry.name),
-        })
+            ..Self::default()
+        };
+        let is_nostr = |identity: &Identity| identity.scheme() == Scheme::Nostr;
+        if !is_nostr(chain.name()) {
+            return Ok(places);
+        }
+        let own = is_nostr(chain.current_key().identity());
+        if !own {
+            // Of a chain that has gone on with another kind of key any nostr key may carry the events.
+            let mut keys = context.keys().list()?.into_iter();
+            places.nostr_key = keys.find(|entry| is_nostr(&entry.identity)).map(|entry| entry.name);
+        }
+        if own || places.nostr_key.is_some() {
+            places.relays = endpoints.relays;
+        }
+        Ok(places)
     }
 
     /// Publishes a chain at all of them. Gives where.

@@ -148,15 +148,8 @@ pub(super) async fn run(
         };
         tell(context, out, done, report.as_ref(), &copies, args.dry_run);
     }
-    for (account, change) in identities {
-        let value = serde_json::json!({
-            "schema": "kez.identities/1",
-            "account": account,
-            "change": change,
-            "dry_run": args.dry_run,
-        });
-        let what = said(change, args.dry_run);
-        out.result(&value, &format!("{account}: the external identities (NIP-39): {what}"));
+    for (account, change) in &identities {
+        tell_identities(out, account, *change, args.dry_run);
     }
     if copies.is_empty() && !args.dry_run {
         out.hint("kez: note: your sigchain is published nowhere: name sigchain servers in config.toml, so that others see what you revoke");
@@ -172,16 +165,10 @@ fn subjects(
     account: Option<&Identity>,
 ) -> Result<Vec<Identity>> {
     let listed = in_force(chain);
-    let scheme = match service {
-        Service::Github => Scheme::Github,
-        Service::Bluesky => Scheme::Bluesky,
-        Service::Ap => Scheme::Ap,
-        Service::Nostr => Scheme::Nostr,
-        Service::Dns => Scheme::Dns,
-        Service::WellKnown | Service::Sigserver => return Ok(Vec::new()),
-        Service::All => {
-            return Ok(listed.into_iter().filter(|s| s.scheme() != Scheme::Ed25519).collect());
-        }
+    let Some(scheme) = service.scheme() else {
+        let all = service == Service::All;
+        let publishable = |subject: &Identity| all && Service::of(subject).is_some();
+        return Ok(listed.into_iter().filter(publishable).collect());
     };
     if let Some(account) = account {
         if account.scheme() == scheme {
@@ -278,12 +265,8 @@ fn nostr_key(
     owner: &SecretKey,
     account: &Identity,
 ) -> Result<Option<SecretKey>> {
-    if owner.public().identity() == account {
-        return Ok(None);
-    }
-    let entry = context.keys().list()?.into_iter().find(|e| e.identity == *account);
-    let entry = entry.ok_or_else(|| Error::about(Code::KeyNotFound, account))?;
-    context.open(&entry.name).map(Some)
+    let other = owner.public().identity() != account;
+    other.then(|| context.open_key_of(account)).transpose()
 }
 
 /// Names the GitHub accounts of a chain on a nostr key, for clients that do not know KEZ (NIP-39).
@@ -507,6 +490,17 @@ fn tell_chain(out: &Out<'_>, chain: &Chain, copies: &[String], dry_run: bool) {
     let text: Vec<String> =
         copies.iter().map(|place| format!("published {}", clean(place))).collect();
     out.result(&value, &text.join("\n"));
+}
+
+fn tell_identities(out: &Out<'_>, account: &Identity, change: Change, dry_run: bool) {
+    let value = serde_json::json!({
+        "schema": "kez.identities/1",
+        "account": account,
+        "change": change,
+        "dry_run": dry_run,
+    });
+    let what = said(change, dry_run);
+    out.result(&value, &format!("{account}: the external identities (NIP-39): {what}"));
 }
 
 const fn said(change: Change, dry_run: bool) -> &'static str {

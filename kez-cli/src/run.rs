@@ -15,7 +15,7 @@ use crate::{
     publish, sigchain, verify,
 };
 use clap::{CommandFactory as _, Parser as _};
-use kez_core::{Code, Error, Progress, Result, SecretKey, Timestamp, Verifier};
+use kez_core::{Code, Error, Identity, Progress, Result, SecretKey, Timestamp, Verifier};
 use std::{
     io::{self, Read},
     path::Path,
@@ -208,6 +208,13 @@ impl<'a, N: Net> Context<'a, N> {
             return Err(Error::about(Code::PassphraseWrong, "the two are not the same"));
         }
         Ok(first)
+    }
+
+    /// Opens the stored key of an identity.
+    pub(crate) fn open_key_of(&self, identity: &Identity) -> Result<SecretKey> {
+        let entry = self.keys().list()?.into_iter().find(|entry| entry.identity == *identity);
+        let entry = entry.ok_or_else(|| Error::about(Code::KeyNotFound, identity))?;
+        self.open(&entry.name)
     }
 
     /// Opens a stored key, asking for its passphrase if it has one.

@@ -165,10 +165,7 @@ pub(super) fn own_chain(context: &Context<'_, impl Net>, own: &Own) -> Result<Ch
 
 /// Opens the stored key that may sign for the chain now.
 pub(super) fn current_key(context: &Context<'_, impl Net>, chain: &Chain) -> Result<SecretKey> {
-    let current = chain.current_key().identity();
-    let entry = context.keys().list()?.into_iter().find(|e| e.identity == *current);
-    let entry = entry.ok_or_else(|| Error::about(Code::KeyNotFound, current))?;
-    context.open(&entry.name)
+    context.open_key_of(chain.current_key().identity())
 }
 
 fn append(context: &Context<'_, impl Net>, out: &Out<'_>, chain: &mut Chain, op: Op) -> Result<()> {
