@@ -72,11 +72,6 @@ struct Placed {
     warnings: Vec<String>,
 }
 
-fn told(placed: Outcome<kez_core::publish::Placed>) -> Result<JsValue, JsValue> {
-    let kez_core::publish::Placed { change, url, warnings } = or_throw(placed)?;
-    plain(&Placed { change, url, warnings })
-}
-
 /// What opens an account: `secret` as the user has it, or as [`Authorization::redeem`] gave it.
 fn credential(account: Identity, secret: String) -> Credential {
     let secret = Zeroizing::new(secret);
@@ -100,11 +95,9 @@ impl Verifier {
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Task {
-        let signed = claim.inner.clone();
-        let credential = secret.map(|secret| credential(signed.claim().subject.clone(), secret));
-        self.publisher(dry_run, signal, wake, async move |publisher| {
-            told(publisher.place(&signed, credential.as_ref(), None::<&kez_core::SecretKey>).await)
-        })
+        let subject = &claim.inner.claim().subject;
+        let credential = secret.map(|secret| credential(subject.clone(), secret));
+        self.place(claim, credential, None::<kez_core::SecretKey>, dry_run, signal, wake)
     }
 
     /// As [`Verifier::publish`], of a nostr account, with its key.
@@ -120,14 +113,10 @@ impl Verifier {
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
-        let signed = claim.inner.clone();
         // The task outlives the call, and the key stays the caller's.
         let scheme = key.inner.public().identity().scheme();
         let key = kez_core::SecretKey::from_bytes(scheme, *key.inner.expose_bytes());
-        let key = or_throw(key)?;
-        Ok(self.publisher(dry_run, signal, wake, async move |publisher| {
-            told(publisher.place(&signed, None, Some(&key)).await)
-        }))
+        Ok(self.place(claim, None, Some(or_throw(key)?), dry_run, signal, wake))
     }
 
     /// As [`Verifier::publish`], of a nostr account whose key signs elsewhere: `sign` gets an event
@@ -145,12 +134,9 @@ impl Verifier {
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
-        let signed = claim.inner.clone();
         let account = or_throw(Identity::from_canonical(account))?;
         let author = Elsewhere { key: or_throw(Key::from_identity(&account))?, sign };
-        Ok(self.publisher(dry_run, signal, wake, async move |publisher| {
-            told(publisher.place(&signed, None, Some(&author)).await)
-        }))
+        Ok(self.place(claim, None, Some(author), dry_run, signal, wake))
     }
 
     /// Tries a token or password.
@@ -200,7 +186,7 @@ impl Verifier {
         wake: Function,
     ) -> Result<Task, JsValue> {
         let account = or_throw(Identity::from_canonical(account))?;
-        let proof_key = or_throw(crate::random())?;
+        let proof_key = Zeroizing::new(or_throw(crate::random())?);
         Ok(self.publisher(false, signal, wake, async move |publisher| {
             let app = or_throw(App::register(publisher, &account).await)?;
             Ok(Authorization { app, account, proof_key }.into())
@@ -233,7 +219,7 @@ impl Verifier {
 pub struct Authorization {
     app: App,
     account: Identity,
-    proof_key: [u8; 32],
+    proof_key: Zeroizing<[u8; 32]>,
 }
 
 #[wasm_bindgen]
@@ -246,6 +232,23 @@ impl Authorization {
 }
 
 impl Verifier {
+    fn place(
+        &self,
+        claim: &Claim,
+        credential: Option<Credential>,
+        author: Option<impl Author + 'static>,
+        dry_run: bool,
+        signal: Option<AbortSignal>,
+        wake: Function,
+    ) -> Task {
+        let signed = claim.inner.clone();
+        self.publisher(dry_run, signal, wake, async move |publisher| {
+            let placed = publisher.place(&signed, credential.as_ref(), author.as_ref()).await;
+            let kez_core::publish::Placed { change, url, warnings } = or_throw(placed)?;
+            plain(&Placed { change, url, warnings })
+        })
+    }
+
     fn publisher<F>(
         &self,
         dry_run: bool,

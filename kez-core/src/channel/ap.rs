@@ -5,7 +5,8 @@ use super::{Fetched, Finding, Http, Lookup, Miss, Step, Text, encode, html};
 use crate::{Code, Identity, json::Value, transport::Request, url::strict_host, verdict::Place};
 use alloc::{format, string::String, vec, vec::Vec};
 
-const ACTIVITY: &str = "application/activity+json";
+/// The media type of actors and posts (ActivityPub, section 3.2).
+pub(crate) const ACTIVITY: &str = "application/activity+json";
 
 pub(super) struct ApLookup {
     user: String,

@@ -14,7 +14,8 @@ use alloc::{
     vec::Vec,
 };
 
-const ACCEPT: &str = "application/vnd.github+json";
+/// The media type of GitHub's API.
+pub(crate) const ACCEPT: &str = "application/vnd.github+json";
 /// The names of files whose text may be a proof, the one that is written first.
 pub(crate) const FILES: [&str; 3] = ["kez.md", "kez.json", "kez.txt"];
 /// 50 gists stay below the limit of a body, which 100 would not.

@@ -10,6 +10,8 @@ mod nostr;
 
 pub(crate) use nostr::further_relays;
 pub use nostr::{carrier, chain_carrier, chain_filters};
+#[cfg(feature = "import")]
+pub(crate) use {ap::ACTIVITY, github::ACCEPT as GITHUB};
 #[cfg(feature = "publish")]
 pub(crate) use {
     bluesky::COLLECTION as BLUESKY_COLLECTION,

@@ -10,6 +10,8 @@ use crate::{
     verdict::Place,
 };
 use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
+#[cfg(any(feature = "import", feature = "publish"))]
+use futures_util::future::join_all;
 
 /// Relays accept events that are dated a little ahead; beyond this they are not read.
 const MAX_AHEAD: i64 = 900;
@@ -72,7 +74,6 @@ pub(crate) fn proof_filters(key: &Key) -> Vec<Value> {
 }
 
 /// Whether an event carries proofs of its author's account.
-#[cfg(feature = "publish")]
 pub(crate) fn is_proof(event: &NostrEvent) -> bool {
     event.kind == NOSTR_KIND && event.tag("d") == Some("kez")
 }
@@ -145,13 +146,9 @@ pub(crate) async fn ask_relays(
         let answer = transport.fetch(&request).await;
         (request, answer)
     };
-    let mut answers = Vec::new();
-    for url in &endpoints.relays {
-        answers.push(ask(url).await);
-    }
-    for url in &further_relays(key.identity(), endpoints, &answers) {
-        answers.push(ask(url).await);
-    }
+    let mut answers = join_all(endpoints.relays.iter().map(ask)).await;
+    let further = further_relays(key.identity(), endpoints, &answers);
+    answers.extend(join_all(further.iter().map(ask)).await);
     answers
 }
 
@@ -192,10 +189,7 @@ impl Lookup for NostrLookup {
             let Body::Relay { events } = answer.body else { continue };
             for json in &events {
                 let Ok((author, event)) = NostrEvent::from_json(json) else { continue };
-                let wanted = match event.kind {
-                    NOSTR_KIND => event.tag("d") == Some("kez"),
-                    kind => kind == 0,
-                };
+                let wanted = is_proof(&event) || event.kind == 0;
                 if author != self.key
                     || !wanted
                     || event.created_at > self.now.seconds() + MAX_AHEAD

@@ -3,14 +3,11 @@
 use super::{Importer, html, refused};
 use crate::{
     Code, Error, Identity, Result, Scheme,
-    channel::html_to_text,
+    channel::{ACTIVITY, GITHUB, html_to_text},
     json::Value,
     transport::{Body, Request, Transport},
 };
 use alloc::{format, string::String, vec::Vec};
-
-const GITHUB: &str = "application/vnd.github+json";
-const ACTIVITY: &str = "application/activity+json";
 
 /// Where an account would name the source.
 pub(super) enum Proof {
@@ -70,17 +67,12 @@ impl<T: Transport> Importer<'_, T> {
             Proof::Profile(account) => {
                 self.look_up(account).await?.texts.into_iter().map(|text| text.text).collect()
             }
-            Proof::Page(url) => {
-                let page = self.get_good(url, "text/html").await?;
-                html::links(&page)
-            }
+            Proof::Page(url) => html::links(&self.get_good(url, "text/html").await?),
             Proof::File(url) => {
                 let file = self.get_good(url, "text/plain").await?;
                 Vec::from([String::from_utf8_lossy(&file).into_owned()])
             }
-            Proof::Nowhere => {
-                return Err(Code::NoChannel.into());
-            }
+            Proof::Nowhere => return Err(Code::NoChannel.into()),
         };
         Ok(words.iter().any(|word| texts.iter().any(|text| says(text, word))))
     }

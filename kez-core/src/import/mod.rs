@@ -165,12 +165,9 @@ const MAX_LINKS: usize = 100;
 
 impl<T: Transport> Importer<'_, T> {
     async fn get(&self, url: &str, accept: &'static str) -> Result<Http> {
-        self.answer(Request::get(url.into(), accept)).await
-    }
-
-    async fn answer(&self, request: Request) -> Result<Http> {
+        let request = Request::get(url.into(), accept);
         let answer = self.transport.fetch(&request).await;
-        Http::of((request, answer)).map_err(Error::from)
+        Ok(Http::of((request, answer))?)
     }
 
     /// The body of a 200 answer.
