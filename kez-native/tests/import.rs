@@ -11,8 +11,8 @@ mod common;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::{
-    User, sig_server,
-    testnet::{self, fresh, user},
+    User,
+    testnet::{self, fresh, publisher, user},
 };
 use kez_core::{NostrEvent, Scheme, SecretKey};
 use serde_json::{Value, json};
@@ -394,14 +394,7 @@ fn publishes_what_it_found(net: &Testnet) {
         r#"<a rel="me" href="https://github.com/{login}"></a><a rel="me" href="https://github.com/{other}"></a>"#
     );
     net.page("index.html", page.as_bytes()).unwrap();
-    let me = User::new(&fresh("offer"), &net.config());
-    let (server, _) = sig_server(&me.home.join("server"), None);
-    fs::write(
-        me.home.join("config.toml"),
-        format!("sig_servers = [\"{server}\"]\n{}", net.config()),
-    )
-    .unwrap();
-    me.key("me", "ed25519");
+    let (me, _) = publisher(net, "offer", "ed25519");
     let subject = format!("github:{login}");
     let added = me.run_with(&format!("{token}\n"), &["auth", "add", &subject]);
     assert_eq!(added.code, 0, "{}", added.stderr);

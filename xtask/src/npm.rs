@@ -8,9 +8,8 @@ use crate::{
 use base64::Engine as _;
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -155,14 +154,8 @@ pub fn in_chromium(script: &str, routes: &[(String, String)]) -> Result<serde_js
     let mut page = Command::new(node());
     page.arg("page.mjs").arg(certificate).arg(key);
     page.args(routes.iter().map(|(host, base)| format!("{host}={base}")));
-    let mut page = page
-        .current_dir(folder().join("packaging"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    page.stdin.take().ok_or("no stdin")?.write_all(script.as_bytes())?;
-    let output = page.wait_with_output()?;
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let text = setup::fed(page.current_dir(folder().join("packaging")), script)?;
+    Ok(serde_json::from_str(&text)?)
 }
 
 /// A certificate and its key for servers of tests, which stand for hosts of any name.

@@ -4,6 +4,7 @@
 use crate::Result;
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -20,7 +21,19 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// The command's output.
 pub fn quietly(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    fed(command, "")
+}
+
+/// As [`quietly`], with a text on the command's standard input.
+///
+/// # Errors
+/// The command's output.
+pub fn fed(command: &mut Command, input: &str) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
+    // It may end without reading, which its status tells.
+    let _ = child.stdin.take().ok_or("no stdin")?.write_all(input.as_bytes());
+    let output = child.wait_with_output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);

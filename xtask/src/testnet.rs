@@ -9,7 +9,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -250,16 +250,8 @@ impl Testnet {
     fn start_snac(&mut self) -> Result<()> {
         let snac = setup::snac()?;
         let data = self.dir.join("snac");
-        let mut init = Command::new(&snac)
-            .arg("init")
-            .arg(&data)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
         let answers = format!("127.0.0.1\n{}\n{SOCIAL}\n\n\n", self.snac);
-        init.stdin.take().ok_or("no stdin")?.write_all(answers.as_bytes())?;
-        init.wait()?;
+        setup::fed(Command::new(&snac).arg("init").arg(&data), &answers)?;
         let output = Command::new(&snac)
             .arg("adduser")
             .arg(&data)
@@ -401,15 +393,10 @@ impl Testnet {
     /// # Errors
     /// What the program says.
     pub fn keyoxide(&self, claims: &[&str]) -> Result<Value> {
-        let mut child = Command::new(setup::node())
-            .arg("foreign.mjs")
-            .current_dir(setup::services())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let wish = json!({ "name": "Alice", "claims": claims }).to_string();
-        child.stdin.take().ok_or("no stdin")?.write_all(wish.as_bytes())?;
-        Ok(serde_json::from_slice(&child.wait_with_output()?.stdout)?)
+        let mut node = Command::new(setup::node());
+        node.arg("foreign.mjs").current_dir(setup::services());
+        let wish = json!({ "name": "Alice", "claims": claims });
+        Ok(serde_json::from_str(&setup::fed(&mut node, &wish.to_string())?)?)
     }
 
     /// Replaces the TXT records of a name by a real dynamic update (RFC 2136). Each value is one

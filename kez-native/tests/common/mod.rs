@@ -11,7 +11,7 @@ use kez_sig_server::{
 use serde_json::Value;
 use std::{
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
@@ -121,6 +121,30 @@ impl User {
         // The command may end without reading, which is not this helper's business.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         child.wait_with_output().unwrap()
+    }
+
+    /// Runs a command that asks for leave in a browser: what it printed for that is answered on its
+    /// stdin, and is left out of what it gave.
+    pub fn conversation(&self, args: &[&str], answer: impl FnOnce(&Value) -> String) -> Run {
+        let mut child = self
+            .command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut stdout = String::new();
+        output.read_line(&mut stdout).unwrap();
+        let asked: Value = serde_json::from_str(&stdout).unwrap_or_default();
+        if asked["schema"] == "kez.authorize/1" {
+            stdout.clear();
+            writeln!(child.stdin.take().unwrap(), "{}", answer(&asked)).unwrap();
+        }
+        output.read_to_string(&mut stdout).unwrap();
+        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(stderr).unwrap();
+        Run { code: status.code().unwrap_or(-1), stdout, stderr }
     }
 
     /// Runs `kez --json …`.

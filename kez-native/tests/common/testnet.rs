@@ -1,8 +1,9 @@
 //! Runs tests that share the local servers of the platforms.
 
-use super::User;
+use super::{User, sig_server};
 use libtest_mimic::{Arguments, Trial};
 use std::{
+    fs,
     path::Path,
     sync::{
         Arc,
@@ -54,6 +55,17 @@ pub fn fresh(prefix: &str) -> String {
 /// A user who knows only these servers.
 pub fn user(net: &Testnet, name: &str) -> User {
     User::new(&fresh(name), &net.config())
+}
+
+/// A user with a key and a sigchain server of their own.
+pub fn publisher(net: &Testnet, name: &str, kind: &str) -> (User, String) {
+    let name = fresh(name);
+    let me = User::new(&name, &net.config());
+    let (server, _) = sig_server(&me.home.join("server"), None);
+    let config = format!("sig_servers = [\"{server}\"]\n{}", net.config());
+    fs::write(me.home.join("config.toml"), config).unwrap();
+    me.key("me", kind);
+    (me, server)
 }
 
 /// Does something with the native transport.

@@ -8,11 +8,13 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod doctor;
 
 use common::{
-    Run, User, sig_server,
-    testnet::{self, fresh, user},
+    Run, User,
+    testnet::{self, fresh, publisher, user},
 };
 use kez_core::{
     Code, SignedClaim,
@@ -23,7 +25,7 @@ use kez_native::transport::Native;
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::Write as _,
     process::{Command, Stdio},
 };
 use xtask::testnet::{SOCIAL, TSIG_SECRET, Testnet};
@@ -49,23 +51,12 @@ fn main() {
             ("two_machines", two_machines),
             ("lost_races", lost_races),
             ("what_only_large_servers_say", what_only_large_servers_say),
-            ("doctor", doctor),
-            ("doctor_renews", doctor_renews),
-            ("watch", watch),
+            ("doctor", doctor::doctor),
+            ("doctor_renews", doctor::doctor_renews),
+            ("watch", doctor::watch),
             ("secrets_stay_where_they_belong", secrets_stay_where_they_belong),
         ],
     );
-}
-
-/// A user with a key and a sigchain server of their own.
-fn publisher(net: &Testnet, name: &str, kind: &str) -> (User, String) {
-    let name = fresh(name);
-    let me = User::new(&name, &net.config());
-    let (server, _) = sig_server(&me.home.join("server"), None);
-    let config = format!("sig_servers = [\"{server}\"]\n{}", net.config());
-    fs::write(me.home.join("config.toml"), config).unwrap();
-    me.key("me", kind);
-    (me, server)
 }
 
 /// A new GitHub account, and a token of it.
@@ -180,26 +171,11 @@ fn github_by_a_short_code(net: &Testnet) {
     };
     // What the user does, by the code that is shown; nothing, for one who is gone.
     let add = |act: &dyn Fn(&str)| {
-        let mut child = me
-            .command(&["auth", "add", &subject, "--client", &client])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let asked: Value = serde_json::from_str(&line).unwrap_or_default();
-        if asked["schema"] == "kez.authorize/1" {
+        me.conversation(&["auth", "add", &subject, "--client", &client], |asked| {
             assert_eq!(asked["url"], "https://github.com/login/device");
             act(asked["code"].as_str().unwrap());
-            line.clear();
-        }
-        std::io::Read::read_to_string(&mut stdout, &mut line).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        Run { code: output.status.code().unwrap(), stdout: line, stderr }
+            String::new()
+        })
     };
     let device = |code: &str, login: Value| {
         net.gist(&json!({ "op": "device", "code": code, "login": login })).unwrap();
@@ -303,27 +279,14 @@ fn bluesky(net: &Testnet) {
 
 /// Signs in at the fediverse server, as in a browser beside the terminal.
 fn allow(net: &Testnet, me: &User, subject: &str, code: Option<&str>) -> Run {
-    let mut child = me
-        .command(&["auth", "add", subject])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    let asked: Value = serde_json::from_str(&line).unwrap_or_default();
-    let url = asked["url"].as_str().unwrap_or_default().to_owned();
-    assert!(url.contains("code_challenge_method=S256"), "{line}");
-    let client = url.split("client_id=").nth(1).unwrap().split('&').next().unwrap();
-    let code = code.map_or_else(|| net.allow(client).unwrap(), str::to_owned);
-    writeln!(child.stdin.take().unwrap(), "{code}").unwrap();
-    let mut rest = String::new();
-    std::io::Read::read_to_string(&mut stdout, &mut rest).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    Run { code: output.status.code().unwrap(), stdout: rest, stderr }
+    let mut url = String::new();
+    let run = me.conversation(&["auth", "add", subject], |asked| {
+        url = asked["url"].as_str().unwrap().to_owned();
+        let client = url.split("client_id=").nth(1).unwrap().split('&').next().unwrap();
+        code.map_or_else(|| net.allow(client).unwrap(), str::to_owned)
+    });
+    assert!(url.contains("code_challenge_method=S256"), "{}", run.stdout);
+    run
 }
 
 fn fediverse(net: &Testnet) {
@@ -650,7 +613,10 @@ fn two_machines(net: &Testnet) {
     twin.run(&["publish", "nostr", &other]).fails(6, "head_conflict");
     assert_eq!(twin.bundle(), before);
     let ill = twin.run(&["doctor", "--fix"]);
-    assert!(ill.code == 6 && findings(&ill).iter().any(|(_, problem)| problem == "head_conflict"));
+    assert!(
+        ill.code == 6
+            && doctor::findings(&ill).iter().any(|(_, problem)| problem == "head_conflict")
+    );
     assert_eq!(twin.bundle(), before);
     let bundle = me.home.join("bundle.jsonl");
     fs::write(&bundle, me.bundle()).unwrap();
@@ -782,154 +748,6 @@ fn what_only_large_servers_say(net: &Testnet) {
     let error = said(400, echo, &[]);
     assert_eq!(error.code(), Code::PublishRefused);
     assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
-}
-
-/// The findings of a doctor's run: what about, and which problem.
-fn findings(run: &Run) -> Vec<(String, String)> {
-    let text = |v: &Value| v.as_str().unwrap().to_owned();
-    let json = run.json();
-    let all = json["findings"].as_array().unwrap_or_else(|| panic!("{}", run.stdout)).clone();
-    all.iter().map(|f| (text(&f["about"]), text(&f["problem"]))).collect()
-}
-
-fn doctor(net: &Testnet) {
-    let (me, server) = publisher(net, "ill", "ed25519");
-    let (login, token) = account(net, &json!(["gist"]));
-    let subject = format!("github:{login}");
-    me.run(&["doctor"]).fails(1, "chain_empty");
-    assert_eq!(me.run_with(&token, &["auth", "add", &subject]).code, 0);
-    let account = me.key("account", "nostr");
-    assert_eq!(me.run(&["publish", "github", &subject, "--key", "me"]).code, 0);
-    assert_eq!(me.run(&["publish", "nostr", &account]).code, 0);
-    let well = me.run(&["doctor"]);
-    assert_eq!((well.code, findings(&well).len()), (0, 1), "{}", well.stdout);
-    assert_eq!(findings(&well)[0].1, "next_uncommitted");
-
-    // The proof is overwritten, and the chain goes on without being published.
-    let gist = gists(net, &login).remove(0);
-    let id = gist["id"].as_str().unwrap();
-    ureq::patch(format!("{}/gists/{id}", net.github()))
-        .header("authorization", format!("Bearer {token}"))
-        .send_json(json!({ "files": { "kez.md": { "content": "nothing" } } }))
-        .unwrap();
-    me.claim("dns:plain.example", "json", &["--key", "me"]);
-    me.ok(&["sigchain", "add", "dns:plain.example"]);
-    let ill = me.run(&["doctor"]);
-    let found = findings(&ill);
-    let has = |about: &str, problem: &str| found.iter().any(|(a, p)| a == about && p == problem);
-    assert!(has(&subject, "proof_not_found") && has(&server, "copy_behind"), "{found:?}");
-    assert!(has("dns:plain.example", "proof_not_found"));
-    assert_eq!(ill.code, 5);
-
-    // What can be mended is; the TXT record is the user's to add.
-    let fixed = me.run(&["doctor", "--fix"]);
-    let objects: Vec<Value> =
-        fixed.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert_eq!(objects[0]["schema"], "kez.record/1");
-    let all = objects[1]["findings"].as_array().unwrap();
-    let of = |about: &str| &all.iter().find(|f| f["about"] == about).unwrap()["fixed"];
-    assert_eq!((of(&subject), of(&server)), (&json!(true), &json!(true)), "{all:?}");
-    assert_eq!(of("dns:plain.example"), &json!(false));
-    assert_eq!(fixed.code, 1);
-    user(net, "stranger").verify(&subject, &[]).expect(0, "valid", None);
-    me.ok(&["sigchain", "revoke", "dns:plain.example"]);
-    me.ok(&["publish", "sigserver"]);
-    let well = me.run(&["doctor", "--fix"]);
-    assert_eq!((well.code, findings(&well).len()), (0, 1), "{}", well.stdout);
-
-    // A renamed account is not something that publishing mends.
-    net.gist(&json!({ "op": "rename", "login": login, "to": format!("{login}x") })).unwrap();
-    let renamed = me.run(&["doctor", "--fix"]);
-    assert_eq!(findings(&renamed)[0], (subject, "identity_not_found".to_owned()));
-    assert_eq!(renamed.code, 1);
-    // A dead server is told of, and nothing waits for it for ever.
-    let config = fs::read_to_string(me.home.join("config.toml")).unwrap();
-    let dead = config.replace(&server, "http://127.0.0.1:1");
-    fs::write(me.home.join("config.toml"), dead).unwrap();
-    let run = me.run(&["doctor"]);
-    assert!(findings(&run).contains(&("http://127.0.0.1:1".into(), "publish_refused".into())));
-    me.run(&["--offline", "doctor"]).fails(5, "offline");
-}
-
-fn doctor_renews(net: &Testnet) {
-    let (me, _) = publisher(net, "old", "ed25519");
-    let (login, token) = account(net, &json!(["gist"]));
-    let subject = format!("github:{login}");
-    assert_eq!(me.run_with(&token, &["auth", "add", &subject]).code, 0);
-    let run = me.run(&["publish", "github", "--expires", "40d"]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    assert_eq!(me.run(&["doctor"]).code, 0);
-    let soon = me.run(&["doctor", "--within", "50d"]);
-    assert_eq!((soon.code, &findings(&soon)[0].1[..]), (0, "expires_soon"));
-    // A claim of ten days is one that ends soon already, and its follower lasts as long.
-    let (login, token) = account(net, &json!(["gist"]));
-    let other = format!("github:{login}");
-    assert_eq!(me.run_with(&token, &["auth", "add", &other]).code, 0);
-    let short = me.run(&["publish", "github", &other, "--expires", "10d"]);
-    assert_eq!(short.code, 0, "{}", short.stderr);
-    std::thread::sleep(std::time::Duration::from_millis(1100));
-    let fixed = me.run(&["doctor", "--fix"]);
-    let report = me.verify(&other, &[]).expect(0, "valid", None);
-    assert_ne!(report["claim"], short.json()["claim"], "{}", fixed.stdout);
-    let text = gists(net, &login)[0]["files"]["kez.md"].as_str().unwrap().to_owned();
-    assert_eq!((gists(net, &login).len(), text.matches("kez:z1:").count()), (1, 1));
-    let chain = me.ok(&["sigchain", "show"]);
-    let claims = chain["claims"].as_array().unwrap();
-    let ended = claims.iter().filter(|c| !c["revoked"].is_null()).count();
-    assert_eq!((claims.len(), ended), (3, 1), "{chain}");
-}
-
-fn watch(net: &Testnet) {
-    let (me, _) = publisher(net, "watch", "ed25519");
-    let (login, token) = account(net, &json!(["gist"]));
-    let subject = format!("github:{login}");
-    assert_eq!(me.run_with(&token, &["publish", "github", &subject, "--token-file", "-"]).code, 0);
-    // Nothing is wrong, and nothing has changed.
-    let calm = me.run(&["watch", "--once"]);
-    assert_eq!((calm.code, calm.stdout.as_str()), (0, ""), "{}", calm.stderr);
-    // A platform that is down for a moment is no news; the second time it is.
-    net.gist(&json!({ "op": "down", "status": 503 })).unwrap();
-    assert_eq!(me.run(&["watch", "--once"]).code, 0);
-    let second = me.run(&["watch", "--once"]);
-    assert_eq!((second.code, &findings(&second)[0].1[..]), (5, "http_status"));
-    net.gist(&json!({ "op": "down", "status": 0 })).unwrap();
-    assert_eq!(me.run(&["watch", "--once"]).code, 0);
-    // It runs on, tells a program, and ends with a change where there is none.
-    let told = me.home.join("told.json");
-    let hook = me.home.join("hook.sh");
-    fs::write(&hook, format!("#!/bin/sh\ncat >> {}\n", told.display())).unwrap();
-    fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let hook = hook.display().to_string();
-    let mut child = me
-        .command(&["watch", "--every", "1s", "--hook", &hook])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-    let gist = gists(net, &login).remove(0);
-    net.gist(&json!({ "op": "drop", "id": gist["id"] })).unwrap();
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    let text = loop {
-        let text = fs::read_to_string(&told).unwrap_or_default();
-        if text.contains("proof_not_found") || std::time::Instant::now() > end {
-            break text;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    };
-    assert!(child.try_wait().unwrap().is_none(), "it ended");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(text.contains(&subject) && text.contains("proof_not_found"), "{text}");
-    assert_eq!(me.run_with(&token, &["publish", "github", &subject, "--token-file", "-"]).code, 0);
-    let back = me.run(&["watch", "--every", "1s"]);
-    assert_eq!(back.code, 0, "{}", back.stdout);
-    net.gist(&json!({ "op": "untoken", "token": token })).unwrap();
-    let gist = gists(net, &login).remove(0);
-    net.gist(&json!({ "op": "drop", "id": gist["id"] })).unwrap();
-    let run = me.run(&["watch", "--once", "--hook", "/no/such/program"]);
-    assert!(run.stdout.contains("storage_failed"), "{}", run.stdout);
 }
 
 /// Whether a line of strace shows bytes that go to a socket, or come from standard input or one.
