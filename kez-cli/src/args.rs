@@ -522,8 +522,8 @@ pub(crate) struct WatchArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuthCommand {
     /// Store a token, encrypted by your key: a GitHub token with the scope `gist`, a Bluesky app
-    /// password, for the fediverse what your server gives once you have allowed it there, or for
-    /// a domain a TSIG key, as in hmac-sha256:name:base64
+    /// password, for the fediverse what your server gives once you have allowed it there, for a
+    /// domain a TSIG key, as in hmac-sha256:name:base64, or for nostr the bunker:// URL of a signer
     Add {
         /// The account, as in github:alice
         account: Identity,
@@ -537,9 +537,16 @@ pub(crate) enum AuthCommand {
         /// `github_client` in config.toml)
         #[arg(long, value_name = "ID", conflicts_with = "token_file")]
         client: Option<String>,
+        /// For Bluesky: allow it in a browser on this machine instead, for the one record that is
+        /// written, and for two weeks at most
+        #[arg(long, conflicts_with = "token_file")]
+        browser: bool,
         /// The name of the key that encrypts it
         #[arg(long, value_name = "NAME")]
         key: Option<String>,
+        /// Store it in the keyring of your system instead of a file
+        #[arg(long, conflicts_with = "key")]
+        keyring: bool,
     },
     /// List the accounts whose tokens are stored
     List,

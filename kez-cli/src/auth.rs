@@ -5,7 +5,8 @@ use crate::{
     cache::unhex,
     claim,
     home::storage,
-    host::{Access, Net, Stream},
+    host::{Access, Net, Redirect as _, Stream},
+    keystore::Entry,
     output::{Out, clean},
     run::Context,
 };
@@ -13,7 +14,8 @@ use kez_core::{
     Code, Error, Identity, ObjectId, Result, Scheme, SecretKey,
     chat::Vault,
     hex,
-    publish::{App, Credential, DeviceCode, Publisher},
+    publish::{App, AuthorizationRequest, Client, Credential, DeviceCode, Publisher, bunker},
+    transport::Failure,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -22,22 +24,40 @@ use zeroize::Zeroizing;
 /// The largest file of a token, in bytes.
 const MAX_FILE: usize = 16 * 1024;
 
+/// For how many seconds the user has the time to allow it in a browser.
+const VISIT: u32 = 600;
+/// What the browser shows when it comes back.
+const BACK: &str = "<!doctype html><meta charset=\"utf-8\"><title>KEZ</title><p>You can close this page, and go on in the terminal.";
+
 /// A file of a credential.
 #[derive(Serialize, Deserialize)]
 struct File {
     kez_auth: u32,
     account: String,
-    key: String,
+    /// The key that opens it; none if the system's keyring has it.
+    key: Option<String>,
     /// In hex.
-    sealed: String,
+    sealed: Option<String>,
 }
 
 /// What is stored of a credential.
 struct Stored {
     account: Identity,
-    /// The key that opens it.
-    key: Identity,
-    sealed: Vec<u8>,
+    kept: Kept,
+}
+
+/// Where a credential is.
+enum Kept {
+    /// In the file, encrypted by this key.
+    Sealed { key: Identity, sealed: Vec<u8> },
+    /// In the system's keyring.
+    Keyring,
+}
+
+/// What keeps a credential.
+enum Keeper {
+    Key { identity: Identity, vault: Vault },
+    Keyring,
 }
 
 pub(super) async fn run(
@@ -46,18 +66,20 @@ pub(super) async fn run(
     command: AuthCommand,
 ) -> Result<u8> {
     match command {
-        AuthCommand::Add { account, token_file, server, client, key } => {
-            let way = Way { file: token_file.as_deref(), server, client };
-            add(context, out, account, way, key.as_deref()).await?;
+        AuthCommand::Add { account, token_file, server, client, browser, key, keyring } => {
+            let way = Way { file: token_file.as_deref(), server, client, browser };
+            let key =
+                (!keyring).then(|| claim::signing_key(context, key.as_deref())).transpose()?;
+            add(context, out, account, way, key).await?;
         }
         AuthCommand::List => {
-            for stored in list(context)? {
-                let value = serde_json::json!({
-                    "schema": "kez.credential/1",
-                    "account": stored.account,
-                    "key": stored.key,
-                });
-                out.result(&value, &format!("{}  {}", stored.account, stored.key));
+            for Stored { account, kept } in list(context)? {
+                let key = match &kept {
+                    Kept::Sealed { key, .. } => Some(key),
+                    Kept::Keyring => None,
+                };
+                let where_ = key.map_or("keyring", Identity::as_str);
+                out.result(&shown(&account, key), &format!("{account}  {where_}"));
             }
         }
         AuthCommand::Revoke { account } => revoke(context, out, &account).await?,
@@ -65,13 +87,33 @@ pub(super) async fn run(
     Ok(0)
 }
 
+/// A credential in the output; without a key, the system's keyring has it.
+fn shown(account: &Identity, key: Option<&Identity>) -> serde_json::Value {
+    serde_json::json!({
+        "schema": "kez.credential/1",
+        "account": account,
+        "key": key,
+        "keyring": key.is_none(),
+    })
+}
+
 /// What publishes, in this context.
 pub(super) fn publisher<'a, N: Net>(
     context: &'a Context<'_, N>,
     endpoints: &'a kez_core::Endpoints,
     dry_run: bool,
+    visit: &'a dyn Fn(&str),
 ) -> Publisher<'a, N> {
-    Publisher { web: &context.net.net, endpoints, now: context.host.now(), dry_run }
+    Publisher { web: &context.net.net, endpoints, now: context.host.now(), dry_run, visit }
+}
+
+/// Asks the user to allow something at a page.
+pub(super) fn visit(out: &Out<'_>, url: &str) {
+    if out.json {
+        out.json_line(&serde_json::json!({ "schema": "kez.authorize/1", "url": url }));
+    } else {
+        out.hint(&format!("Open this page, and allow it:\n\n  {}\n", clean(url)));
+    }
 }
 
 fn path(context: &Context<'_, impl Net>, account: &Identity) -> PathBuf {
@@ -95,11 +137,14 @@ fn read(context: &Context<'_, impl Net>, path: &Path) -> Result<Stored> {
     let text = context.home.read(path, MAX_FILE)?;
     let stored = || {
         let file: File = serde_json::from_slice(&text).ok().filter(|f: &File| f.kez_auth == 1)?;
-        Some(Stored {
-            account: Identity::from_canonical(&file.account).ok()?,
-            key: Identity::from_canonical(&file.key).ok()?,
-            sealed: unhex(&file.sealed)?,
-        })
+        let kept = match (file.key, file.sealed) {
+            (Some(key), Some(sealed)) => {
+                Kept::Sealed { key: Identity::from_canonical(&key).ok()?, sealed: unhex(&sealed)? }
+            }
+            (None, None) => Kept::Keyring,
+            _ => return None,
+        };
+        Some(Stored { account: Identity::from_canonical(&file.account).ok()?, kept })
     };
     stored().ok_or_else(|| Error::about(Code::StateRefused, path.display()))
 }
@@ -109,30 +154,93 @@ pub(super) fn accounts(context: &Context<'_, impl Net>) -> Result<Vec<Identity>>
     Ok(list(context)?.into_iter().map(|stored| stored.account).collect())
 }
 
-/// A record's name, to which its encryption is bound.
+/// A record's name, to which its encryption is bound, and under which a keyring has it.
 fn record(account: &Identity) -> String {
     format!("auth/{account}")
 }
 
-/// The stored credential of an account. `open` is a key that is open already.
-pub(super) fn stored(
+/// What a keyring's words mean.
+fn of_keyring(error: &std::io::Error) -> Error {
+    Error::about(Code::KeyringFailed, error)
+}
+
+impl Keeper {
+    fn of(context: &Context<'_, impl Net>, key: &SecretKey) -> Self {
+        let vault = Vault::of(key, context.host.randomness());
+        Self::Key { identity: key.public().identity().clone(), vault }
+    }
+
+    /// Stores a credential in the place of what is there.
+    fn keep(&self, context: &Context<'_, impl Net>, credential: &Credential) -> Result<()> {
+        let account = credential.account();
+        let (name, text) = (record(account), credential.to_text());
+        let (key, sealed) = match self {
+            Self::Key { identity, vault } => {
+                let sealed = vault.seal(&name, text.as_bytes())?;
+                (Some(identity.to_string()), Some(hex::encode(&sealed)))
+            }
+            Self::Keyring => {
+                context.host.keyring_set(&name, Some(&text)).map_err(|e| of_keyring(&e))?;
+                (None, None)
+            }
+        };
+        let file = File { kez_auth: 1, account: account.to_string(), key, sealed };
+        let text = serde_json::to_vec(&file).map_err(|_| Code::StateRefused)?;
+        context.home.write(&path(context, account), &text, Access::Private)
+    }
+}
+
+/// The stored credential of an account, and what keeps it. `open` is a key that is open already.
+fn stored(
     context: &Context<'_, impl Net>,
     account: &Identity,
     open: Option<&SecretKey>,
-) -> Result<Option<Credential>> {
+) -> Result<Option<(Credential, Keeper)>> {
     let path = path(context, account);
     if context.home.look_up(&path, MAX_FILE)?.is_none() {
         return Ok(None);
     }
-    let stored = read(context, &path)?;
-    let vault = |key: &SecretKey| Vault::of(key, context.host.randomness());
-    let vault = match open.filter(|key| *key.public().identity() == stored.key) {
-        Some(key) => vault(key),
-        None => vault(&context.open_key_of(&stored.key)?),
+    let name = record(account);
+    let (text, keeper) = match read(context, &path)?.kept {
+        Kept::Sealed { key, sealed } => {
+            let keeper = match open.filter(|open| *open.public().identity() == key) {
+                Some(open) => Keeper::of(context, open),
+                None => Keeper::of(context, &context.open_key_of(&key)?),
+            };
+            let Keeper::Key { vault, .. } = &keeper else { return Ok(None) };
+            (vault.open(&name, &sealed)?, keeper)
+        }
+        Kept::Keyring => {
+            let text = context.host.keyring_get(&name).map_err(|e| of_keyring(&e))?;
+            let Some(text) = text else { return Ok(None) };
+            (Zeroizing::new(text.as_bytes().to_vec()), Keeper::Keyring)
+        }
     };
-    let text = vault.open(&record(account), &stored.sealed)?;
-    let credential = Credential::from_text(&text);
-    credential.map(Some).map_err(|_| Error::about(Code::StateRefused, path.display()))
+    let credential =
+        Credential::from_text(&text).map_err(|_| Error::about(Code::StateRefused, path.display()));
+    credential.map(|credential| Some((credential, keeper)))
+}
+
+/// The stored credential of an account, renewed if it has ended. `open` is a key that is open
+/// already.
+pub(super) async fn fresh(
+    context: &Context<'_, impl Net>,
+    account: &Identity,
+    open: Option<&SecretKey>,
+) -> Result<Option<Credential>> {
+    let Some((credential, keeper)) = stored(context, account, open)? else { return Ok(None) };
+    let endpoints = context.config.endpoints()?;
+    let renewed = publisher(context, &endpoints, false, &|_| {}).renew(&credential).await;
+    let renewed = renewed.map_err(|error| match error.code() {
+        Code::CredentialRefused => {
+            let why = error.context().unwrap_or_default().to_owned();
+            Error::about(error.code(), format!("{why}: run `kez auth add {account}` again"))
+        }
+        _ => error,
+    })?;
+    let Some(renewed) = renewed else { return Ok(Some(credential)) };
+    keeper.keep(context, &renewed)?;
+    Ok(Some(renewed))
 }
 
 /// A token or password: from a file or stdin, else from the terminal.
@@ -159,25 +267,31 @@ struct Way<'a> {
     server: Option<String>,
     /// The app that GitHub is asked to let in.
     client: Option<String>,
+    /// Whether the account's server is asked in a browser.
+    browser: bool,
 }
 
 async fn add(
     context: &Context<'_, impl Net>,
     out: &Out<'_>,
     account: Identity,
-    Way { file, server, client }: Way<'_>,
-    key: Option<&str>,
+    Way { file, server, client, browser }: Way<'_>,
+    key: Option<Entry>,
 ) -> Result<()> {
-    if client.is_some() && account.scheme() != Scheme::Github {
-        return Err(Error::about(Code::Usage, "--client is for GitHub"));
-    }
-    if (account.scheme() == Scheme::Dns) != server.is_some() {
-        let why = "--server goes with a domain, and a domain with --server";
+    let misfit = [
+        (client.is_some() && account.scheme() != Scheme::Github, "--client is for GitHub"),
+        (browser && account.scheme() != Scheme::Bluesky, "--browser is for Bluesky"),
+        (
+            (account.scheme() == Scheme::Dns) != server.is_some(),
+            "--server goes with a domain, and a domain with --server",
+        ),
+    ];
+    if let Some((_, why)) = misfit.into_iter().find(|(misfit, _)| *misfit) {
         return Err(Error::about(Code::Usage, why));
     }
     let endpoints = context.config.endpoints()?;
-    let publisher = publisher(context, &endpoints, false);
-    let entry = claim::signing_key(context, key)?;
+    let visit = |url: &str| visit(out, url);
+    let publisher = publisher(context, &endpoints, false, &visit);
     let github = account.scheme() == Scheme::Github && file.is_none();
     // A setting stands behind a token that is handed in, and the option does not.
     let configured = context.config.github_client.clone();
@@ -192,39 +306,36 @@ async fn add(
         Scheme::Github if let Some(client) = client => {
             by_device(context, out, &publisher, &account, &client).await?
         }
-        Scheme::Github | Scheme::Bluesky | Scheme::Dns => {
+        Scheme::Bluesky if browser => by_browser(context, &publisher, &account).await?,
+        Scheme::Github | Scheme::Bluesky | Scheme::Dns | Scheme::Nostr => {
             let what = match account.scheme() {
                 Scheme::Github => "Token",
                 Scheme::Bluesky => "App password",
+                Scheme::Nostr => "bunker:// URL",
                 _ => "TSIG key",
             };
             let secret = read_secret(context, file, &format!("{what} of {account}: "))?;
-            let credential = Credential::new(account.clone(), secret);
-            server.into_iter().fold(credential, Credential::with_server)
+            if account.scheme() == Scheme::Nostr {
+                bunker(&publisher, &account, &secret)?
+            } else {
+                let credential = Credential::new(account.clone(), secret);
+                server.into_iter().fold(credential, Credential::with_server)
+            }
         }
-        Scheme::Nostr | Scheme::Ed25519 => {
+        Scheme::Ed25519 => {
             let why = format!("{account} needs no token");
             return Err(Error::about(Code::Usage, why));
         }
     };
     publisher.sign_in(&credential).await?;
-    let vault = Vault::of(&context.open(&entry.name)?, context.host.randomness());
-    let sealed = vault.seal(&record(&account), credential.to_text().as_bytes())?;
-    let file = File {
-        kez_auth: 1,
-        account: account.to_string(),
-        key: entry.identity.to_string(),
-        sealed: hex::encode(&sealed),
+    let keeper = match &key {
+        Some(entry) => Keeper::of(context, &context.open(&entry.name)?),
+        None => Keeper::Keyring,
     };
-    let text = serde_json::to_vec(&file).map_err(|_| Code::StateRefused)?;
-    context.home.write(&path(context, &account), &text, Access::Private)?;
-    let value = serde_json::json!({
-        "schema": "kez.credential/1",
-        "account": account,
-        "key": entry.identity,
-    });
-    out.result(&value, &format!("stored the token of {account}"));
-    if !entry.encrypted {
+    keeper.keep(context, &credential)?;
+    let identity = key.as_ref().map(|entry| &entry.identity);
+    out.result(&shown(&account, identity), &format!("stored the token of {account}"));
+    if key.is_some_and(|entry| !entry.encrypted) {
         out.hint("kez: warning: the key that encrypts it has no passphrase");
     }
     Ok(())
@@ -248,6 +359,21 @@ async fn authorize(
     }
     let code = read_secret(context, file, "Code: ")?;
     app.redeem(publisher, account, &code, &proof_key).await
+}
+
+/// Has the user allow it at their server, in a browser that comes back by itself.
+async fn by_browser(
+    context: &Context<'_, impl Net>,
+    publisher: &Publisher<'_, impl Net>,
+    account: &Identity,
+) -> Result<Credential> {
+    let failed = |failure: Failure| Error::about(failure.code, failure.detail.unwrap_or_default());
+    let redirect = context.net.net.redirect(BACK).await.map_err(failed)?;
+    let client = Client::on_loopback(redirect.port(), "/");
+    let request = AuthorizationRequest::begin(publisher, account, client).await?;
+    (publisher.visit)(request.url());
+    let query = redirect.query(VISIT).await.map_err(failed)?;
+    request.redeem(publisher, &query).await
 }
 
 /// Has the user allow it at GitHub, in any browser, by a short code.
@@ -279,16 +405,19 @@ async fn by_device(
 }
 
 async fn revoke(context: &Context<'_, impl Net>, out: &Out<'_>, account: &Identity) -> Result<()> {
-    let credential = stored(context, account, None)?;
-    let credential = credential.ok_or_else(|| Error::about(Code::CredentialMissing, account))?;
+    let missing = || Error::about(Code::CredentialMissing, account);
+    let (credential, keeper) = stored(context, account, None)?.ok_or_else(missing)?;
     let endpoints = context.config.endpoints()?;
-    let told = match publisher(context, &endpoints, false).give_back(&credential).await {
+    let told = match publisher(context, &endpoints, false, &|_| {}).give_back(&credential).await {
         Ok(told) => told,
         Err(error) => {
             out.hint(&format!("kez: warning: the platform was not told: {error}"));
             false
         }
     };
+    if matches!(keeper, Keeper::Keyring) {
+        context.host.keyring_set(&record(account), None).map_err(|e| of_keyring(&e))?;
+    }
     let path = path(context, account);
     context.host.remove(&path).map_err(storage(&path))?;
     let value = serde_json::json!({
@@ -302,6 +431,7 @@ async fn revoke(context: &Context<'_, impl Net>, out: &Out<'_>, account: &Identi
             Scheme::Github => "https://github.com/settings/tokens",
             Scheme::Bluesky => "https://bsky.app/settings/app-passwords",
             Scheme::Dns => "the name server",
+            Scheme::Nostr => "the signer",
             _ => "the account's settings",
         };
         out.hint(&format!("kez: it still counts until you delete it at {page}"));

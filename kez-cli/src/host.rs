@@ -116,6 +116,17 @@ pub trait Host {
     /// # Errors
     /// Those of the system.
     fn run(&self, program: &Path, input: &str) -> io::Result<i32>;
+    /// What the system's keyring has under a name.
+    ///
+    /// # Errors
+    /// Those of the keyring: there may be none.
+    fn keyring_get(&self, name: &str) -> io::Result<Option<Zeroizing<String>>>;
+    /// Puts a secret into the system's keyring, in the place of one that is there; nothing removes
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Host::keyring_get`].
+    fn keyring_set(&self, name: &str, secret: Option<&str>) -> io::Result<()>;
     /// Waits for the lock of a path, and holds it until the result is dropped or the process ends.
     ///
     /// # Errors
@@ -148,6 +159,18 @@ pub trait Events {
 /// For how long a stream may be silent, in seconds: three times what servers are.
 pub const SILENCE: u32 = 45;
 
+/// A place on this machine where a browser comes back (RFC 8252, section 7.3).
+#[expect(async_fn_in_trait, reason = "driven on one thread, as the core's trait")]
+pub trait Redirect {
+    /// The port of 127.0.0.1.
+    fn port(&self) -> u16;
+    /// Waits for the browser, no longer than so many seconds, and gives the query that it brings.
+    ///
+    /// # Errors
+    /// `timeout`, or why nothing can be heard.
+    async fn query(self, seconds: u32) -> Result<String, Failure>;
+}
+
 /// The network: fetches, and publishes.
 #[expect(async_fn_in_trait, reason = "driven on one thread, as the core's trait")]
 pub trait Net: Web {
@@ -168,6 +191,13 @@ pub trait Net: Web {
     /// # Errors
     /// A code of kind network; `http_status` with the status.
     async fn listen(&self, url: &str) -> Result<Self::Events, Failure>;
+    /// A place where a browser comes back.
+    type Redirect: Redirect;
+    /// Listens for a browser that comes back, and shows it this page then.
+    ///
+    /// # Errors
+    /// `connect_failed` if nothing can be listened on.
+    async fn redirect(&self, page: &'static str) -> Result<Self::Redirect, Failure>;
     /// Waits.
     async fn pause(&self, milliseconds: u32);
 }

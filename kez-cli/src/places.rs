@@ -275,7 +275,7 @@ pub async fn to_server(net: &impl Net, chain: &Chain, base: &str, now: Timestamp
         return Ok(());
     }
     let body = Some(("application/jsonl", lines));
-    let call = Call { method: "POST", url: url.clone(), authorization: None, body };
+    let call = Call { method: "POST", url: url.clone(), authorization: None, dpop: None, body };
     let answer = net.call(call).await.map_err(refused(&url))?;
     let Body::Http { status, bytes, .. } = answer.body else { return Ok(()) };
     appended_at_server(status, &bytes).map_err(at(&url))

@@ -214,15 +214,16 @@ pub(super) async fn place(
         return Err(Error::about(Code::Usage, why));
     }
     // Whoever cannot sign in has made no claim.
-    let credential = credential(context, subject, owner, wish)?;
+    let credential = credential(context, subject, owner, wish).await?;
     let signed = current_claim(context, out, chain, owner, places, subject, wish).await?;
     let opened = match subject.scheme() {
-        Scheme::Nostr => nostr_key(context, owner, subject)?,
+        Scheme::Nostr if credential.is_none() => nostr_key(context, owner, subject)?,
         _ => None,
     };
     let key = opened.as_ref().or_else(|| (subject.scheme() == Scheme::Nostr).then_some(owner));
     let endpoints = context.config.endpoints()?;
-    let publisher = auth::publisher(context, &endpoints, wish.dry_run);
+    let visit = |url: &str| auth::visit(out, url);
+    let publisher = auth::publisher(context, &endpoints, wish.dry_run, &visit);
     let placed = publisher.place(&signed, credential.as_ref(), key).await?;
     tell_warnings(out, &placed);
     let mut published = Published {
@@ -280,7 +281,7 @@ async fn name_accounts(
 ) -> Result<Change> {
     let mut credentials = Vec::new();
     for github in in_force(chain).into_iter().filter(|s| s.scheme() == Scheme::Github) {
-        match auth::stored(context, &github, Some(owner))? {
+        match auth::fresh(context, &github, Some(owner)).await? {
             Some(credential) => credentials.push(credential),
             None => out.hint(&format!(
                 "kez: warning: {github} is left out of the NIP-39 tags: run `kez auth add {github}`"
@@ -288,9 +289,17 @@ async fn name_accounts(
         }
     }
     let endpoints = context.config.endpoints()?;
-    let publisher = auth::publisher(context, &endpoints, wish.dry_run);
-    let key = nostr_key(context, owner, account)?;
-    let placed = publisher.place_identities(key.as_ref().unwrap_or(owner), &credentials).await?;
+    let visit = |url: &str| auth::visit(out, url);
+    let publisher = auth::publisher(context, &endpoints, wish.dry_run, &visit);
+    let placed = match auth::fresh(context, account, Some(owner)).await? {
+        Some(signer) => {
+            publisher.place_identities(&publisher.remote(&signer)?, &credentials).await?
+        }
+        None => {
+            let key = nostr_key(context, owner, account)?;
+            publisher.place_identities(key.as_ref().unwrap_or(owner), &credentials).await?
+        }
+    };
     tell_warnings(out, &placed);
     Ok(placed.change)
 }
@@ -346,22 +355,23 @@ fn is_current(chain: &Chain, signed: &SignedClaim, now: Timestamp) -> bool {
         && matches!(chain.standing(signed), Standing::Listed(_) | Standing::Unlisted)
 }
 
-fn credential(
+async fn credential(
     context: &Context<'_, impl Net>,
     subject: &Identity,
     owner: &SecretKey,
     wish: &Wish,
 ) -> Result<Option<Credential>> {
-    if matches!(subject.scheme(), Scheme::Nostr | Scheme::Ed25519) {
+    // The other keys sign nothing elsewhere.
+    if subject.scheme() == Scheme::Ed25519 {
         return Ok(None);
     }
     let file = wish.token_file.as_deref();
     if file.is_none()
-        && let Some(credential) = auth::stored(context, subject, Some(owner))?
+        && let Some(credential) = auth::fresh(context, subject, Some(owner)).await?
     {
         return Ok(Some(credential));
     }
-    if subject.scheme() == Scheme::Dns {
+    if matches!(subject.scheme(), Scheme::Dns | Scheme::Nostr) {
         return Ok(None);
     }
     if subject.scheme() == Scheme::Ap && file.is_none() {

@@ -189,6 +189,8 @@ codes! {
     #[cfg(feature = "publish")]
     CredentialMissing "credential_missing" Storage Invalid "No token or password of this account is stored, and none was given." "Make one there; `kez auth add` stores it, and --token-file takes it once."
     #[cfg(feature = "publish")]
+    KeyringFailed "keyring_failed" Storage Invalid "The keyring of the system could not be used." "Unlock it; where there is none, let `kez auth add` store a file instead."
+    #[cfg(feature = "publish")]
     CredentialRefused "credential_refused" Network Unreachable "The platform does not accept the token or password: it is wrong, has expired or was revoked." "Make a new one there, and use that."
     #[cfg(feature = "publish")]
     CredentialOther "credential_other" Input Invalid "The token or password is of another account." "Sign in as the account that you want to publish at."

@@ -354,6 +354,19 @@ impl NostrEvent {
         .to_canonical()
     }
 
+    /// The event without id and signature, as JSON, for its author's remote signer (NIP-46).
+    #[must_use]
+    pub fn to_unsigned(&self, author: &Key) -> String {
+        Value::object([
+            ("pubkey", Value::String(hex::encode(&author.to_bytes()))),
+            ("created_at", Value::Int(self.created_at)),
+            ("kind", Value::Int(i64::from(self.kind))),
+            ("tags", self.tags_value()),
+            ("content", Value::String(self.content.clone())),
+        ])
+        .to_canonical()
+    }
+
     /// Reads an event from a relay: recomputes its id and verifies its signature.
     ///
     /// # Errors

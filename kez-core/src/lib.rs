@@ -43,6 +43,7 @@ mod verifier;
 mod zstd;
 
 pub use chain::{Chain, Standing};
+pub use channel::BLUESKY_SCOPE;
 pub use claim::{Claim, Head, SignedClaim};
 pub use envelope::{Envelope, NOSTR_KIND, Signature};
 pub use error::{Code, Error, Kind, Result};

@@ -97,15 +97,7 @@ impl Query {
             [Value::String(kind), sub, ..] if kind == "EOSE" && sub.as_str() == Some("kez") => {
                 Ok(self.turn())
             }
-            [Value::String(kind), _, why, ..] if kind == "CLOSED" => {
-                let why = why.as_str().unwrap_or_default();
-                let code = match why.split(':').next() {
-                    Some("auth-required" | "restricted") => Code::AuthRequired,
-                    Some("rate-limited") => Code::RateLimited,
-                    _ => Code::RelayRefused,
-                };
-                Err(Failure::new(code, why))
-            }
+            [Value::String(kind), _, why, ..] if kind == "CLOSED" => Err(closed(why)),
             _ => Ok(Next::Wait),
         }
     }
@@ -181,6 +173,32 @@ impl Publish {
         self.open.pop_front();
         Ok(self.request().map_or(Next::Done(()), |text| Next::Send(vec![text])))
     }
+}
+
+/// An event of the subscription `kez`, from a relay's message; nothing if it is another message.
+///
+/// # Errors
+/// `auth_required`, `rate_limited` or `relay_refused` in the relay's words.
+#[cfg(feature = "publish")]
+pub(crate) fn subscribed(text: &str) -> Result<Option<Value>, Failure> {
+    match &array(text)[..] {
+        [Value::String(kind), sub, event] if kind == "EVENT" && sub.as_str() == Some("kez") => {
+            Ok(Some(event.clone()))
+        }
+        [Value::String(kind), _, why, ..] if kind == "CLOSED" => Err(closed(why)),
+        _ => Ok(None),
+    }
+}
+
+/// Why a relay has ended a subscription.
+fn closed(why: &Value) -> Failure {
+    let why = why.as_str().unwrap_or_default();
+    let code = match why.split(':').next() {
+        Some("auth-required" | "restricted") => Code::AuthRequired,
+        Some("rate-limited") => Code::RateLimited,
+        _ => Code::RelayRefused,
+    };
+    Failure::new(code, why)
 }
 
 /// A relay's message; empty for what is no JSON array.

@@ -102,6 +102,8 @@ pub struct Call {
     pub url: String,
     /// The value of `Authorization`, a secret.
     pub authorization: Option<String>,
+    /// The value of `DPoP` (RFC 9449).
+    pub dpop: Option<String>,
     /// The media type and the body.
     pub body: Option<(&'static str, String)>,
 }

@@ -113,6 +113,27 @@ impl Host for Machine {
         Ok(child.wait()?.code().unwrap_or(-1))
     }
 
+    fn keyring_get(&self, name: &str) -> io::Result<Option<Zeroizing<String>>> {
+        match keyring(name).and_then(|entry| entry.get_password()) {
+            Ok(secret) => Ok(Some(Zeroizing::new(secret))),
+            Err(keyring::Error::NoEntry) => Ok(None),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn keyring_set(&self, name: &str, secret: Option<&str>) -> io::Result<()> {
+        let done = keyring(name).and_then(|entry| match secret {
+            Some(secret) => entry.set_password(secret),
+            None => entry.delete_credential(),
+        });
+        match done {
+            Ok(()) => Ok(()),
+            // What shall be removed, and is not there.
+            Err(keyring::Error::NoEntry) if secret.is_none() => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any>> {
         make_dir(path.parent().unwrap_or(Path::new(".")), 0o700)?;
         let file = fs::File::options().create(true).truncate(false).write(true).open(path)?;
@@ -187,4 +208,13 @@ fn make_dir(dir: &Path, mode: u32) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = mode;
     builder.create(dir)
+}
+
+/// A place in the system's keyring.
+fn keyring(name: &str) -> keyring::Result<keyring::Entry> {
+    // Its own word is that there is none; why not is told by the status alone.
+    if let Err(error) = keyring::Entry::store_status() {
+        return Err(keyring::Error::NoStorageAccess(error.to_string().into()));
+    }
+    keyring::Entry::new("kez", name)
 }

@@ -5,10 +5,10 @@ use crate::{
     task::Task,
     transport::{Browser, Limit, http::Stream, words},
 };
-use js_sys::{Array, Function, Reflect};
+use js_sys::{Array, Function, Promise, Reflect, futures::JsFuture};
 use kez_cli::{Access, Host, Net, Settings, Stat, Stream as Standard};
 use kez_core::{
-    Transport,
+    Code, Transport,
     chat::Random,
     publish::Web as _,
     transport::{Answer, Call, Failure, Request},
@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use wasm_bindgen::prelude::*;
+use wasm_bindgen::{JsCast as _, prelude::*};
 use zeroize::Zeroizing;
 
 #[wasm_bindgen]
@@ -71,6 +71,13 @@ extern "C" {
     fn web_socket(this: &Machine) -> Option<Function>;
     #[wasm_bindgen(method, getter)]
     fn exchange(this: &Machine) -> Option<Function>;
+    /// Listens for a browser: `(page) => Promise<{port, query}>`, of which the query is a promise.
+    #[wasm_bindgen(method, getter)]
+    fn redirect(this: &Machine) -> Function;
+    #[wasm_bindgen(method, catch, js_name = keyringGet)]
+    fn keyring_get(this: &Machine, name: &str) -> Result<Option<String>, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = keyringSet)]
+    fn keyring_set(this: &Machine, name: &str, secret: Option<&str>) -> Result<(), JsValue>;
     /// `now` itself, for the transport.
     #[wasm_bindgen(method, getter, js_name = now)]
     fn clock(this: &Machine) -> Function;
@@ -190,6 +197,15 @@ impl Host for Node {
         self.0.run(&text(program), input).map_err(|e| io_error(&e))
     }
 
+    fn keyring_get(&self, name: &str) -> io::Result<Option<Zeroizing<String>>> {
+        let secret = self.0.keyring_get(name).map_err(|e| io_error(&e))?;
+        Ok(secret.map(Zeroizing::new))
+    }
+
+    fn keyring_set(&self, name: &str, secret: Option<&str>) -> io::Result<()> {
+        self.0.keyring_set(name, secret).map_err(|e| io_error(&e))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any>> {
         let release = self.0.lock(&text(path)).map_err(|e| io_error(&e))?;
         Ok(Box::new(Lock(release)))
@@ -217,8 +233,38 @@ impl Net for Browser {
         self.open_events(url).await
     }
 
+    type Redirect = Redirect;
+
+    async fn redirect(&self, page: &'static str) -> Result<Redirect, Failure> {
+        let failed = |e: JsValue| Failure::new(Code::ConnectFailed, words(&e));
+        let listen = self.redirect.as_ref().ok_or(JsValue::UNDEFINED).map_err(failed)?;
+        let promise = listen.call1(&JsValue::UNDEFINED, &page.into()).map_err(failed)?;
+        let place = JsFuture::from(promise.unchecked_into::<Promise>()).await.map_err(failed)?;
+        let member = |name: &str| Reflect::get(&place, &name.into()).map_err(failed);
+        let port = member("port")?.as_f64().unwrap_or_default();
+        Ok(Redirect { port: port as u16, query: member("query")?.unchecked_into() })
+    }
+
     async fn pause(&self, milliseconds: u32) {
         Limit::pause(milliseconds).await;
+    }
+}
+
+/// A server of the host's, which waits for a browser.
+pub struct Redirect {
+    port: u16,
+    query: Promise,
+}
+
+impl kez_cli::host::Redirect for Redirect {
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    async fn query(self, seconds: u32) -> Result<String, Failure> {
+        let waited = Limit::of(None, seconds * 1000).end(self.query).await?;
+        let query = waited.map_err(|e| Failure::new(Code::ConnectFailed, words(&e)))?;
+        Ok(query.as_string().unwrap_or_default())
     }
 }
 
@@ -236,6 +282,7 @@ pub fn run(arguments: Vec<String>, machine: Machine, wake: Function) -> Task {
                 fetch: Some(node.0.fetch_with(settings.danger_allow_loopback, hosts.collect())),
                 web_socket: node.0.web_socket(),
                 exchange: node.0.exchange(),
+                redirect: Some(node.0.redirect()),
                 clock: node.0.clock(),
                 signal: None,
                 resolvers: settings.resolvers,

@@ -12,8 +12,9 @@ use crate::{
 };
 use js_sys::{Function, Promise, futures::JsFuture};
 use kez_core::{
-    Code, Error, Identity, Key, NostrEvent, Result as Outcome, hex,
-    publish::{App, Author, Change, Credential, Publisher, Web},
+    Code, Error, Identity, Key, NostrEvent, Result as Outcome, Scheme, hex,
+    publish::{App, Author, AuthorizationRequest, Change, Client, Credential, Publisher, Web},
+    relay::Next,
     transport::{Answer, CHAIN_SECONDS, Call, Failure},
 };
 use wasm_bindgen::prelude::*;
@@ -21,6 +22,10 @@ use web_sys::AbortSignal;
 use zeroize::Zeroizing;
 
 impl Web for Browser {
+    fn random(&self) -> Outcome<[u8; 32]> {
+        crate::random()
+    }
+
     async fn call(&self, call: Call) -> Result<Answer, Failure> {
         self.send_call(call, &self.within(CHAIN_SECONDS)).await
     }
@@ -36,8 +41,14 @@ impl Web for Browser {
         Err(Failure::new(Code::DnsFailed, format!("{server}: no plain DNS here")))
     }
 
-    async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
-        self.send_events(url, events, &self.within(CHAIN_SECONDS)).await
+    async fn talk<T>(
+        &self,
+        url: &str,
+        seconds: u64,
+        first: Vec<String>,
+        receive: impl FnMut(&str) -> Result<Next<T>, Failure>,
+    ) -> Result<T, Failure> {
+        self.converse(url, first, &self.within(seconds), receive).await
     }
 }
 
@@ -175,59 +186,114 @@ impl Verifier {
         }))
     }
 
-    /// Begins to ask for leave at a fediverse server. The task gives an [`Authorization`].
+    /// Begins to ask for leave at a fediverse server, or at a Bluesky server: there the browser
+    /// comes back to `redirect`, and `client` is who asks, if that is not on loopback. The task gives
+    /// an [`Authorization`].
     ///
     /// # Errors
-    /// As [`Verifier::sign_in`]; `storage_failed` if the host has no randomness.
+    /// As [`Verifier::sign_in`]; `storage_failed` if the host has no randomness; `usage` for a
+    /// redirect that does not go with the client.
     pub fn authorize(
         &self,
         account: &str,
+        client: Option<String>,
+        redirect: Option<String>,
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
         let account = or_throw(Identity::from_canonical(account))?;
+        if account.scheme() == Scheme::Bluesky {
+            let client = or_throw(bluesky_client(client, redirect.unwrap_or_default()))?;
+            return Ok(self.publisher(false, signal, wake, async move |publisher| {
+                let begun = AuthorizationRequest::begin(publisher, &account, client).await;
+                Ok(Authorization(Asked::ToComeBack(or_throw(begun)?)).into())
+            }));
+        }
         let proof_key = Zeroizing::new(or_throw(crate::random())?);
         Ok(self.publisher(false, signal, wake, async move |publisher| {
             let app = or_throw(App::register(publisher, &account).await)?;
-            Ok(Authorization { app, account, proof_key }.into())
+            Ok(Authorization(Asked::ForCode { app, account, proof_key }).into())
         }))
     }
 
-    /// Takes the code that the user was shown. The task gives the secret that opens the account.
+    /// Takes the code that the user was shown, or the query that the browser brought back. The
+    /// task gives the secret that opens the account.
     ///
     /// # Errors
-    /// Those of `App::redeem`, from the task.
+    /// Those of `App::redeem` and of `AuthorizationRequest::redeem`, from the task.
     pub fn redeem(
         &self,
         authorization: &Authorization,
-        code: String,
+        answer: String,
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Task {
-        let Authorization { app, account, proof_key } = authorization.clone();
+        let asked = authorization.0.clone();
         self.publisher(false, signal, wake, async move |publisher| {
-            let credential = or_throw(app.redeem(publisher, &account, &code, &proof_key).await)?;
+            let credential = or_throw(match asked {
+                Asked::ForCode { app, account, proof_key } => {
+                    app.redeem(publisher, &account, &answer, &proof_key).await
+                }
+                Asked::ToComeBack(request) => {
+                    request.redeem(publisher, answer.trim_start_matches('?')).await
+                }
+            })?;
             or_throw(publisher.sign_in(&credential).await)?;
             Ok(credential.to_text().as_str().into())
         })
     }
+
+    /// A credential in the place of one that has ended, or nothing while it lasts.
+    ///
+    /// # Errors
+    /// As [`Verifier::sign_in`]; those of `Publisher::renew` from the task.
+    pub fn renew(
+        &self,
+        account: &str,
+        secret: String,
+        signal: Option<AbortSignal>,
+        wake: Function,
+    ) -> Result<Task, JsValue> {
+        let credential = credential(or_throw(Identity::from_canonical(account))?, secret);
+        Ok(self.publisher(false, signal, wake, async move |publisher| {
+            let renewed = or_throw(publisher.renew(&credential).await)?;
+            Ok(renewed.map_or(JsValue::UNDEFINED, |new| new.to_text().as_str().into()))
+        }))
+    }
 }
 
-/// A fediverse server that was asked for leave.
+/// Who asks a Bluesky server.
+fn bluesky_client(client: Option<String>, redirect: String) -> Outcome<Client> {
+    if let Some(id) = client {
+        return Ok(Client::published(id, redirect));
+    }
+    let local = redirect.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.split_once('/'));
+    let local = local.and_then(|(port, path)| Some((port.parse().ok()?, path)));
+    let (port, path) = local.ok_or_else(|| Error::about(Code::Usage, redirect))?;
+    Ok(Client::on_loopback(port, &format!("/{path}")))
+}
+
+/// A server that was asked for leave.
 #[wasm_bindgen]
+pub struct Authorization(Asked);
+
 #[derive(Clone)]
-pub struct Authorization {
-    app: App,
-    account: Identity,
-    proof_key: Zeroizing<[u8; 32]>,
+enum Asked {
+    /// By the Mastodon API: the user is shown a code.
+    ForCode { app: App, account: Identity, proof_key: Zeroizing<[u8; 32]> },
+    /// By atproto's OAuth: the browser brings a query back.
+    ToComeBack(AuthorizationRequest),
 }
 
 #[wasm_bindgen]
 impl Authorization {
-    /// Where the user allows it, and is shown a code.
+    /// Where the user allows it.
     #[wasm_bindgen(getter)]
     pub fn url(&self) -> String {
-        self.app.authorize_url(&self.proof_key)
+        match &self.0 {
+            Asked::ForCode { app, proof_key, .. } => app.authorize_url(proof_key),
+            Asked::ToComeBack(request) => request.url().into(),
+        }
     }
 }
 
@@ -261,7 +327,9 @@ impl Verifier {
     {
         self.task(signal, wake, async move |verifier| {
             let (web, now) = (verifier.transport, verifier.clock);
-            work(&Publisher { web, endpoints: &verifier.endpoints, now, dry_run }).await
+            let endpoints = &verifier.endpoints;
+            // Remote signers are the page's own business, as NIP-07 providers are.
+            work(&Publisher { web, endpoints, now, dry_run, visit: &|_| {} }).await
         })
     }
 }

@@ -231,6 +231,8 @@ impl Verifier {
             web_socket: self.web_socket.clone(),
             #[cfg(feature = "cli")]
             exchange: None,
+            #[cfg(feature = "cli")]
+            redirect: None,
             clock: self.clock.clone(),
             signal,
             resolvers: self.resolvers.clone(),

@@ -2,7 +2,7 @@
 import { chromium } from 'playwright-core'
 import puppeteer from 'puppeteer-core'
 
-const FLAGS = [
+export const FLAGS = [
   '--no-sandbox',
   '--disable-dev-shm-usage',
   '--disable-background-networking',

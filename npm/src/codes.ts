@@ -99,6 +99,7 @@ export const CODES: Record<Code, readonly [kind: Kind, status: Status, summary: 
   publish_refused: ['network', 'unreachable', "What was to be published was not accepted there."],
   head_conflict: ['network', 'fork', "The place of publication has newer or other events than the local chain."],
   credential_missing: ['storage', 'invalid', "No token or password of this account is stored, and none was given."],
+  keyring_failed: ['storage', 'invalid', "The keyring of the system could not be used."],
   credential_refused: ['network', 'unreachable', "The platform does not accept the token or password: it is wrong, has expired or was revoked."],
   credential_other: ['input', 'invalid', "The token or password is of another account."],
   scope_missing: ['network', 'unreachable', "The token may not do what is needed for publishing."],

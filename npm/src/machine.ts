@@ -5,11 +5,12 @@
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
+import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
 import tty from 'node:tty'
-import { exchange, fetchWith } from './node-net.js'
+import { exchange, fetchWith, redirect } from './node-net.js'
 
 /** Sleeps, since some descriptors have nothing to read or no room to write yet. */
 function pause(milliseconds: number): void {
@@ -45,11 +46,24 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** A place in the system's keyring, as the package has it that users install for this. */
+function keyring(name: string) {
+  try {
+    const { Entry } = createRequire(import.meta.url)('@napi-rs/keyring') as typeof import('@napi-rs/keyring')
+    // The kernel's keyring would forget.
+    return new Entry('kez', name, { linux: { store: 'secret-service' } })
+  } catch (error) {
+    if (codeOf(error) !== 'MODULE_NOT_FOUND') throw error
+    throw new Error('install the package @napi-rs/keyring beside kez')
+  }
+}
+
 /** What the command gets of the machine. `isPublic` is the core's word on an address. */
 export function machine(isPublic: (address: string) => boolean, WebSocket: unknown) {
   return {
     WebSocket,
     exchange,
+    redirect,
     now: () => Date.now(),
     env: (name: string) => process.env[name],
 
@@ -160,6 +174,14 @@ export function machine(isPublic: (address: string) => boolean, WebSocket: unkno
       // A program that does not read is none of our business.
       if (error !== undefined && codeOf(error) !== 'EPIPE') throw error
       return status ?? -1
+    },
+
+    keyringGet: (name: string) => keyring(name).getPassword() ?? undefined,
+
+    keyringSet(name: string, secret?: string) {
+      const entry = keyring(name)
+      if (secret === undefined) entry.deletePassword()
+      else entry.setPassword(secret)
     },
 
     /**

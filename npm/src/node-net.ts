@@ -77,6 +77,32 @@ export function fetchWith(policy: Policy): (request: Request) => Promise<Respons
   }
 }
 
+/** Listens on 127.0.0.1 for a browser that comes back with a query, and shows it a page then. */
+export async function redirect(page: string): Promise<{ port: number; query: Promise<string> }> {
+  const { createServer } = await import('node:http')
+  const server = createServer()
+  const query = new Promise<string>((resolve) => {
+    server.on('request', (request, answer) => {
+      const { pathname, search } = new URL(request.url ?? '/', 'http://127.0.0.1')
+      const comesBack = request.method === 'GET' && pathname === '/' && search !== ''
+      answer.writeHead(comesBack ? 200 : 404, {
+        'content-type': 'text/html; charset=utf-8',
+        'cache-control': 'no-store',
+        'referrer-policy': 'no-referrer',
+        connection: 'close',
+      })
+      answer.end(comesBack ? page : '', () => {
+        if (!comesBack) return
+        server.close()
+        resolve(search.slice(1))
+      })
+    })
+  })
+  await new Promise<void>((resolve, reject) => server.on('error', reject).listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  return { port: typeof address === 'object' ? (address?.port ?? 0) : 0, query }
+}
+
 /** Asks a resolver, `address:port`, by plain DNS: three times over UDP, then over TCP. */
 export async function exchange(server: string, message: Uint8Array): Promise<Uint8Array> {
   const [, literal, address, port] = /^(?:\[([^\]]+)\]|([0-9.]+)):([0-9]+)$/.exec(server) ?? []

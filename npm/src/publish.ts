@@ -71,7 +71,15 @@ export async function signOut(account: string, token: string, options?: VerifyOp
   return run(options, [], (verifier, signal, wake) => verifier.giveBack(id, secret, signal, wake))
 }
 
-/** Leave that a fediverse server is asked for (OAuth with PKCE). */
+/** Gives the token that takes the place of one that has ended, such as Bluesky's after an hour; it is the same while that
+ * lasts. Keep it before you use it: the old one is worth nothing from then on. */
+export async function renew(account: string, token: string, options?: VerifyOptions): Promise<string> {
+  const [id, secret] = [parsed(account), check.text(token, 'token')]
+  const renewed = await run(options, [], (verifier, signal, wake) => verifier.renew(id, secret, signal, wake))
+  return (renewed as string | undefined) ?? secret
+}
+
+/** Leave that a fediverse or Bluesky server is asked for (OAuth with PKCE). */
 export class Authorization implements Disposable {
   /** Where the user allows it, and is shown a code. */
   readonly url: string
@@ -83,9 +91,12 @@ export class Authorization implements Disposable {
     this.url = this.#handle.use((authorization) => authorization.url)
   }
 
-  /** Takes the code, and gives the token for {@link publish}: a secret, to be kept encrypted. */
-  async redeem(code: string, options?: VerifyOptions): Promise<string> {
-      const text = check.text(code, 'code')
+  /**
+   * Takes the code that the user was shown, or of Bluesky the query with which the browser has come back, and gives the
+   * token for {@link publish}: a secret, to be kept encrypted.
+   */
+  async redeem(answer: string, options?: VerifyOptions): Promise<string> {
+    const text = check.text(answer, 'answer')
     return run(options, [], (verifier, signal, wake) => verifier.redeem(this.#handle.inner(), text, signal, wake))
   }
 
@@ -98,8 +109,21 @@ export class Authorization implements Disposable {
 }
 disposable(Authorization)
 
-/** Asks the server of a fediverse account for leave to write the profile. */
-export async function authorize(account: string, options?: VerifyOptions): Promise<Authorization> {
+/**
+ * Asks the server of a fediverse account for leave to write the profile, or that of a Bluesky account for leave to write
+ * the proof's record: there the browser comes back to `redirect`, and `client` is the URL of your client's metadata
+ * (https://atproto.com/specs/oauth), unless `redirect` is below `http://127.0.0.1:<port>/`.
+ */
+export async function authorize(
+  account: string,
+  options?: VerifyOptions & { client?: string | undefined; redirect?: string | undefined },
+): Promise<Authorization> {
   const id = parsed(account)
-  return new Authorization(await run(options, [], (verifier, signal, wake) => verifier.authorize(id, signal, wake)))
+  const client = check.optionalText(options?.client, 'options.client')
+  const redirect = check.optionalText(options?.redirect, 'options.redirect')
+  return new Authorization(
+    await run(options, ['client', 'redirect'], (verifier, signal, wake) =>
+      verifier.authorize(id, client, redirect, signal, wake),
+    ),
+  )
 }

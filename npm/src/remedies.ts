@@ -99,6 +99,7 @@ export const REMEDIES: Record<Code, string> = {
   publish_refused: "See the server's answer, and try again.",
   head_conflict: "Run `kez sigchain import` from that place first.",
   credential_missing: "Make one there; `kez auth add` stores it, and --token-file takes it once.",
+  keyring_failed: "Unlock it; where there is none, let `kez auth add` store a file instead.",
   credential_refused: "Make a new one there, and use that.",
   credential_other: "Sign in as the account that you want to publish at.",
   scope_missing: "Make a token with the scope that is named.",

@@ -158,6 +158,18 @@ pub fn in_chromium(script: &str, routes: &[(String, String)]) -> Result<serde_js
     Ok(serde_json::from_str(&text)?)
 }
 
+/// Is the user in Chromium who signs in at a Bluesky server with a password, and allows what a
+/// program asks for, or denies it. Gives what the page says to which the browser comes back.
+///
+/// # Errors
+/// Where the server's pages are not what they were.
+pub fn allow(url: &str, password: &str, allows: bool) -> Result<String> {
+    setup::browsers()?;
+    let mut user = Command::new(node());
+    user.arg("allow.mjs").arg(url).arg(if allows { "allow" } else { "deny" });
+    setup::fed(user.current_dir(folder().join("packaging")), password)
+}
+
 /// A certificate and its key for servers of tests, which stand for hosts of any name.
 ///
 /// # Errors

@@ -171,6 +171,14 @@ pub fn strace() -> Result<()> {
     debian(&["strace"], &["strace"])
 }
 
+/// The keyring of a desktop, and the bus on which it is asked.
+///
+/// # Errors
+/// What apt says.
+pub fn keyring() -> Result<()> {
+    debian(&["gnome-keyring-daemon", "dbus-daemon"], &["gnome-keyring", "dbus-daemon"])
+}
+
 /// Real browsers, and what drives them and tests the package.
 ///
 /// # Errors

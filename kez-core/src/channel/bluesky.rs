@@ -13,6 +13,9 @@ use alloc::{format, string::String, vec, vec::Vec};
 
 /// The collection of the records that are proofs.
 pub(crate) const COLLECTION: &str = "org.kez.proof";
+/// What leave to post a proof is asked for with (atproto's OAuth): the proof's record, to create and
+/// to update it.
+pub const SCOPE: &str = "atproto repo:org.kez.proof?action=create&action=update";
 const MAX_PAGES: usize = 3;
 const JSON: &str = "application/json";
 

@@ -8,6 +8,7 @@ mod github;
 mod html;
 mod nostr;
 
+pub use bluesky::SCOPE as BLUESKY_SCOPE;
 pub(crate) use nostr::further_relays;
 pub use nostr::{carrier, chain_carrier, chain_filters};
 #[cfg(feature = "import")]

@@ -1,20 +1,33 @@
 //! Signing in, placing a proof and giving access back: one road for all platforms.
 
-use super::{ap, ap::App, bluesky, dns, github, nostr};
+use super::{
+    ap,
+    ap::App,
+    bluesky,
+    bunker::{Bunker, Remote},
+    dns, github, nostr,
+    oauth::Grant,
+};
 use crate::{
     Code, Endpoints, Error, Identity, Key, NostrEvent, Proof, Result, Scheme, SecretKey,
     SignedClaim, Timestamp,
     channel::{Finding, Http, encode},
     json::{Members, Value},
     proof::{self, Form},
-    transport::{Answer, Call, Failure, Transport},
+    relay::{Next, Publish},
+    transport::{Answer, CHAIN_SECONDS, Call, Failure, Transport},
     verifier,
 };
-use alloc::{format, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 use zeroize::Zeroizing;
 
 /// What a publisher needs of its machine, beside fetching.
 pub trait Web: Transport {
+    /// 32 bytes of the machine's randomness.
+    ///
+    /// # Errors
+    /// `storage_failed` if it has none to give, on which nothing may go on.
+    fn random(&self) -> Result<[u8; 32]>;
     /// Sends on a connection of its own, since a server that closes a kept one just then leaves open
     /// whether it has heard, and gives the answer of any status. Redirects are not followed.
     fn call(&self, call: Call) -> impl Future<Output = Result<Answer, Failure>>;
@@ -24,12 +37,28 @@ pub trait Web: Transport {
         server: &str,
         message: &[u8],
     ) -> impl Future<Output = Result<Vec<u8>, Failure>>;
+    /// Talks to a relay, no longer than so many seconds: sends these texts, and hands over what the
+    /// relay says until the conversation is over.
+    fn talk<T>(
+        &self,
+        url: &str,
+        seconds: u64,
+        first: Vec<String>,
+        receive: impl FnMut(&str) -> Result<Next<T>, Failure>,
+    ) -> impl Future<Output = Result<T, Failure>>;
     /// Publishes signed nostr events, in order, and waits for the relay's word on each.
     fn publish_events(
         &self,
         url: &str,
         events: &[String],
-    ) -> impl Future<Output = Result<(), Failure>>;
+    ) -> impl Future<Output = Result<(), Failure>> {
+        let mut publish = Publish::new(events.iter().cloned());
+        async move {
+            let Some(first) = publish.request() else { return Ok(()) };
+            let receive = |text: &str| publish.receive(text);
+            self.talk(url, CHAIN_SECONDS, Vec::from([first]), receive).await
+        }
+    }
 }
 
 /// Who signs a nostr account's events: its key, or a signer that has it (NIP-07, NIP-46).
@@ -50,14 +79,27 @@ impl Author for SecretKey {
     }
 }
 
-/// What opens an account for writing: a GitHub token with the scope `gist`, a Bluesky app
-/// password, a token of the Mastodon API (with the app that it was given to, so that it can be given back), or a TSIG key
-/// (`hmac-sha256:name:base64`) with the name server that knows it.
+/// What opens an account for writing: a GitHub token with the scope `gist`, a Bluesky app password
+/// or OAuth grant, a token of the Mastodon API, a TSIG key (`hmac-sha256:name:base64`), or a nostr
+/// account's remote signer.
 pub struct Credential {
     account: Identity,
     secret: Zeroizing<String>,
-    app: Option<App>,
-    server: Option<String>,
+    with: With,
+}
+
+/// What a credential's secret is used with.
+enum With {
+    /// It stands for itself.
+    Nothing,
+    /// The app that the token was given to, so that it can be given back.
+    App(App),
+    /// What the token comes from.
+    Grant(Grant),
+    /// The name server, `address:port`, that takes the updates.
+    Server(String),
+    /// The signer that knows us by the secret.
+    Bunker(Box<Bunker>),
 }
 
 /// Without the secret.
@@ -71,21 +113,33 @@ impl Credential {
     /// A credential that nobody has tried yet; see [`Publisher::sign_in`].
     #[must_use]
     pub const fn new(account: Identity, secret: Zeroizing<String>) -> Self {
-        Self { account, secret, app: None, server: None }
+        Self { account, secret, with: With::Nothing }
     }
 
-    pub(super) fn of_app(account: Identity, secret: Zeroizing<String>, app: App) -> Self {
-        Self { app: Some(app), ..Self::new(account, secret) }
+    pub(super) const fn of_app(account: Identity, secret: Zeroizing<String>, app: App) -> Self {
+        Self { account, secret, with: With::App(app) }
+    }
+
+    pub(super) const fn of_grant(
+        account: Identity,
+        secret: Zeroizing<String>,
+        grant: Grant,
+    ) -> Self {
+        Self { account, secret, with: With::Grant(grant) }
+    }
+
+    pub(super) fn of_bunker(account: Identity, secret: Zeroizing<String>, bunker: Bunker) -> Self {
+        Self { account, secret, with: With::Bunker(Box::new(bunker)) }
     }
 
     /// With the name server, `address:port`, that takes updates of a domain.
     #[must_use]
     pub fn with_server(self, server: String) -> Self {
-        Self { server: Some(server), ..self }
+        Self { with: With::Server(server), ..self }
     }
 
     pub(super) fn server(&self) -> Option<&str> {
-        self.server.as_deref()
+        if let With::Server(server) = &self.with { Some(server) } else { None }
     }
 
     /// Whose it is.
@@ -99,7 +153,15 @@ impl Credential {
     }
 
     pub(super) const fn app(&self) -> Option<&App> {
-        self.app.as_ref()
+        if let With::App(app) = &self.with { Some(app) } else { None }
+    }
+
+    pub(super) const fn grant(&self) -> Option<&Grant> {
+        if let With::Grant(grant) = &self.with { Some(grant) } else { None }
+    }
+
+    pub(super) fn bunker(&self) -> Option<&Bunker> {
+        if let With::Bunker(bunker) = &self.with { Some(bunker) } else { None }
     }
 
     pub(super) fn bearer(&self) -> Zeroizing<String> {
@@ -112,12 +174,13 @@ impl Credential {
         let text = |text: &str| Value::String(text.into());
         let mut members =
             Vec::from([("account", text(self.account.as_str())), ("secret", text(&self.secret))]);
-        if let Some(app) = &self.app {
-            members.push(("app", app.to_value()));
-        }
-        if let Some(server) = &self.server {
-            members.push(("server", text(server)));
-        }
+        members.extend(match &self.with {
+            With::Nothing => None,
+            With::App(app) => Some(("app", app.to_value())),
+            With::Grant(grant) => Some(("grant", grant.to_value())),
+            With::Server(server) => Some(("server", text(server))),
+            With::Bunker(bunker) => Some(("bunker", bunker.to_value())),
+        });
         Zeroizing::new(Value::object(members).to_canonical())
     }
 
@@ -130,10 +193,17 @@ impl Credential {
         let mut m = Members::of(&value)?;
         let account = Identity::from_canonical(m.text("account")?)?;
         let secret = Zeroizing::new(String::from(m.text("secret")?));
-        let app = m.optional("app").map(App::from_value).transpose()?;
-        let server = m.optional_text("server")?.map(String::from);
+        let with = if let Some(app) = m.optional("app") {
+            With::App(App::from_value(app)?)
+        } else if let Some(grant) = m.optional("grant") {
+            With::Grant(Grant::from_value(grant)?)
+        } else if let Some(bunker) = m.optional("bunker") {
+            With::Bunker(Box::new(Bunker::from_value(bunker)?))
+        } else {
+            m.optional_text("server")?.map_or(With::Nothing, |server| With::Server(server.into()))
+        };
         m.finish()?;
-        Ok(Self { account, secret, app, server })
+        Ok(Self { account, secret, with })
     }
 }
 
@@ -178,6 +248,8 @@ pub struct Publisher<'a, W> {
     pub now: Timestamp,
     /// Whether nothing is written, and only told what would be.
     pub dry_run: bool,
+    /// Shows the user a page where a remote signer wants their leave first.
+    pub visit: &'a dyn Fn(&str),
 }
 
 impl<W: Web> Publisher<'_, W> {
@@ -192,9 +264,28 @@ impl<W: Web> Publisher<'_, W> {
             Scheme::Bluesky => bluesky::sign_in(self, credential).await,
             Scheme::Ap => ap::sign_in(self, credential).await,
             Scheme::Dns => dns::sign_in(self, credential).await,
-            Scheme::Nostr | Scheme::Ed25519 => {
-                Err(Error::about(Code::NoChannel, &credential.account))
-            }
+            Scheme::Nostr => self.remote(credential)?.sign_in().await,
+            Scheme::Ed25519 => Err(Error::about(Code::NoChannel, &credential.account)),
+        }
+    }
+
+    /// Who signs with a nostr account's remote signer.
+    ///
+    /// # Errors
+    /// `credential_refused` for a credential that names none.
+    pub fn remote<'a>(&'a self, credential: &'a Credential) -> Result<Remote<'a, W>> {
+        Remote::of(self, credential)
+    }
+
+    /// What takes the place of a credential that has ended by now; nothing while it lasts. It
+    /// must be kept before it is used, since the old one is worth nothing from then on.
+    ///
+    /// # Errors
+    /// `credential_refused` if the platform does not renew it: the user signs in again.
+    pub async fn renew(&self, credential: &Credential) -> Result<Option<Credential>> {
+        match credential.grant() {
+            Some(grant) => grant.renew(self, &credential.account).await,
+            None => Ok(None),
         }
     }
 
@@ -203,8 +294,9 @@ impl<W: Web> Publisher<'_, W> {
     /// # Errors
     /// As [`Publisher::sign_in`].
     pub async fn give_back(&self, credential: &Credential) -> Result<bool> {
-        match credential.account.scheme() {
-            Scheme::Ap => ap::give_back(self, credential).await,
+        match (credential.account.scheme(), credential.grant()) {
+            (Scheme::Ap, _) => ap::give_back(self, credential).await,
+            (Scheme::Bluesky, Some(grant)) => grant.give_back(self).await,
             _ => Ok(false),
         }
     }
@@ -212,8 +304,8 @@ impl<W: Web> Publisher<'_, W> {
     /// Puts a claim's proof where its subject's owner can: what else is there stays, an older
     /// proof of the same is replaced, and one that is there already is left alone.
     ///
-    /// A nostr key signs itself, and a TXT record may be the owner's to add; the others need a
-    /// credential.
+    /// A nostr key signs itself, if no credential names its remote signer, and a TXT record may be
+    /// the owner's to add; the others need a credential.
     ///
     /// # Errors
     /// As [`Publisher::sign_in`]; `publish_refused`, `place_full`, `place_changed`,
@@ -237,7 +329,10 @@ impl<W: Web> Publisher<'_, W> {
             Scheme::Github => github::place(self, signed, credential?).await,
             Scheme::Bluesky => bluesky::place(self, signed, credential?).await,
             Scheme::Ap => ap::place(self, signed, credential?).await,
-            Scheme::Nostr => nostr::place(self, signed, author.ok_or_else(missing)?).await,
+            Scheme::Nostr => match credential {
+                Ok(credential) => nostr::place(self, signed, &self.remote(credential)?).await,
+                Err(_) => nostr::place(self, signed, author.ok_or_else(missing)?).await,
+            },
             Scheme::Dns => dns::place(self, signed, credential?).await,
             Scheme::Ed25519 => Err(Error::about(Code::NoChannel, subject)),
         }
@@ -270,8 +365,20 @@ impl<W: Web> Publisher<'_, W> {
         authorization: Option<&str>,
         body: Option<(&'static str, String)>,
     ) -> Result<Http> {
+        self.send_with_proof(method, url, authorization, None, body).await
+    }
+
+    /// As [`Publisher::send`], with a proof that the token is ours (RFC 9449).
+    pub(super) async fn send_with_proof(
+        &self,
+        method: &'static str,
+        url: &str,
+        authorization: Option<&str>,
+        dpop: Option<String>,
+        body: Option<(&'static str, String)>,
+    ) -> Result<Http> {
         let authorization = authorization.map(String::from);
-        let call = Call { method, url: url.into(), authorization, body };
+        let call = Call { method, url: url.into(), authorization, dpop, body };
         match self.web.call(call).await {
             Ok(answer) => Http::of_call(url, answer).map_err(|miss| Error::about(miss.code, url)),
             Err(Failure { code, detail }) => {

@@ -1,6 +1,9 @@
 //! A profile field by the Mastodon API, and its OAuth (RFC 6749, RFC 7636).
 
-use super::accounts::{Change, Credential, FORM, Placed, Publisher, Web, form, good};
+use super::{
+    accounts::{Change, Credential, FORM, Placed, Publisher, Web, form, good},
+    oauth::{challenge, verifier},
+};
 use crate::{
     Code, Error, Identity, Result, SignedClaim,
     channel::html_to_text,
@@ -13,8 +16,6 @@ use alloc::{
     string::{String, ToString as _},
     vec::Vec,
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 /// The redirect that shows the code to the user, for programs without a page of their own.
@@ -65,7 +66,7 @@ impl App {
     /// Where the user allows it, by a proof key of 32 random bytes (RFC 7636, section 4).
     #[must_use]
     pub fn authorize_url(&self, proof_key: &[u8; 32]) -> String {
-        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier(proof_key).as_bytes()));
+        let challenge = challenge(&verifier(proof_key));
         let query = form(&[
             ("response_type", "code"),
             ("client_id", &self.id),
@@ -128,11 +129,6 @@ impl App {
         m.finish()?;
         Ok(app)
     }
-}
-
-/// The code verifier of a proof key.
-fn verifier(proof_key: &[u8; 32]) -> Zeroizing<String> {
-    Zeroizing::new(URL_SAFE_NO_PAD.encode(proof_key))
 }
 
 /// The server that has the account, which may not be the domain of its name.

@@ -1,9 +1,12 @@
 //! The record `self` of the collection `org.kez.proof` in the account's repository, written with
 //! compare-and-swap.
 
-use super::accounts::{Change, Credential, JSON, Placed, Publisher, Web, good, merge, refused};
+use super::{
+    accounts::{Change, Credential, JSON, Placed, Publisher, Web, good, merge, refused},
+    oauth::Grant,
+};
 use crate::{
-    Code, Error, Result, SignedClaim,
+    Code, Error, Identity, Result, SignedClaim,
     channel::{BLUESKY_COLLECTION, Http, encode},
     json::Value,
     proof::Form,
@@ -19,31 +22,81 @@ use zeroize::Zeroizing;
 const RACES: usize = 3;
 
 /// The account's server, and its DID.
-struct Home {
-    server: String,
-    did: String,
+pub(super) struct Home {
+    pub(super) server: String,
+    pub(super) did: String,
 }
 
-async fn home(publisher: &Publisher<'_, impl Web>, credential: &Credential) -> Result<Home> {
-    let finding = publisher.look_up(credential.account()).await?;
-    let place = finding.place.map(|place| place.url).unwrap_or_default();
-    let found = place.split_once("/xrpc/").zip(finding.account);
-    let ((server, _), did) =
-        found.ok_or_else(|| Error::about(Code::ResponseRefused, credential.account()))?;
-    Ok(Home { server: server.into(), did })
+impl Home {
+    pub(super) async fn of(
+        publisher: &Publisher<'_, impl Web>,
+        account: &Identity,
+    ) -> Result<Self> {
+        let finding = publisher.look_up(account).await?;
+        let place = finding.place.map(|place| place.url).unwrap_or_default();
+        let found = place.split_once("/xrpc/").zip(finding.account);
+        let ((server, _), did) =
+            found.ok_or_else(|| Error::about(Code::ResponseRefused, account))?;
+        Ok(Self { server: server.into(), did })
+    }
+
+    fn url(&self, method: &str) -> String {
+        format!("{}/xrpc/com.atproto.{method}", self.server)
+    }
 }
 
-struct Session {
-    access: Zeroizing<String>,
-    refresh: Zeroizing<String>,
+/// What is written by.
+enum Session<'a> {
+    /// What an app password opened, to be closed.
+    Opened { access: Zeroizing<String>, refresh: Zeroizing<String> },
+    /// Leave that lasts.
+    Granted { token: &'a str, grant: &'a Grant },
 }
 
-async fn open(
+impl Session<'_> {
+    async fn send(
+        &self,
+        publisher: &Publisher<'_, impl Web>,
+        method: &'static str,
+        url: &str,
+        body: Option<(&'static str, String)>,
+    ) -> Result<Http> {
+        match self {
+            Self::Opened { access, .. } => {
+                let bearer = Zeroizing::new(format!("Bearer {}", &**access));
+                publisher.send(method, url, Some(&bearer), body).await
+            }
+            Self::Granted { token, grant } => grant.send(publisher, method, url, token, body).await,
+        }
+    }
+
+    /// What no error may tell.
+    fn secret(&self) -> &str {
+        match self {
+            Self::Opened { access, .. } => access,
+            Self::Granted { token, .. } => token,
+        }
+    }
+
+    /// Ends it. One that stays open ends by itself.
+    async fn close(&self, publisher: &Publisher<'_, impl Web>, home: &Home) {
+        if let Self::Opened { refresh, .. } = self {
+            let bearer = Zeroizing::new(format!("Bearer {}", &**refresh));
+            let url = home.url("server.deleteSession");
+            let _ = publisher.send("POST", &url, Some(&bearer), None).await;
+        }
+    }
+}
+
+async fn open<'a>(
     publisher: &Publisher<'_, impl Web>,
     home: &Home,
-    credential: &Credential,
-) -> Result<Session> {
-    let url = format!("{}/xrpc/com.atproto.server.createSession", home.server);
+    credential: &'a Credential,
+) -> Result<Session<'a>> {
+    if let Some(grant) = credential.grant() {
+        return Ok(Session::Granted { token: credential.secret(), grant });
+    }
+    let url = home.url("server.createSession");
     let body = Value::object([
         ("identifier", Value::String(home.did.clone())),
         ("password", Value::String(credential.secret().into())),
@@ -53,15 +106,15 @@ async fn open(
     if answer.get("error").and_then(Value::as_str) == Some("AuthFactorTokenRequired") {
         return Err(Error::about(Code::SecondFactor, credential.account()));
     }
-    let session = good(&http, credential.secret())?;
-    let text = |name| session.get(name).and_then(Value::as_str).unwrap_or_default().to_string();
-    let session = Session {
+    let answer = good(&http, credential.secret())?;
+    let text = |name| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_string();
+    let session = Session::Opened {
         access: Zeroizing::new(text("accessJwt")),
         refresh: Zeroizing::new(text("refreshJwt")),
     };
     // The account's own password may do everything; it is not ours to keep.
-    if scope(&session.access).as_deref() == Some("com.atproto.access") {
-        close(publisher, home, &session).await;
+    if scope(session.secret()).as_deref() == Some("com.atproto.access") {
+        session.close(publisher, home).await;
         let why = "that is the account's own password: make an app password in its settings";
         return Err(Error::about(Code::CredentialRefused, why));
     }
@@ -75,21 +128,15 @@ fn scope(token: &str) -> Option<String> {
     claims.get("scope").and_then(Value::as_str).map(String::from)
 }
 
-/// Ends a session. One that stays open ends by itself.
-async fn close(publisher: &Publisher<'_, impl Web>, home: &Home, session: &Session) {
-    let url = format!("{}/xrpc/com.atproto.server.deleteSession", home.server);
-    let bearer = Zeroizing::new(format!("Bearer {}", &*session.refresh));
-    let _ = publisher.send("POST", &url, Some(&bearer), None).await;
-}
-
 pub(super) async fn sign_in(
     publisher: &Publisher<'_, impl Web>,
     credential: &Credential,
 ) -> Result<()> {
-    let home = home(publisher, credential).await?;
+    let home = Home::of(publisher, credential.account()).await?;
     let session = open(publisher, &home, credential).await?;
-    close(publisher, &home, &session).await;
-    Ok(())
+    let http = session.send(publisher, "GET", &home.url("server.getSession"), None).await?;
+    session.close(publisher, &home).await;
+    good(&http, session.secret()).map(drop)
 }
 
 pub(super) async fn place(
@@ -97,7 +144,7 @@ pub(super) async fn place(
     signed: &SignedClaim,
     credential: &Credential,
 ) -> Result<Placed> {
-    let home = home(publisher, credential).await?;
+    let home = Home::of(publisher, credential.account()).await?;
     let mut session = None;
     for _ in 0..RACES {
         let (old, cid) = read(publisher, &home).await?;
@@ -118,12 +165,12 @@ pub(super) async fn place(
         if answer.get("error").and_then(Value::as_str) == Some("InvalidSwap") {
             continue;
         }
-        close(publisher, &home, session).await;
-        good(&http, &session.access)?;
+        session.close(publisher, &home).await;
+        good(&http, session.secret())?;
         return Ok(Placed::of(change, None));
     }
     if let Some(session) = &session {
-        close(publisher, &home, session).await;
+        session.close(publisher, &home).await;
     }
     Err(Error::about(Code::PlaceChanged, credential.account()))
 }
@@ -134,8 +181,8 @@ async fn read(
     home: &Home,
 ) -> Result<(Option<Value>, Option<String>)> {
     let url = format!(
-        "{}/xrpc/com.atproto.repo.getRecord?repo={}&collection={BLUESKY_COLLECTION}&rkey=self",
-        home.server,
+        "{}?repo={}&collection={BLUESKY_COLLECTION}&rkey=self",
+        home.url("repo.getRecord"),
         encode(&home.did)
     );
     let http = publisher.send("GET", &url, None, None).await?;
@@ -155,7 +202,7 @@ async fn read(
 async fn write(
     publisher: &Publisher<'_, impl Web>,
     home: &Home,
-    session: &Session,
+    session: &Session<'_>,
     old: Option<Value>,
     cid: Option<String>,
     text: String,
@@ -173,7 +220,6 @@ async fn write(
         ("record", Value::object(record)),
         ("swapRecord", cid.map_or(Value::Null, Value::String)),
     ]);
-    let url = format!("{}/xrpc/com.atproto.repo.putRecord", home.server);
-    let bearer = Zeroizing::new(format!("Bearer {}", &*session.access));
-    publisher.send("POST", &url, Some(&bearer), Some((JSON, body.to_canonical()))).await
+    let body = Some((JSON, body.to_canonical()));
+    session.send(publisher, "POST", &home.url("repo.putRecord"), body).await
 }

@@ -8,6 +8,8 @@ mod accounts;
 mod ap;
 #[cfg(feature = "publish")]
 mod bluesky;
+#[cfg(feature = "publish")]
+mod bunker;
 mod chain;
 #[cfg(feature = "publish")]
 mod device;
@@ -16,12 +18,18 @@ mod dns;
 #[cfg(feature = "publish")]
 mod github;
 #[cfg(feature = "publish")]
+mod nip44;
+#[cfg(feature = "publish")]
 mod nostr;
+#[cfg(feature = "publish")]
+mod oauth;
 
 pub use chain::{appended_at_server, missing_at_server, server_url};
 #[cfg(feature = "publish")]
 pub use {
     accounts::{Author, Change, Credential, Placed, Publisher, Web, merge},
     ap::{App, OUT_OF_BAND},
+    bunker::{Remote, bunker},
     device::DeviceCode,
+    oauth::{AuthorizationRequest, Client},
 };

@@ -97,6 +97,9 @@ impl Native {
         if let Some(authorization) = call.authorization {
             request = request.header("authorization", authorization);
         }
+        if let Some(proof) = call.dpop {
+            request = request.header("dpop", proof);
+        }
         let response = request.send().await.map_err(|e| failure(&e))?;
         read(response, MAX_CALL).await
     }

@@ -3,16 +3,19 @@
 
 mod dns;
 mod http;
+mod redirect;
 mod relay;
 
 use kez_cli::{Net, Settings};
 use kez_core::{
     Code, Transport,
     publish::Web,
+    relay::Next,
     transport::{
         Answer, CHAIN_SECONDS, Call, Failure, REQUEST_SECONDS, Request, check_url, is_public,
     },
 };
+use relay::converse;
 use std::{
     net::SocketAddr,
     sync::{Arc, OnceLock},
@@ -62,7 +65,7 @@ impl Native {
     /// A transport with these settings. Nothing is connected yet.
     #[must_use]
     pub const fn new(settings: Settings) -> Self {
-        Self { stack: OnceLock::new(), settings, seconds: CHAIN_SECONDS }
+        Self { stack: OnceLock::new(), settings, seconds: u64::MAX }
     }
 
     fn stack(&self) -> Result<&Stack, Failure> {
@@ -157,12 +160,24 @@ impl Net for Native {
         self.within(CHAIN_SECONDS, self.events(url)).await
     }
 
+    type Redirect = redirect::Redirect;
+
+    async fn redirect(&self, page: &'static str) -> Result<redirect::Redirect, Failure> {
+        redirect::Redirect::new(page).await
+    }
+
     async fn pause(&self, milliseconds: u32) {
         tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
     }
 }
 
 impl Web for Native {
+    fn random(&self) -> kez_core::Result<[u8; 32]> {
+        let mut bytes = [0; 32];
+        crate::fill_random(&mut bytes)?;
+        Ok(bytes)
+    }
+
     async fn call(&self, call: Call) -> Result<Answer, Failure> {
         let client = &self.stack()?.once;
         self.within(CHAIN_SECONDS, self.send(client, call)).await
@@ -172,7 +187,14 @@ impl Web for Native {
         self.within(REQUEST_SECONDS, self.exchange_with(server, message)).await
     }
 
-    async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
-        self.within(CHAIN_SECONDS, self.send_events(url, events)).await
+    async fn talk<T>(
+        &self,
+        url: &str,
+        seconds: u64,
+        first: Vec<String>,
+        receive: impl FnMut(&str) -> Result<Next<T>, Failure>,
+    ) -> Result<T, Failure> {
+        self.within(seconds, async { converse(self.connect(url).await?, first, receive).await })
+            .await
     }
 }

@@ -5,7 +5,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use kez_core::{
     Code,
     json::Value,
-    relay::{MAX_MESSAGE, Next, Publish, Query},
+    relay::{MAX_MESSAGE, Next, Query},
     transport::{Answer, Body, Failure, Via},
 };
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 impl Native {
-    async fn connect(&self, url: &str) -> Result<Socket, Failure> {
+    pub(super) async fn connect(&self, url: &str) -> Result<Socket, Failure> {
         let target = self.checked(url)?;
         let host = target.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = target.port_or_known_default().unwrap_or(443);
@@ -40,17 +40,10 @@ impl Native {
         let events = converse(socket, first, |text| query.receive(text)).await?;
         Ok(Answer { body: Body::Relay { events }, via: Via::Direct, fetched_at: crate::now() })
     }
-
-    pub(super) async fn send_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
-        let mut publish = Publish::new(events.iter().cloned());
-        let Some(first) = publish.request() else { return Ok(()) };
-        let socket = self.connect(url).await?;
-        converse(socket, vec![first], |text| publish.receive(text)).await
-    }
 }
 
 /// Sends, and hands over what comes, until the conversation is over.
-async fn converse<T>(
+pub(super) async fn converse<T>(
     mut socket: Socket,
     first: Vec<String>,
     mut receive: impl FnMut(&str) -> Result<Next<T>, Failure>,

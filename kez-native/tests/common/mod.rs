@@ -94,7 +94,14 @@ impl User {
 
     /// Runs `kez --json …`, with text on stdin.
     pub fn run_with(&self, stdin: &str, args: &[&str]) -> Run {
-        let Output { status, stdout, stderr } = self.output(stdin, args);
+        self.run_in(stdin, args, |_| {})
+    }
+
+    /// As [`User::run_with`], in an environment that is changed.
+    pub fn run_in(&self, stdin: &str, args: &[&str], change: impl FnOnce(&mut Command)) -> Run {
+        let mut command = self.command(args);
+        change(&mut command);
+        let Output { status, stdout, stderr } = self.output(stdin, command);
         Run {
             code: status.code().unwrap_or(-1),
             stdout: String::from_utf8(stdout).unwrap(),
@@ -110,9 +117,8 @@ impl User {
         command
     }
 
-    fn output(&self, stdin: &str, args: &[&str]) -> Output {
-        let mut child = self
-            .command(args)
+    fn output(&self, stdin: &str, mut command: Command) -> Output {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -139,7 +145,8 @@ impl User {
         let asked: Value = serde_json::from_str(&stdout).unwrap_or_default();
         if asked["schema"] == "kez.authorize/1" {
             stdout.clear();
-            writeln!(child.stdin.take().unwrap(), "{}", answer(&asked)).unwrap();
+            // As above: what asks a browser reads nothing here.
+            let _ = writeln!(child.stdin.take().unwrap(), "{}", answer(&asked));
         }
         output.read_to_string(&mut stdout).unwrap();
         let Output { status, stderr, .. } = child.wait_with_output().unwrap();

@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod doctor;
+mod leave;
 
 use common::{
     Run, User,
@@ -19,6 +20,7 @@ use common::{
 use kez_core::{
     Code, SignedClaim,
     publish::{Change, Credential, Placed, Publisher, Web},
+    relay::Next,
     transport::{Answer, Body, Call, Failure, Request, Via},
 };
 use kez_native::transport::Native;
@@ -40,9 +42,14 @@ fn main() {
             ("github_refusals", github_refusals),
             ("github_shows_it_late", github_shows_it_late),
             ("bluesky", bluesky),
+            ("bluesky_by_browser", leave::bluesky_by_browser),
+            ("bluesky_renews", leave::bluesky_renews),
             ("fediverse", fediverse),
             ("nostr", nostr),
             ("nostr_for_old_clients", nostr_for_old_clients),
+            ("nostr_by_bunker", leave::nostr_by_bunker),
+            ("nostr_by_a_page", leave::nostr_by_a_page),
+            ("keyring", leave::keyring),
             ("a_page_publishes", a_page_publishes),
             ("dns", dns),
             ("dns_update", dns_update),
@@ -661,6 +668,10 @@ impl kez_core::Transport for Between<'_> {
 }
 
 impl Web for Between<'_> {
+    fn random(&self) -> kez_core::Result<[u8; 32]> {
+        self.native.random()
+    }
+
     async fn call(&self, call: Call) -> Result<Answer, Failure> {
         match (self.before)(&call) {
             Some(answer) => Ok(answer),
@@ -672,8 +683,14 @@ impl Web for Between<'_> {
         self.native.exchange(server, message).await
     }
 
-    async fn publish_events(&self, url: &str, events: &[String]) -> Result<(), Failure> {
-        self.native.publish_events(url, events).await
+    async fn talk<T>(
+        &self,
+        url: &str,
+        seconds: u64,
+        first: Vec<String>,
+        receive: impl FnMut(&str) -> Result<Next<T>, Failure>,
+    ) -> Result<T, Failure> {
+        self.native.talk(url, seconds, first, receive).await
     }
 }
 
@@ -690,7 +707,8 @@ fn place(
     let credential = Credential::new(signed.claim().subject.clone(), password.to_owned().into());
     let web = Between { native: &native, before };
     let now = kez_native::now();
-    let publisher = Publisher { web: &web, endpoints: &endpoints, now, dry_run: false };
+    let publisher =
+        Publisher { web: &web, endpoints: &endpoints, now, dry_run: false, visit: &|_| {} };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(publisher.place(signed, Some(&credential), None::<&kez_core::SecretKey>))
 }
@@ -812,4 +830,7 @@ fn secrets_stay_where_they_belong(net: &Testnet) {
     let server = net.name_server();
     // The secret itself goes nowhere, not even to the name server.
     spied(&key, &["auth", "add", "dns:keyed.example", "--server", &server], 0, false);
+    // Nor does a signer's: it is encrypted for the signer.
+    let signer = leave::signer(net, "a-secret-of-a-test");
+    spied(&signer.url, &["auth", "add", &signer.account], 0, false);
 }

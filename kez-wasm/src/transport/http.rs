@@ -88,6 +88,9 @@ impl Browser {
         if let Some(authorization) = &call.authorization {
             request = request.header("authorization", authorization);
         }
+        if let Some(proof) = &call.dpop {
+            request = request.header("dpop", proof);
+        }
         let request = match call.body {
             Some((kind, body)) => request.header("content-type", kind).body(body),
             None => request.build(),

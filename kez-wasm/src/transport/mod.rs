@@ -25,6 +25,9 @@ pub struct Browser {
     /// Asks a resolver by plain DNS: `(server, message) => Promise<Uint8Array>`.
     #[cfg(feature = "cli")]
     pub exchange: Option<Function>,
+    /// Listens for a browser that comes back: `(page) => Promise<{port, query}>`.
+    #[cfg(feature = "cli")]
+    pub redirect: Option<Function>,
     /// The clock: milliseconds since 1970.
     pub clock: Function,
     /// Ends everything.
@@ -165,7 +168,7 @@ pub(crate) struct Limit {
 
 impl Limit {
     /// The end of so many milliseconds, or of the user's patience.
-    fn of(signal: Option<&AbortSignal>, millis: u32) -> Self {
+    pub(crate) fn of(signal: Option<&AbortSignal>, millis: u32) -> Self {
         let timeout = AbortSignal::timeout_with_u32(millis);
         let either = match signal {
             Some(signal) => AbortSignal::any(&Array::of2(signal, &timeout)),
@@ -188,7 +191,7 @@ impl Limit {
 
     /// Waits for a promise that knows nothing of signals, no longer than there is time.
     #[cfg(feature = "cli")]
-    async fn end(&self, promise: Promise) -> Result<Result<JsValue, JsValue>, Failure> {
+    pub(crate) async fn end(&self, promise: Promise) -> Result<Result<JsValue, JsValue>, Failure> {
         let aborted = self.aborted();
         let either = futures_util::future::select(JsFuture::from(promise), aborted).await;
         match either {

@@ -59,7 +59,7 @@ impl Socket {
     /// Sends, and hands over what comes, until the conversation is over.
     async fn converse<T>(
         mut self,
-        first: String,
+        first: Vec<String>,
         mut receive: impl FnMut(&str) -> Result<Next<T>, Failure>,
     ) -> Result<T, Failure> {
         let refused = |why: &str| Failure::new(Code::RelayRefused, why);
@@ -67,7 +67,7 @@ impl Socket {
         let Some(Happening::Open) = self.happenings.next().await else {
             return Err(Failure::new(Code::ConnectFailed, "the connection failed"));
         };
-        send(&first)?;
+        first.iter().try_for_each(|text| send(text))?;
         while let Some(happening) = self.happenings.next().await {
             let text = match happening {
                 Happening::Text(text) => text,
@@ -112,10 +112,10 @@ impl Browser {
     }
 
     /// Holds a conversation within its time.
-    async fn talk<T>(
+    pub(crate) async fn converse<T>(
         &self,
         url: &str,
-        first: String,
+        first: Vec<String>,
         limit: &Limit,
         receive: impl FnMut(&str) -> Result<Next<T>, Failure>,
     ) -> Result<T, Failure> {
@@ -133,21 +133,8 @@ impl Browser {
         limit: &Limit,
     ) -> Result<Answer, Failure> {
         let mut query = Query::new(filters.to_vec());
-        let first = query.request();
-        let events = self.talk(url, first, limit, |text| query.receive(text)).await?;
+        let first = vec![query.request()];
+        let events = self.converse(url, first, limit, |text| query.receive(text)).await?;
         Ok(Answer { body: Body::Relay { events }, via: Via::Direct, fetched_at: self.now() })
-    }
-
-    /// Publishes signed events and waits for the relay's word on each.
-    #[cfg(feature = "sign")]
-    pub(crate) async fn send_events(
-        &self,
-        url: &str,
-        events: &[String],
-        limit: &Limit,
-    ) -> Result<(), Failure> {
-        let mut publish = kez_core::relay::Publish::new(events.iter().cloned());
-        let Some(first) = publish.request() else { return Ok(()) };
-        self.talk(url, first, limit, |text| publish.receive(text)).await
     }
 }

@@ -62,6 +62,9 @@ fn the_app_is_served_beside_the_api() {
         assert_ne!(get(nothing).0, 200, "{nothing}");
     }
     assert_eq!(get("/v1/nothing").1["content-type"], "application/problem+json");
+    let metadata = server.plain("GET", "/client-metadata.json", None).1;
+    assert_eq!(metadata["client_id"], format!("{}/client-metadata.json", server.url()));
+    assert_eq!(metadata["redirect_uris"][0], format!("{}/back", server.url()));
     assert_eq!(get("/healthz").0, 200);
     // A page that comes from elsewhere may use the API too.
     let inbox = format!("{}/v1/inbox/alice/ack", server.url());

@@ -83,7 +83,14 @@ impl<P: Platform> Client<P> {
         let authorization = Some(self.credentials(method, path, binds)?.to_header());
         let query = since.map(|since| format!("?since={since}")).unwrap_or_default();
         let url = format!("{}{path}{query}", self.account.server);
-        self.call(Call { method, url, authorization, body: body.map(|body| (JSON, body)) }).await
+        self.call(Call {
+            method,
+            url,
+            authorization,
+            dpop: None,
+            body: body.map(|body| (JSON, body)),
+        })
+        .await
     }
 
     pub(super) fn credentials(
@@ -126,6 +133,7 @@ impl<P: Platform> Client<P> {
             method: "POST",
             url: format!("{}/v1/handles", self.account.server),
             authorization: None,
+            dpop: None,
             body: Some((JSON, body.to_canonical())),
         };
         Self::good(self.call(call).await?).map(drop)
@@ -140,6 +148,7 @@ impl<P: Platform> Client<P> {
             method: "PUT",
             url: self.chain_url(self.account.handle.as_str()),
             authorization: None,
+            dpop: None,
             body: Some(("application/jsonl", chain.to_bundle())),
         };
         Self::good(self.call(call).await?).map(drop)
@@ -156,6 +165,7 @@ impl<P: Platform> Client<P> {
             method: "GET",
             url: format!("{}/v1/handles/{handle}", self.account.server),
             authorization: None,
+            dpop: None,
             body: None,
         };
         let value = Self::good(self.call(call).await?)?;

@@ -127,7 +127,7 @@ pub(crate) fn router(app: App, files: Option<&Path>) -> Router {
         // After what answers other methods: the question before a page's request is one of them.
         .layer(cors);
     let router = match files {
-        Some(dir) => router.fallback_service(pages::serve(dir)),
+        Some(dir) => router.fallback_service(pages::serve(dir, &app.origin)),
         None => router.fallback(async || Problem::no_path()),
     };
     router

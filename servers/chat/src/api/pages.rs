@@ -1,11 +1,12 @@
 //! The web app's files.
 
 use axum::{
-    Router,
+    Json, Router,
     extract::Request,
     http::{HeaderName, HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
+    routing::get,
 };
 use kez_server::problem::Problem;
 use std::path::Path;
@@ -13,18 +14,36 @@ use tower_http::services::{ServeDir, ServeFile};
 
 /// The page for paths that are no files, as static hosts name it: the app finds out what is meant.
 const SHELLS: [&str; 2] = ["404.html", "index.html"];
+/// Where the app says who it is.
+const CLIENT: &str = "/client-metadata.json";
 /// Files below it are named after what is in them.
 const LASTING: &str = "/_app/immutable/";
 
-/// Serves a folder with the app's files, for every path that is no other route's.
-pub(super) fn serve(dir: &Path) -> Router {
+/// Serves a folder with the app's files, for every path that is no other route's, and what the
+/// servers of Bluesky accounts read of the app when it asks them for leave to post a proof
+/// (<https://atproto.com/specs/oauth>, "Client ID Metadata Document").
+pub(super) fn serve(dir: &Path, origin: &str) -> Router {
+    let client = format!("{origin}{CLIENT}");
+    let metadata = serde_json::json!({
+        "client_id": client,
+        "client_name": "KEZ",
+        "client_uri": origin,
+        "application_type": "web",
+        "redirect_uris": [format!("{origin}/back")],
+        "scope": kez_core::BLUESKY_SCOPE,
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+        "dpop_bound_access_tokens": true,
+    });
     // A page below a folder of the same name is a page, and no reason to send anybody elsewhere.
     let files = ServeDir::new(dir).append_index_html_on_directories(false);
     let files = files.precompressed_br().precompressed_gzip();
     let [shell, index] = SHELLS.map(|name| dir.join(name));
     let shell = ServeFile::new(if shell.is_file() { shell } else { index });
     let shell = shell.precompressed_br().precompressed_gzip();
-    Router::new().fallback_service(files.fallback(shell)).layer(middleware::from_fn(guard))
+    let router = Router::new().route(CLIENT, get(async move || Json(metadata)));
+    router.fallback_service(files.fallback(shell)).layer(middleware::from_fn(guard))
 }
 
 /// Refuses what is no page, says how long to keep an answer, and lets no other site frame it.

@@ -118,7 +118,7 @@ impl Platform for Machine {
 
     async fn history(&self, primary: &Identity, sources: &[String]) -> History {
         let url = sources.last().unwrap().clone();
-        let call = Call { method: "GET", url, authorization: None, body: None };
+        let call = Call { method: "GET", url, authorization: None, dpop: None, body: None };
         let answer = self.ask(&call);
         let answer = match &self.between {
             Some(between) => between(&call, answer),

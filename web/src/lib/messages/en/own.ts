@@ -39,8 +39,8 @@ export const own = {
     post: 'Let this page post it',
     postBy: {
       github: 'With a token that may write gists, and nothing else. You can delete it afterwards.',
-      bluesky: 'With an app password, which you can delete afterwards. Your own password is not taken.',
-      ap: 'Your server asks you whether this page may change your profile. The leave is given back right after.',
+      bluesky: 'Or with an app password, which you can delete afterwards. Your own password is not taken.',
+      ap: 'Your server asks you whether this page may post the proof. The leave is given back right after.',
     } as Record<string, string>,
     openTokens: 'Make one there',
     askLeave: 'Ask my server',
@@ -49,6 +49,7 @@ export const own = {
     secretUse: 'It goes to the platform alone, is used once, and kept nowhere.',
     postIt: 'Post it',
     posted: 'Posted.',
+    back: 'You can close this page, and go on in the other tab.',
     open: 'Open that page',
     checkStep: 'We look for it',
     waiting: 'Waiting for the proof to appear. You may leave this page, and come back.',
