@@ -206,7 +206,7 @@ impl Verifier {
             let client = or_throw(bluesky_client(client, redirect.unwrap_or_default()))?;
             return Ok(self.publisher(false, signal, wake, async move |publisher| {
                 let begun = AuthorizationRequest::begin(publisher, &account, client).await;
-                Ok(Authorization(Asked::ToComeBack(or_throw(begun)?)).into())
+                Ok(Authorization(Asked::ToComeBack(Box::new(or_throw(begun)?))).into())
             }));
         }
         let proof_key = Zeroizing::new(or_throw(crate::random())?);
@@ -269,7 +269,7 @@ fn bluesky_client(client: Option<String>, redirect: String) -> Outcome<Client> {
     }
     let local = redirect.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.split_once('/'));
     let local = local.and_then(|(port, path)| Some((port.parse().ok()?, path)));
-    let (port, path) = local.ok_or_else(|| Error::about(Code::Usage, redirect))?;
+    let (port, path) = local.ok_or_else(|| Error::about(Code::Usage, &redirect))?;
     Ok(Client::on_loopback(port, &format!("/{path}")))
 }
 
@@ -282,7 +282,7 @@ enum Asked {
     /// By the Mastodon API: the user is shown a code.
     ForCode { app: App, account: Identity, proof_key: Zeroizing<[u8; 32]> },
     /// By atproto's OAuth: the browser brings a query back.
-    ToComeBack(AuthorizationRequest),
+    ToComeBack(Box<AuthorizationRequest>),
 }
 
 #[wasm_bindgen]

@@ -8,7 +8,8 @@ use crate::common::{
 };
 use kez_cli::{Net as _, host::Redirect as _};
 use kez_core::{
-    Code,
+    Code, Scheme, SecretKey,
+    chat::Vault,
     json::Value as Json,
     publish::{AuthorizationRequest, Client, Credential, Publisher, Web as _},
     relay::Next,
@@ -42,6 +43,26 @@ fn by_browser(me: &User, account: &str, allows: bool) -> crate::common::Run {
     })
 }
 
+/// Looks at a grant in the store, and changes it.
+fn stored(me: &User, account: &str, change: impl FnOnce(&mut Value)) {
+    let key = me.ok(&["key", "export", "me"]);
+    let key = SecretKey::from_text(Scheme::Ed25519, key["secret"].as_str().unwrap()).unwrap();
+    let vault = Vault::of(&key, Arc::new(kez_native::fill_random));
+    let name = format!("auth/{account}");
+    let folder = me.home.join("auth");
+    let path = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let sealed = file["sealed"].as_str().unwrap();
+    let digits = (0..sealed.len()).step_by(2).map(|at| &sealed[at..at + 2]);
+    let sealed: Vec<u8> = digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect();
+    let text = vault.open(&name, &sealed).unwrap();
+    let mut credential: Value = serde_json::from_slice(&text).unwrap();
+    change(&mut credential["grant"]);
+    let sealed = vault.seal(&name, credential.to_string().as_bytes()).unwrap();
+    file["sealed"] = kez_core::hex::encode(&sealed).into();
+    fs::write(&path, file.to_string()).unwrap();
+}
+
 pub(crate) fn bluesky_by_browser(net: &Testnet) {
     let (me, _) = publisher(net, "oauth", "ed25519");
     let subject = "bluesky:alice.test";
@@ -51,8 +72,12 @@ pub(crate) fn bluesky_by_browser(net: &Testnet) {
     assert_eq!(added.code, 0, "{}\n{}", added.stdout, added.stderr);
     let run = me.run(&["publish", "bluesky"]);
     assert_eq!(change(&run), (0, json!("created"), json!("valid")), "{}", run.stderr);
+    // The token has ended by the next time: a new one takes its place in the store.
+    let ended = json!("2026-01-01T00:00:00Z");
+    stored(&me, subject, |grant| grant["expires_at"] = ended.clone());
     let again = me.run(&["publish", "bluesky"]);
     assert_eq!(change(&again), (0, json!("unchanged"), json!("valid")), "{}", again.stderr);
+    stored(&me, subject, |grant| assert_ne!(grant["expires_at"], ended));
     let revoked = me.ok(&["auth", "revoke", subject]);
     assert_eq!(revoked["platform_told"], true);
     me.run(&["auth", "add", "github:somebody", "--browser"]).fails(2, "usage");
