@@ -303,7 +303,9 @@ pub(crate) fn keyring(net: &Testnet) {
     let (me, _) = publisher(net, "keyring", "ed25519");
     let (login, token) = account(net, &json!(["gist"]));
     let subject = format!("github:{login}");
-    let run = |bus: Option<&str>, input: &str, args: &[&str]| {
+    // The native command reads what the package's has stored.
+    let native = User { home: me.home.clone(), native: true };
+    let run_as = |me: &User, bus: Option<&str>, input: &str, args: &[&str]| {
         me.run_in(input, args, |command| {
             match bus {
                 Some(bus) => command.env("DBUS_SESSION_BUS_ADDRESS", bus),
@@ -312,6 +314,7 @@ pub(crate) fn keyring(net: &Testnet) {
             command.env_remove("XDG_RUNTIME_DIR");
         })
     };
+    let run = |bus, input: &str, args: &[&str]| run_as(&me, bus, input, args);
     let add = ["auth", "add", &subject, "--keyring"];
     run(None, &token, &add).fails(2, "keyring_failed");
     me.run(&["publish", "github", &subject]).fails(2, "credential_missing");
@@ -325,7 +328,7 @@ pub(crate) fn keyring(net: &Testnet) {
         json!({ "schema": "kez.credential/1", "account": subject, "key": null, "keyring": true })
     );
     assert_eq!(me.ok(&["auth", "list"]), added.json());
-    let published = run(bus, "", &["publish", "github"]);
+    let published = run_as(&native, bus, "", &["publish", "github"]);
     assert_eq!(change(&published), (0, json!("created"), json!("valid")), "{}", published.stderr);
     // The desktop is gone: nothing else has the token.
     run(None, "", &["publish", "github"]).fails(2, "keyring_failed");
