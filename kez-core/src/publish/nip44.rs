@@ -111,7 +111,7 @@ mod tests {
     /// The first vector of NIP-44.
     #[test]
     fn others_read_it() {
-        let payload = "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABee0G5VSK0/9YypIObAtDKfYEAjD35uVkHyB0F4DwrcNaCXlCWZKaArsGrY6M9wnuTMxWfp1RTN9Xga8no+kF5Vsb";
+        let payload = "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABee0G5VSK0/9YypIObAtDKfYEAjD35uVkHyB0F4DwrcNaCXlCWZKaArsGrY6M9wnuTMxWfp1RTN9Xga8no+kF5Vsb";
         let (one, two) = (key(1), key(2));
         let sealed = Conversation::new(&one, two.public()).unwrap();
         let mut nonce = [0; 32];
@@ -119,12 +119,10 @@ mod tests {
         assert_eq!(sealed.seal("a", &nonce).unwrap(), payload);
         let opened = Conversation::new(&two, one.public()).unwrap();
         assert_eq!(opened.open(payload).unwrap().as_str(), "a");
-        for changed in
-            [payload.replace("Agg", "Awg"), payload.replace("Ag", "AQ"), payload[..120].into()]
-        {
-            if changed != payload {
-                assert!(opened.open(&changed).is_err());
-            }
+        // Another version, a text that was changed, and one that was cut.
+        let version = payload.replacen("Ag", "AQ", 1);
+        for changed in [version, payload.replace("e0G5", "e0G6"), payload[..128].into()] {
+            assert!(opened.open(&changed).is_err(), "{changed}");
         }
         assert!(Conversation::new(&key(3), one.public()).unwrap().open(payload).is_err());
     }
