@@ -78,8 +78,8 @@ pub(super) async fn run(
                     Kept::Sealed { key, .. } => Some(key),
                     Kept::Keyring => None,
                 };
-                let where_ = key.map_or("keyring", Identity::as_str);
-                out.result(&shown(&account, key), &format!("{account}  {where_}"));
+                let place = key.map_or("keyring", Identity::as_str);
+                out.result(&shown(&account, key), &format!("{account}  {place}"));
             }
         }
         AuthCommand::Revoke { account } => revoke(context, out, &account).await?,
@@ -165,11 +165,6 @@ fn of_keyring(error: &std::io::Error) -> Error {
 }
 
 impl Keeper {
-    fn of(context: &Context<'_, impl Net>, key: &SecretKey) -> Self {
-        let vault = Vault::of(key, context.host.randomness());
-        Self::Key { identity: key.public().identity().clone(), vault }
-    }
-
     /// Stores a credential in the place of what is there.
     fn keep(&self, context: &Context<'_, impl Net>, credential: &Credential) -> Result<()> {
         let account = credential.account();
@@ -203,12 +198,12 @@ fn stored(
     let name = record(account);
     let (text, keeper) = match read(context, &path)?.kept {
         Kept::Sealed { key, sealed } => {
-            let keeper = match open.filter(|open| *open.public().identity() == key) {
-                Some(open) => Keeper::of(context, open),
-                None => Keeper::of(context, &context.open_key_of(&key)?),
+            let vault = |key: &SecretKey| Vault::of(key, context.host.randomness());
+            let vault = match open.filter(|open| *open.public().identity() == key) {
+                Some(open) => vault(open),
+                None => vault(&context.open_key_of(&key)?),
             };
-            let Keeper::Key { vault, .. } = &keeper else { return Ok(None) };
-            (vault.open(&name, &sealed)?, keeper)
+            (vault.open(&name, &sealed)?, Keeper::Key { identity: key, vault })
         }
         Kept::Keyring => {
             let text = context.host.keyring_get(&name).map_err(|e| of_keyring(&e))?;
@@ -329,7 +324,10 @@ async fn add(
     };
     publisher.sign_in(&credential).await?;
     let keeper = match &key {
-        Some(entry) => Keeper::of(context, &context.open(&entry.name)?),
+        Some(entry) => Keeper::Key {
+            identity: entry.identity.clone(),
+            vault: Vault::of(&context.open(&entry.name)?, context.host.randomness()),
+        },
         None => Keeper::Keyring,
     };
     keeper.keep(context, &credential)?;

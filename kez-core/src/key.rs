@@ -342,29 +342,25 @@ impl NostrEvent {
     /// The whole event as JSON.
     #[must_use]
     pub fn to_json(&self, author: &Key, id: &[u8; 32], sig: &[u8; 64]) -> String {
-        Value::object([
-            ("id", Value::String(hex::encode(id))),
+        let signed = [("id", hex::encode(id)), ("sig", hex::encode(sig))];
+        let signed = signed.map(|(name, digits)| (name, Value::String(digits)));
+        Value::object(self.members(author).into_iter().chain(signed)).to_canonical()
+    }
+
+    fn members(&self, author: &Key) -> [(&'static str, Value); 5] {
+        [
             ("pubkey", Value::String(hex::encode(&author.to_bytes()))),
             ("created_at", Value::Int(self.created_at)),
             ("kind", Value::Int(i64::from(self.kind))),
             ("tags", self.tags_value()),
             ("content", Value::String(self.content.clone())),
-            ("sig", Value::String(hex::encode(sig))),
-        ])
-        .to_canonical()
+        ]
     }
 
     /// The event without id and signature, as JSON, for its author's remote signer (NIP-46).
     #[must_use]
     pub fn to_unsigned(&self, author: &Key) -> String {
-        Value::object([
-            ("pubkey", Value::String(hex::encode(&author.to_bytes()))),
-            ("created_at", Value::Int(self.created_at)),
-            ("kind", Value::Int(i64::from(self.kind))),
-            ("tags", self.tags_value()),
-            ("content", Value::String(self.content.clone())),
-        ])
-        .to_canonical()
+        Value::object(self.members(author)).to_canonical()
     }
 
     /// Reads an event from a relay: recomputes its id and verifies its signature.

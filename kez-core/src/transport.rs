@@ -2,7 +2,7 @@
 //! (SPEC.md, "Transport").
 
 use crate::{
-    Code, Timestamp,
+    Code, Error, Timestamp,
     json::Value,
     log::{NoteKey, SigServer},
     verdict::Place,
@@ -192,6 +192,12 @@ impl Failure {
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: Some(detail.into()) }
+    }
+
+    /// As an error about the place that was asked.
+    #[must_use]
+    pub fn at(self, place: &str) -> Error {
+        Error::about(self.code, alloc::format!("{place}: {}", self.detail.unwrap_or_default()))
     }
 }
 

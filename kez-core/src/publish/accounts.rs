@@ -381,9 +381,7 @@ impl<W: Web> Publisher<'_, W> {
         let call = Call { method, url: url.into(), authorization, dpop, body };
         match self.web.call(call).await {
             Ok(answer) => Http::of_call(url, answer).map_err(|miss| Error::about(miss.code, url)),
-            Err(Failure { code, detail }) => {
-                Err(Error::about(code, format!("{url}: {}", detail.unwrap_or_default())))
-            }
+            Err(failure) => Err(failure.at(url)),
         }
     }
 }
@@ -418,16 +416,22 @@ pub(super) fn form_value(form: &str, wanted: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// What an answer that is no success means; in its own words, but for what is secret.
-pub(super) fn refused(http: &Http, secret: &str) -> Error {
-    let miss = http.miss();
+/// An answer's own words, but for what is secret.
+pub(super) fn said(http: &Http, secret: &str) -> String {
     let body = Value::parse_foreign(&http.bytes).unwrap_or(Value::Null);
     let said = ["message", "error_description", "error"]
         .into_iter()
         .find_map(|name| body.get(name).and_then(Value::as_str))
         .unwrap_or_default();
-    let said: String = said.chars().take(200).collect();
-    let said = if secret.is_empty() { said } else { said.replace(secret, "…") };
+    // Before it is cut: half a secret is one too.
+    let said = if secret.is_empty() { said.into() } else { said.replace(secret, "…") };
+    said.chars().take(200).collect()
+}
+
+/// What an answer that is no success means; in its own words, but for what is secret.
+pub(super) fn refused(http: &Http, secret: &str) -> Error {
+    let miss = http.miss();
+    let said = said(http, secret);
     let place = &http.place.url;
     let code = match (miss.code, http.status) {
         (Code::RateLimited, _) => {

@@ -10,7 +10,6 @@ use crate::{
     hex,
     json::{Members, Value},
     relay::{Next, Publish, subscribed},
-    transport::Failure,
 };
 use alloc::{
     format,
@@ -162,30 +161,16 @@ impl<'a, W: Web> Remote<'a, W> {
         let subscribe = Value::Array(Vec::from([text("REQ"), text("kez"), filter])).to_canonical();
         let mut publish = Publish::new([event]);
         let first = [Some(subscribe), publish.request()].into_iter().flatten().collect();
-        let mut refused = None;
         let receive = |said: &str| {
             let Some(event) = subscribed(said)? else {
                 // The relay's word on the request; that it was taken is no answer yet.
                 return publish.receive(said).map(|_| Next::Wait);
             };
-            match self.answer(&conversation, &event, &id) {
-                None => Ok(Next::Wait),
-                Some(Ok(result)) => Ok(Next::Done(result)),
-                Some(Err(why)) => {
-                    refused = Some(why);
-                    Ok(Next::Done(String::new()))
-                }
-            }
+            Ok(self.answer(&conversation, &event, &id).map_or(Next::Wait, Next::Done))
         };
         let talked = self.publisher.web.talk(relay, PATIENCE, first, receive).await;
-        let failed = |Failure { code, detail }| {
-            Error::about(code, format!("{relay}: {}", detail.unwrap_or_default()))
-        };
-        let result = talked.map_err(failed)?;
-        match refused {
-            Some(why) => Err(Error::about(Code::CredentialRefused, why)),
-            None => Ok(result),
-        }
+        let answer = talked.map_err(|failure| failure.at(relay))?;
+        answer.map_err(|why| Error::about(Code::CredentialRefused, why))
     }
 
     /// What an event answers to a request; nothing if it is no answer to it.

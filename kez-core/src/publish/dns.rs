@@ -273,9 +273,7 @@ async fn send(
         let [a, b, ..] = *digest.as_bytes();
         let (request, mac) = key.sign(update(zone, records, [a, b])?, publisher.now)?;
         let answer = publisher.web.exchange(server, &request).await;
-        let answer = answer.map_err(|f| {
-            Error::about(f.code, format!("{server}: {}", f.detail.unwrap_or_default()))
-        })?;
+        let answer = answer.map_err(|f| f.at(server))?;
         let rcode = key.open(&answer, &request, &mac)?;
         match (rcode, zone.split_once('.')) {
             (0, _) => return Ok(()),
@@ -318,9 +316,7 @@ pub(super) async fn place(
     let server = server(credential)?;
     let owner = format!("_kez.{}", credential.account().value());
     // The server itself is asked: a resolver may have what was there before.
-    let failed = |f: crate::transport::Failure| {
-        Error::about(f.code, format!("{server}: {}", f.detail.unwrap_or_default()))
-    };
+    let failed = |f: crate::transport::Failure| f.at(server);
     let question = dns::query(&owner, 0).map_err(failed)?;
     let answer = publisher.web.exchange(server, &question).await.map_err(failed)?;
     let Body::Txt { records, .. } = dns::read(&answer, 0, &owner).map_err(failed)? else {

@@ -3,7 +3,7 @@
 //! (DPoP, RFC 9449).
 
 use super::{
-    accounts::{Credential, FORM, Publisher, Web, form, form_value, good},
+    accounts::{Credential, FORM, Publisher, Web, form, form_value, good, said},
     bluesky::Home,
 };
 use crate::{
@@ -144,7 +144,7 @@ impl Grant {
             ("refresh_token", &*self.refresh),
             ("client_id", &self.client),
         ]);
-        let answer = self.key.ask(publisher, &self.token_url, body).await?;
+        let answer = self.key.ask(publisher, &self.token_url, body, &self.refresh).await?;
         let renewed = self.clone().filled(publisher, account, &answer)?;
         Ok(Some(renewed))
     }
@@ -256,7 +256,7 @@ impl AuthorizationRequest {
             ("code_challenge_method", "S256"),
             ("login_hint", &request.did),
         ]);
-        let answer = request.key.ask(publisher, &push, body).await?;
+        let answer = request.key.ask(publisher, &push, body, "").await?;
         let pushed = answer.get("request_uri").and_then(Value::as_str);
         let pushed = pushed.ok_or_else(|| Error::about(Code::ResponseRefused, &push))?;
         let query = form(&[("client_id", &*request.client.id), ("request_uri", pushed)]);
@@ -299,7 +299,7 @@ impl AuthorizationRequest {
             ("redirect_uri", &self.client.redirect),
             ("client_id", &self.client.id),
         ]);
-        let answer = self.key.ask(publisher, &self.token_url, body).await?;
+        let answer = self.key.ask(publisher, &self.token_url, body, &code).await?;
         let sub = answer.get("sub").and_then(Value::as_str).unwrap_or_default();
         if sub != self.did {
             return Err(Error::about(Code::CredentialOther, sub));
@@ -327,23 +327,22 @@ async fn document(publisher: &Publisher<'_, impl Web>, server: &str, name: &str)
 struct ProofKey(SigningKey);
 
 impl ProofKey {
-    /// Asks an authorization server, and gives what it grants.
+    /// Asks an authorization server, and gives what it grants. No error tells the secret that the
+    /// body has.
     async fn ask(
         &self,
         publisher: &Publisher<'_, impl Web>,
         url: &str,
         body: String,
+        secret: &str,
     ) -> Result<Value> {
         let http = self.send(publisher, "POST", url, None, Some((FORM, body))).await?;
         // RFC 6749, section 5.2: a code, token or client that is not accepted is a bad request.
         if matches!(http.status, 400 | 401) {
-            let answer = Value::parse_foreign(&http.bytes).unwrap_or(Value::Null);
-            let said = ["error_description", "error"];
-            let said = said.into_iter().find_map(|name| answer.get(name).and_then(Value::as_str));
-            let said: String = said.unwrap_or_default().chars().take(200).collect();
-            return Err(Error::about(Code::CredentialRefused, format!("{url}: {said}")));
+            let why = format!("{url}: {}", said(&http, secret));
+            return Err(Error::about(Code::CredentialRefused, why));
         }
-        good(&http, "")
+        good(&http, secret)
     }
 
     /// Sends a request with a proof, and once more with the nonce that the server wants in it.
@@ -355,29 +354,24 @@ impl ProofKey {
         token: Option<&str>,
         body: Option<(&'static str, String)>,
     ) -> Result<Http> {
-        let http = self.send_once(publisher, method, url, token, body.clone(), None).await?;
-        let answer = Value::parse_foreign(&http.bytes).unwrap_or(Value::Null);
-        let wanted = answer.get("error").and_then(Value::as_str) == Some("use_dpop_nonce");
-        match http.header("dpop-nonce").filter(|_| wanted && matches!(http.status, 400 | 401)) {
-            Some(nonce) => self.send_once(publisher, method, url, token, body, Some(nonce)).await,
-            None => Ok(http),
-        }
-    }
-
-    async fn send_once(
-        &self,
-        publisher: &Publisher<'_, impl Web>,
-        method: &'static str,
-        url: &str,
-        token: Option<&str>,
-        body: Option<(&'static str, String)>,
-        nonce: Option<&str>,
-    ) -> Result<Http> {
-        let id = publisher.web.random()?;
-        let proof = self.prove(method, url, token, nonce, publisher.now, &id);
         let authorization = token.map(|token| Zeroizing::new(format!("DPoP {token}")));
         let authorization = authorization.as_ref().map(|text| text.as_str());
-        publisher.send_with_proof(method, url, authorization, Some(proof), body).await
+        let mut nonce: Option<String> = None;
+        loop {
+            let id = publisher.web.random()?;
+            let proof = self.prove(method, url, token, nonce.as_deref(), publisher.now, &id);
+            let sent =
+                publisher.send_with_proof(method, url, authorization, Some(proof), body.clone());
+            let http = sent.await?;
+            let answer = Value::parse_foreign(&http.bytes).unwrap_or(Value::Null);
+            let wanted = answer.get("error").and_then(Value::as_str) == Some("use_dpop_nonce");
+            match http.header("dpop-nonce") {
+                Some(new) if nonce.is_none() && wanted && matches!(http.status, 400 | 401) => {
+                    nonce = Some(new.into());
+                }
+                _ => return Ok(http),
+            }
+        }
     }
 
     /// A proof for one request (RFC 9449, section 4.2).

@@ -766,6 +766,11 @@ fn what_only_large_servers_say(net: &Testnet) {
     let error = said(400, echo, &[]);
     assert_eq!(error.code(), Code::PublishRefused);
     assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+    // Nor the half of it where its words are cut.
+    let filler = "x".repeat(193);
+    let echo = format!(r#"{{"error":"InvalidRequest","message":"{filler}secret-password"}}"#);
+    let error = said(400, &echo, &[]);
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
 }
 
 /// Whether a line of strace shows bytes that go to a socket, or come from standard input or one.
