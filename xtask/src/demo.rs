@@ -49,15 +49,10 @@ impl Demo {
 pub fn build() -> Result<(PathBuf, PathBuf)> {
     eprintln!("xtask: building kez");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root()).args([
-        "build",
-        "-p",
-        "kez-native",
-        "--bin",
-        "kez",
-        "--example",
-        "relay",
-    ]);
+    // With the features of the whole workspace, as its tests are built: otherwise everything below
+    // is compiled once more.
+    let words = ["build", "--workspace", "--bin", "kez", "--example", "relay"];
+    cargo.current_dir(root()).args(words);
     quietly(&mut cargo)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
     Ok((target.join("debug/kez"), target.join("debug/examples/relay")))
@@ -68,7 +63,7 @@ pub fn build() -> Result<(PathBuf, PathBuf)> {
 /// # Errors
 /// The first step that fails.
 pub fn run() -> Result<()> {
-    setup::all()?;
+    setup::servers()?;
     let pages = web::build()?;
     let (kez, relay) = build()?;
     let dir = root().join("target/run");

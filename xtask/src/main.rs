@@ -102,7 +102,8 @@ fn crosstest(options: &[&str]) -> Result<()> {
 fn npm_command() -> Result<()> {
     let cli = npm::folder().join("dist/cli.js");
     let mut tests = Command::new(env!("CARGO"));
-    tests.current_dir(setup::root()).args(["test", "--quiet", "-p", "kez-native"]);
+    // As the workspace's tests were built. Others' of the same name do not mind.
+    tests.current_dir(setup::root()).args(["test", "--quiet", "--workspace"]);
     tests.args(["--test", "chat", "--test", "cli", "--test", "evil", "--test", "network"]);
     tests.args(["--test", "import", "--test", "publish"]);
     tests.env("KEZ", format!("{} {}", setup::node().display(), cli.display()));

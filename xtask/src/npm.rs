@@ -39,6 +39,7 @@ pub fn build() -> Result<()> {
         (Module::Chat, "chat-glue", "kez-chat.wasm"),
     ];
     for (module, glue, wasm) in modules {
+        eprintln!("xtask: building {wasm}, which takes a minute or more");
         let built = wasm::build(module)?;
         let source = npm.join("src").join(glue);
         fs::create_dir_all(&source)?;

@@ -105,6 +105,8 @@ fn npm_ci(dir: &Path, after: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         return Ok(());
     }
     debian(&["npm"], &["npm"])?;
+    let name = dir.strip_prefix(root()).unwrap_or(dir);
+    eprintln!("xtask: installing the npm packages of {}", name.display());
     quietly(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit"]).current_dir(dir))?;
     after(&modules)?;
     fs::write(stamp, lock)?;
@@ -278,21 +280,30 @@ pub fn snac() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Everything that the local servers need.
+/// What the local servers need.
 ///
 /// # Errors
 /// What is missing, and how to get it.
-pub fn all() -> Result<()> {
+pub fn servers() -> Result<()> {
     debian(
         &["knotd", "kdig", "knsupdate", "keymgr", "unbound", "dnsdist", "setpriv"],
         &["knot", "knot-dnsutils", "unbound", "dnsdist", "util-linux"],
     )?;
     npm()?;
+    snac()?;
+    Ok(())
+}
+
+/// Everything that the tests need.
+///
+/// # Errors
+/// As for [`servers`].
+pub fn all() -> Result<()> {
+    servers()?;
     crosstest()?;
     npm_package()?;
     web()?;
     browsers()?;
-    snac()?;
     schemathesis()?;
     Ok(())
 }
