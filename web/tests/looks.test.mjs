@@ -157,6 +157,24 @@ part('without a network the pages are there, and say so', async () => {
   await page.context().close()
 })
 
+part('where the table of explanations does not come, the code is told', async () => {
+  const page = await person()
+  // A worker of the page would have the table already.
+  await page.addInitScript(() => delete Navigator.prototype.serviceWorker)
+  let refused = 0
+  await page.route('**/_app/immutable/**', async (route) => {
+    const response = await route.fetch()
+    if (!(await response.text()).includes('Publish the proof again as plain UTF-8 text.')) return route.fulfill({ response })
+    refused += 1
+    return route.abort()
+  })
+  await page.goto(`${app}/github:nobody-here`)
+  await page.getByText('identity_not_found', { exact: true }).waitFor()
+  assert.ok(refused > 0)
+  calm(page, 'no explanation')
+  await page.context().close()
+})
+
 part('a new version is offered, and taken only when one says so', async () => {
   const page = await person()
   await page.goto(app)

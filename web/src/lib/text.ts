@@ -30,10 +30,13 @@ export async function loadOwn(): Promise<void> {
   t = { ...t, ...own }
 }
 
-/** What a code means, and what to do. The table of them is long, and comes when it is wanted. */
+/**
+ * What a code means, and what to do. The table of them is long, and comes when it is wanted: where it does not come (no
+ * network, the page is being left), the code itself is still told.
+ */
 export async function explain(code: string): Promise<string | undefined> {
-  const { codes }: { codes: Codes } = await LANGUAGES[language][2]()
-  return codes[code]
+  const table: Promise<{ codes: Codes }> = LANGUAGES[language][2]()
+  return table.then(({ codes }) => codes[code], () => undefined)
 }
 
 /** A moment, in words. */
