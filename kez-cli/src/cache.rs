@@ -132,7 +132,7 @@ impl Entry {
             Body::Http { status: 200, headers, bytes } => {
                 (200, headers.iter().cloned().collect(), vec![hex(bytes)], false)
             }
-            Body::Txt { rcode: 0, records, authentic } if !records.is_empty() => {
+            Body::Txt { rcode: 0, records, authentic, .. } if !records.is_empty() => {
                 (0, BTreeMap::new(), records.iter().map(|r| hex(r)).collect(), *authentic)
             }
             Body::Relay { events } if !events.is_empty() => {
@@ -153,7 +153,7 @@ impl Entry {
                 bytes: parts.pop()?,
             },
             Request::Txt { .. } => {
-                Body::Txt { rcode: 0, records: parts, authentic: self.authentic }
+                Body::Txt { rcode: 0, records: parts, authentic: self.authentic, ttl: None }
             }
             Request::Relay { .. } => {
                 let events = parts.iter().map(|p| Value::parse_foreign(p).ok());

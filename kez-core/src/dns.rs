@@ -18,6 +18,7 @@ fn failed(why: impl Into<String>) -> Failure {
 
 /// Type TXT and class IN.
 const TXT_IN: [u8; 4] = [0, 16, 0, 1];
+const SOA_IN: [u8; 4] = [0, 6, 0, 1];
 
 /// The question for the TXT records of a name. The resolver is asked to recurse and to say
 /// whether it validated DNSSEC.
@@ -79,16 +80,35 @@ pub fn read(bytes: &[u8], id: u16, name: &str) -> Result<Body, Failure> {
         1 => {
             let own = take(&mut rest, question.len() - HEADER).ok_or_else(garbled)?;
             if !own.eq_ignore_ascii_case(&question[HEADER..]) {
-                return Err(refused("the answer is to another question"));
+                return Err(refused("not an answer to the question"));
             }
         }
         _ => return Err(garbled()),
     }
-    let mut records = Vec::new();
-    for _ in 0..count(6) {
-        records.extend(record(&mut rest).ok_or_else(garbled)?);
+    let answers = count(6);
+    let (mut records, mut ttl) = (Vec::new(), u32::MAX);
+    for n in 0..answers.saturating_add(count(8)) {
+        let Some(Record { kind, ttl: own, data }) = Record::read(&mut rest) else {
+            if n < answers {
+                return Err(garbled());
+            }
+            // The answer is there, and how long it lasts may stay unknown.
+            break;
+        };
+        if n < answers {
+            ttl = ttl.min(own);
+            if kind == TXT_IN {
+                records.push(strings(data).ok_or_else(garbled)?);
+            }
+        } else if kind == SOA_IN
+            && let Some(minimum) = data.last_chunk()
+        {
+            // How long a name is known to have none.
+            ttl = ttl.min(own).min(u32::from_be_bytes(*minimum));
+        }
     }
-    Ok(Body::Txt { rcode: codes & 0xf, records, authentic: codes & 0x20 != 0 })
+    let ttl = (ttl != u32::MAX).then_some(ttl);
+    Ok(Body::Txt { rcode: codes & 0xf, records, authentic: codes & 0x20 != 0, ttl })
 }
 
 /// The bytes of a message's header (RFC 1035, section 4.1.1).
@@ -100,32 +120,44 @@ fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     Some(part)
 }
 
-/// Reads a resource record (RFC 1035, section 4.1.3): the joined character-strings of a TXT
-/// record, an inner nothing for any other, and nothing for what is none.
-fn record(rest: &mut &[u8]) -> Option<Option<Vec<u8>>> {
-    // Its name ends with an empty label, or with a pointer to an earlier name.
-    loop {
-        match take(rest, 1)?[0] {
-            0 => break,
-            length @ 1..=63 => take(rest, length.into())?,
-            0xc0.. => {
-                take(rest, 1)?;
-                break;
-            }
-            _ => return None,
-        };
+/// A resource record (RFC 1035, section 4.1.3).
+struct Record<'a> {
+    /// Its type and class.
+    kind: [u8; 4],
+    /// In seconds.
+    ttl: u32,
+    data: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    fn read(rest: &mut &'a [u8]) -> Option<Self> {
+        // Its name ends with an empty label, or with a pointer to an earlier name.
+        loop {
+            match take(rest, 1)?[0] {
+                0 => break,
+                length @ 1..=63 => take(rest, length.into())?,
+                0xc0.. => {
+                    take(rest, 1)?;
+                    break;
+                }
+                _ => return None,
+            };
+        }
+        let [kind @ .., t0, t1, t2, t3, l0, l1] = *take(rest, 10)?.first_chunk::<10>()?;
+        let ttl = u32::from_be_bytes([t0, t1, t2, t3]);
+        let data = take(rest, u16::from_be_bytes([l0, l1]).into())?;
+        // What has the highest bit is none (RFC 2181, section 8).
+        Some(Self { kind, ttl: if ttl >> 31 == 0 { ttl } else { 0 }, data })
     }
-    let fixed = take(rest, 10)?;
-    let length = u16::from_be_bytes([fixed[8], fixed[9]]);
-    let mut data = take(rest, length.into())?;
-    if fixed[..4] != TXT_IN {
-        return Some(None);
-    }
+}
+
+/// The joined character-strings of a TXT record.
+fn strings(mut data: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     while let [length, ..] = data {
         text.extend(take(&mut data, usize::from(*length) + 1)?.get(1..)?);
     }
-    Some(Some(text))
+    Some(text)
 }
 
 #[cfg(test)]
@@ -155,9 +187,43 @@ mod tests {
         let bytes = answer([0x81, 0xa0], &["kez:", "z1:abc"]);
         let body = read(&bytes, 7, "_KEZ.example.com").unwrap();
         let records = alloc::vec![b"kez:z1:abc".to_vec()];
-        assert_eq!(body, Body::Txt { rcode: 0, records, authentic: true });
+        assert_eq!(body, Body::Txt { rcode: 0, records, authentic: true, ttl: Some(60) });
         let unsigned = read(&answer([0x81, 0x83], &["x"]), 7, "_kez.example.com").unwrap();
         assert!(matches!(unsigned, Body::Txt { rcode: 3, authentic: false, .. }));
+    }
+
+    #[test]
+    fn an_answer_lasts_as_long_as_its_shortest_part() {
+        let ttl = |bytes: &[u8]| match read(bytes, 7, "_kez.example.com") {
+            Ok(Body::Txt { ttl, .. }) => ttl,
+            other => panic!("{other:?}"),
+        };
+        let mut found = answer([0x81, 0x80], &["x"]);
+        let at = found.len() - 6;
+        found[at..at + 2].copy_from_slice(&[0, 30]);
+        assert_eq!(ttl(&found), Some(30));
+        found[at - 2] = 0x80;
+        assert_eq!(ttl(&found), Some(0), "a time with the highest bit");
+        // No such name, with the zone's SOA: its own time, or its MINIMUM if that is shorter.
+        let absent = |of_record: u32, minimum: u32| {
+            let mut bytes = query("_kez.example.com", 7).unwrap();
+            bytes[2..4].copy_from_slice(&[0x81, 0x83]);
+            bytes[9] = 1; // authority
+            bytes.extend([0xc0, 17, 0, 6, 0, 1]);
+            bytes.extend(of_record.to_be_bytes());
+            bytes.extend([0, 24, 0xc0, 17, 0xc0, 17]);
+            for number in [1, 2, 3, 4, minimum] {
+                bytes.extend(number.to_be_bytes());
+            }
+            bytes
+        };
+        assert_eq!(ttl(&absent(900, 300)), Some(300));
+        assert_eq!(ttl(&absent(120, 300)), Some(120));
+        let cut = &absent(120, 300)[..60];
+        assert_eq!(ttl(cut), None, "what cannot be read says nothing");
+        let mut bare = query("_kez.example.com", 7).unwrap();
+        bare[2] = 0x81;
+        assert_eq!(ttl(&bare), None);
     }
 
     #[test]

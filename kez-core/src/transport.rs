@@ -161,6 +161,9 @@ pub enum Body {
         records: Vec<Vec<u8>>,
         /// The resolver's AD bit: it says that it validated DNSSEC.
         authentic: bool,
+        /// For how many seconds it may give this answer again (RFC 2181, section 8, and of an
+        /// absence RFC 2308, section 5), if it says so.
+        ttl: Option<u32>,
     },
     /// The events that a relay sent before EOSE, unverified.
     Relay {

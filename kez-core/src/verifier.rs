@@ -66,7 +66,7 @@ pub enum Progress<'a> {
 ///             Request::Txt { name } if name == "_kez.example.com" => vec![self.0.clone().into_bytes()],
 ///             _ => return Err(Failure::new(kez_core::Code::ConnectFailed, "no such network")),
 ///         };
-///         let body = Body::Txt { rcode: 0, records, authentic: true };
+///         let body = Body::Txt { rcode: 0, records, authentic: true, ttl: None };
 ///         Ok(Answer { body, via: Via::Direct, fetched_at: Timestamp::from_seconds(1_795_262_400) })
 ///     }
 /// }
@@ -375,6 +375,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         }
         if reports.is_empty() {
             blank.fail(Code::ProofNotFound, None);
+            blank.retry_at = finding.lasts_until;
             reports.push(blank);
         }
         reports.sort_by_key(|r| {

@@ -132,7 +132,7 @@ fn answer(request: &kez_core::transport::Request, data: &[u8]) -> Answer {
             bytes: data.to_vec(),
         },
         Request::Txt { .. } => {
-            Body::Txt { rcode: 0, records: vec![data.to_vec()], authentic: false }
+            Body::Txt { rcode: 0, records: vec![data.to_vec()], authentic: false, ttl: None }
         }
         Request::Relay { .. } => {
             Body::Relay { events: Value::parse_foreign(data).into_iter().collect() }

@@ -27,7 +27,7 @@ impl Lookup for DnsLookup {
             Err(failure) => return failed(&request, failure).into(),
         };
         let place = answer.place(&request);
-        let Body::Txt { rcode, mut records, authentic } = answer.body else {
+        let Body::Txt { rcode, mut records, authentic, ttl } = answer.body else {
             return Miss::at(Code::ResponseRefused, place).into();
         };
         // A bogus DNSSEC chain shows as a failure too, so it never counts as "no proof".
@@ -47,6 +47,7 @@ impl Lookup for DnsLookup {
             place: Some(place),
             dnssec: Some(authentic),
             source: Some((answer.via, answer.fetched_at)),
+            lasts_until: ttl.map(|ttl| answer.fetched_at.plus(ttl.into())),
         }))
     }
 }

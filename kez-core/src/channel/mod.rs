@@ -65,6 +65,8 @@ pub struct Finding {
     pub dnssec: Option<bool>,
     /// How the answer was had, and when.
     pub source: Option<(Via, Timestamp)>,
+    /// Until when who was asked may say the same, whatever has changed.
+    pub lasts_until: Option<Timestamp>,
 }
 
 /// A text of the account's owner.

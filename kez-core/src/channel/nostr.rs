@@ -220,7 +220,14 @@ impl Lookup for NostrLookup {
         match miss {
             // That a relay has nothing says nothing about the one that did not answer.
             Some(miss) if !proof => miss.into(),
-            _ => Step::Done(Ok(Finding { account: None, texts, place, dnssec: None, source })),
+            _ => Step::Done(Ok(Finding {
+                account: None,
+                texts,
+                place,
+                dnssec: None,
+                source,
+                lasts_until: None,
+            })),
         }
     }
 }
