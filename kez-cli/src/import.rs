@@ -10,7 +10,8 @@ use crate::{
 };
 use kez_core::{
     Code, Error, Identity, Result, Scheme,
-    import::{Foreign, Importer},
+    import::{Foreign, Importer, Source, Subject},
+    to_ascii,
 };
 use std::path::Path;
 
@@ -61,68 +62,56 @@ async fn read(
     source: Elsewhere,
     what: Option<&str>,
 ) -> Result<Foreign> {
-    let endpoints = context.config.endpoints()?;
-    let importer =
-        Importer { transport: &context.net, endpoints: &endpoints, now: context.host.now() };
     let named = |what: &str| Error::about(Code::Usage, format!("name {what}"));
-    match (source, what) {
-        (Elsewhere::Nip39, Some(key)) => importer.nip39(&Identity::parse(key)?).await,
+    let read_file = |path| context.read_input(Path::new(path), MAX_FILE);
+    let (file, own);
+    let (source, subject) = match (source, what) {
+        (Elsewhere::Nip39, Some(key)) => (Source::Nip39, Subject::Name(key)),
         (Elsewhere::Nip39, None) => {
             let keys = context.keys().list()?.into_iter();
             let mut keys = keys.filter(|key| key.identity.scheme() == Scheme::Nostr);
-            match (keys.next(), keys.next()) {
-                (Some(key), None) => importer.nip39(&key.identity).await,
-                _ => Err(named("the nostr key")),
-            }
+            let (Some(key), None) = (keys.next(), keys.next()) else {
+                return Err(named("the nostr key"));
+            };
+            own = key.identity;
+            (Source::Nip39, Subject::Name(own.as_str()))
         }
-        (Elsewhere::RelMe, Some(page)) => importer.rel_me(page).await,
-        (Elsewhere::RelMe, None) => Err(named("the page or account")),
+        (Elsewhere::RelMe, Some(page)) => (Source::RelMe, Subject::Name(page)),
+        (Elsewhere::RelMe, None) => return Err(named("the page or account")),
         (Elsewhere::Keyoxide, Some(profile)) => {
-            let path = Path::new(profile);
-            if profile == "-" || context.host.stat(path).is_ok_and(|stat| stat.is_file) {
-                return importer.keyoxide_file(&context.read_input(path, MAX_FILE)?).await;
+            let is_file = context.host.stat(Path::new(profile)).is_ok_and(|stat| stat.is_file);
+            if profile == "-" || is_file {
+                file = read_file(profile)?;
+                (Source::Keyoxide, Subject::File(&file))
+            } else {
+                (Source::Keyoxide, Subject::Name(profile))
             }
-            importer.keyoxide(profile).await
         }
-        (Elsewhere::Keyoxide, None) => Err(named("the profile or its file")),
-        (Elsewhere::Keybase, Some(file)) => {
-            importer.keybase(&context.read_input(Path::new(file), MAX_FILE)?).await
+        (Elsewhere::Keyoxide, None) => return Err(named("the profile or its file")),
+        (Elsewhere::Keybase, Some(path)) => {
+            file = read_file(path)?;
+            (Source::Keybase, Subject::File(&file))
         }
-        (Elsewhere::Keybase, None) => Err(named("the file")),
-    }
+        (Elsewhere::Keybase, None) => return Err(named("the file")),
+    };
+    let endpoints = context.config.endpoints()?;
+    let (transport, now) = (&context.net, context.host.now());
+    let importer = Importer { transport, endpoints: &endpoints, now, to_ascii: &to_ascii };
+    importer.read(source, subject).await
 }
 
 fn tell(out: &Out<'_>, foreign: &Foreign) {
-    let links = foreign.links.iter().map(|link| {
-        serde_json::json!({
-            "text": link.text,
-            "identity": link.identity,
-            "proof": link.proof,
-            "said": link.said,
-            "back": link.back,
-            "grade": link.grade(),
-            "reason": link.why.as_ref().map(|why| why.code().as_str()),
-            "detail": link.why.as_ref().and_then(Error::context),
-        })
-    });
-    let value = serde_json::json!({
-        "schema": "kez.foreign/1",
-        "source": foreign.source,
-        "subject": foreign.subject,
-        "name": foreign.name,
-        "links": links.collect::<Vec<_>>(),
-    });
     let mut text = clean(&foreign.subject);
     if let Some(name) = &foreign.name {
         text.push_str(&format!("  {}", clean(name)));
     }
     for link in &foreign.links {
         let account = link.identity.as_ref().map_or(link.text.as_str(), Identity::as_str);
-        text.push_str(&format!("\n  {:<10} {}", link.grade().as_str(), clean(account)));
-        if let Some(why) = &link.why {
-            let about = why.context().map(|about| format!(": {}", clean(about)));
-            text.push_str(&format!("  ({}{})", why.code(), about.unwrap_or_default()));
+        text.push_str(&format!("\n  {:<10} {}", link.grade.as_str(), clean(account)));
+        if let Some(code) = link.reason {
+            let about = link.detail.as_ref().map(|about| format!(": {}", clean(about)));
+            text.push_str(&format!("  ({code}{})", about.unwrap_or_default()));
         }
     }
-    out.result(&value, &text);
+    out.result(foreign, &text);
 }

@@ -69,6 +69,17 @@ pub struct Identity {
 /// Gives the A-labels of a domain name, or nothing for what is none.
 pub type ToAscii<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
+/// UTS 46 (non-transitional) with tables of our own.
+///
+/// ```
+/// assert_eq!(kez_core::to_ascii("bücher.example").as_deref(), Some("xn--bcher-kva.example"));
+/// ```
+#[cfg(feature = "url")]
+#[must_use]
+pub fn to_ascii(name: &str) -> Option<String> {
+    idna::domain_to_ascii(name).ok()
+}
+
 impl Identity {
     /// For `Key` alone, which has just checked the text.
     pub(crate) fn of_checked_key(text: &str) -> Self {
@@ -110,7 +121,7 @@ impl Identity {
     /// `identity_refused`, `key_refused`.
     #[cfg(feature = "url")]
     pub fn parse(input: &str) -> Result<Self> {
-        Self::parse_with(input, &|name| idna::domain_to_ascii(name).ok())
+        Self::parse_with(input, &to_ascii)
     }
 
     /// As [`Identity::parse`], with another implementation of UTS 46 (non-transitional), as the

@@ -50,6 +50,8 @@ pub use error::{Code, Error, Kind, Result};
 pub use event::{Event, MAX_EVENT, Op, Reason, Target, chain_path};
 pub use fork::Fork;
 pub use hash::{ObjectId, commitment};
+#[cfg(feature = "url")]
+pub use identity::to_ascii;
 pub use identity::{Identity, Scheme, ToAscii};
 pub use key::{Key, NostrEvent, SecretKey, Suite};
 pub use proof::{Encoding, Proof};

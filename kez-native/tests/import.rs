@@ -14,7 +14,10 @@ use common::{
     User,
     testnet::{self, fresh, publisher, user},
 };
-use kez_core::{NostrEvent, Scheme, SecretKey};
+use kez_core::{
+    NostrEvent, Scheme, SecretKey,
+    import::{Importer, Link, Said, Source, Subject},
+};
 use serde_json::{Value, json};
 use std::fs;
 use xtask::testnet::{SECURE, Testnet};
@@ -182,7 +185,7 @@ fn keyoxide(net: &Testnet) {
     let claims = [&own, &other, "dns:plain.example?type=TXT", &dave, "https://lobste.rs/u/alice"];
     let made = net.keyoxide(&claims).unwrap();
     let keys = &made["openpgp"];
-    let names = ["legacy", "v6", "rsa"].map(|kind| {
+    let names = ["legacy", "v6", "rsa", "p256"].map(|kind| {
         format!("openpgp4fpr:{}", keys[kind]["fingerprint"].as_str().unwrap().to_uppercase())
     });
     let profiles = ["EdDSA", "ES256"]
@@ -211,7 +214,9 @@ fn keyoxide(net: &Testnet) {
             row("https://lobste.rs/u/alice", grade("unchecked"), said),
         ]
     };
-    for (kind, said) in [("legacy", "signed"), ("v6", "signed"), ("rsa", "reported")] {
+    for (kind, said) in
+        [("legacy", "signed"), ("v6", "signed"), ("rsa", "signed"), ("p256", "reported")]
+    {
         let file = me.home.join(format!("{kind}.asc"));
         fs::write(&file, keys[kind]["armored"].as_str().unwrap()).unwrap();
         let found = me.ok(&["import", "keyoxide", file.to_str().unwrap()]);
@@ -259,26 +264,37 @@ fn keyoxide_refusals(net: &Testnet) {
     let binary = STANDARD.decode(made["openpgp"]["legacy"]["binary"].as_str().unwrap()).unwrap();
     // What another key has signed over the same name does not count; what its owner dropped
     // counts no more, with the name.
-    assert_eq!(links(&import(key("forged").as_bytes()).json()).len(), 1);
+    for forged in ["forged", "forgedRsa"] {
+        let found = links(&import(key(forged).as_bytes()).json());
+        assert_eq!(found, [row("dns:plain.example", "one_way", "signed")], "{forged}");
+    }
     assert_eq!(links(&import(key("dropped").as_bytes()).json()), []);
     import(key("revoked").as_bytes()).fails(3, "revoked");
     import(b"hello").fails(1, "key_refused");
     import(&vec![b'x'; (1 << 20) + 1]).fails(1, "too_large");
     // No change of any byte, and no cut, makes a claim that was not signed.
-    let core = |file: &[u8]| {
+    let read = |source, subject: Subject<'_>| {
         let endpoints = kez_core::Endpoints::default();
-        let now = kez_native::now();
+        let (now, to_ascii) = (kez_native::now(), &kez_core::to_ascii);
         testnet::with_native(|transport, runtime| {
-            let importer = kez_core::import::Importer { transport, endpoints: &endpoints, now };
-            runtime.block_on(importer.keyoxide_file(file))
+            let importer = Importer { transport, endpoints: &endpoints, now, to_ascii };
+            runtime.block_on(importer.read(source, subject))
         })
     };
+    let core = |file: &[u8]| read(Source::Keyoxide, Subject::File(file));
+    for (source, subject) in [
+        (Source::Nip39, Subject::File(&binary)),
+        (Source::RelMe, Subject::File(&binary)),
+        (Source::Keybase, Subject::Name("alice")),
+    ] {
+        assert_eq!(read(source, subject).unwrap_err().code().as_str(), "usage");
+    }
     let at = binary.windows(claim.len()).position(|w| w == claim.as_bytes()).unwrap();
     let mut changed = binary.clone();
     changed[at + 4] ^= 1;
     let links_of = |file: &[u8]| core(file).map(|found| found.links).unwrap_or_default();
     let texts = |file: &[u8]| -> Vec<String> {
-        let signed = |link: &kez_core::import::Link| link.said == kez_core::import::Said::Signed;
+        let signed = |link: &Link| link.said == Said::Signed;
         links_of(file).iter().filter(|l| signed(l)).map(|link| link.text.clone()).collect()
     };
     // The older signature is then the newest that holds.

@@ -52,19 +52,24 @@ async function certificate(options, change = () => {}) {
   }
 }
 
+const forge = (options) => async (key, user) => {
+  const other = (await openpgp.generateKey({ userIDs, format: 'object', ...options })).privateKey
+  const packet = await certify(other, ['https://evil.example/'], 60)
+  packet.issuerFingerprint = key.keyPacket.getFingerprintBytes()
+  packet.issuerKeyID = key.keyPacket.getKeyID()
+  user.selfCertifications.push(packet)
+}
+
 const v4 = { type: 'ecc', curve: 'ed25519Legacy' }
+const rsa = { type: 'rsa', rsaBits: 2048 }
 const foreign = {
   legacy: await certificate(v4),
   v6: await certificate({ type: 'curve25519', config: { v6Keys: true } }),
-  rsa: await certificate({ type: 'rsa', rsaBits: 2048 }),
+  rsa: await certificate(rsa),
+  p256: await certificate({ type: 'ecc', curve: 'nistP256' }),
   // Somebody else's signature over the same user id, with claims of their own.
-  forged: await certificate(v4, async (key, user) => {
-    const other = (await openpgp.generateKey({ userIDs, format: 'object', ...v4 })).privateKey
-    const packet = await certify(other, ['https://evil.example/'], 60)
-    packet.issuerFingerprint = key.keyPacket.getFingerprintBytes()
-    packet.issuerKeyID = key.keyPacket.getKeyID()
-    user.selfCertifications.push(packet)
-  }),
+  forged: await certificate(v4, forge(v4)),
+  forgedRsa: await certificate(rsa, forge(rsa)),
   dropped: await certificate(v4, async (key, user) => {
     user.revocationSignatures = [await certify(key, [], 60, enums.signature.certRevocation)]
   }),

@@ -2,17 +2,14 @@
 //! `https://keybase.io/_/api/1.0/user/lookup.json?usernames=NAME` gives. Keybase's own word for a
 //! link is not checked; whether the account still names the Keybase user is.
 
-use super::{Foreign, Importer, Said, Source, account, back::Proof, link};
+use super::{Foreign, Importer, Link, Said, Source, account, back::Proof};
 use crate::{Code, Error, Identity, Result, hex, json::Value, transport::Transport};
 use alloc::{format, string::String, vec::Vec};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 impl<T: Transport> Importer<'_, T> {
     /// What Keybase has of a user.
-    ///
-    /// # Errors
-    /// Those of JSON; `member_missing` for a file that names no user.
-    pub async fn keybase(&self, file: &[u8]) -> Result<Foreign> {
+    pub(super) async fn keybase(&self, file: &[u8]) -> Result<Foreign> {
         let file = Value::parse_foreign(file)?;
         // Asked for one user name, Keybase gives an object; for several, a list.
         let user = match file.get("them") {
@@ -30,9 +27,11 @@ impl<T: Transport> Importer<'_, T> {
             let (kind, tag) = (text(Some(proof), "proof_type"), text(Some(proof), "nametag"));
             let url = text(Some(proof), "proof_url");
             let identity = match kind {
-                "github" => Identity::parse(&format!("github:{tag}")).ok(),
-                "dns" | "generic_web_site" => Identity::parse(&format!("dns:{tag}")).ok(),
-                _ => account(text(Some(proof), "service_url")),
+                "github" => Identity::parse_with(&format!("github:{tag}"), self.to_ascii).ok(),
+                "dns" | "generic_web_site" => {
+                    Identity::parse_with(&format!("dns:{tag}"), self.to_ascii).ok()
+                }
+                _ => account(text(Some(proof), "service_url"), self.to_ascii),
             };
             let mut words = Vec::from([format!("keybase.io/{name}")]);
             let at = match (kind, &identity) {
@@ -45,12 +44,16 @@ impl<T: Transport> Importer<'_, T> {
                 _ => Proof::of(identity.as_ref(), url),
             };
             let url = Some(String::from(url)).filter(|url| !url.is_empty());
-            drafts.push((link(&format!("{kind}:{tag}"), identity, url, Said::Reported), at, words));
+            drafts.push((
+                Link::new(&format!("{kind}:{tag}"), identity, url, Said::Reported),
+                at,
+                words,
+            ));
         }
         let links = self.checked(drafts).await;
         let full = text(user.get("profile"), "full_name");
         let full = Some(full).filter(|name| !name.is_empty()).map(String::from);
-        Ok(Foreign { source: Source::Keybase, subject: name.into(), name: full, links })
+        Ok(Foreign::new(Source::Keybase, name.into(), full, links))
     }
 }
 

@@ -2,9 +2,8 @@
 //! (<https://ariadne.id/ariadne-signature-profile-0/>).
 
 use super::{
-    Foreign, Importer, Said, Source, account,
+    Foreign, Importer, Link, Said, Source, account,
     back::Proof,
-    link,
     openpgp::{self, Certificate},
     refused,
 };
@@ -22,11 +21,7 @@ const KEYSERVER: &str = "https://keys.openpgp.org";
 impl<T: Transport> Importer<'_, T> {
     /// A Keyoxide profile by its name: `aspe:host:ID`, an OpenPGP fingerprint (`openpgp4fpr:…`), a
     /// mail address with a web key directory, or a URL of `keyoxide.org`.
-    ///
-    /// # Errors
-    /// `identity_refused` for what is none of these; `identity_not_found`, `key_refused`,
-    /// `revoked`, `signature_bad`, and why nobody could be asked.
-    pub async fn keyoxide(&self, profile: &str) -> Result<Foreign> {
+    pub(super) async fn keyoxide(&self, profile: &str) -> Result<Foreign> {
         let profile = profile.trim();
         let name = profile.strip_prefix("https://keyoxide.org/").unwrap_or(profile);
         let name = name.strip_prefix("hkp/").or_else(|| name.strip_prefix("wkd/")).unwrap_or(name);
@@ -65,10 +60,7 @@ impl<T: Transport> Importer<'_, T> {
     }
 
     /// A Keyoxide profile in a file: an OpenPGP certificate, or an Ariadne signature profile.
-    ///
-    /// # Errors
-    /// `key_refused`, `revoked`, `signature_bad`.
-    pub async fn keyoxide_file(&self, file: &[u8]) -> Result<Foreign> {
+    pub(super) async fn keyoxide_file(&self, file: &[u8]) -> Result<Foreign> {
         // A JWS begins with the base64url of `{"`.
         if file.trim_ascii_start().starts_with(b"eyJ") {
             return Ok(self.of_profile(Profile::read(file)?, None).await);
@@ -98,12 +90,12 @@ impl<T: Transport> Importer<'_, T> {
         words: &[String],
     ) -> Foreign {
         let draft = |(uri, said): (String, Said)| {
-            let identity = account(&uri);
+            let identity = account(&uri, self.to_ascii);
             let proof = Proof::of(identity.as_ref(), &uri);
-            (link(&uri, identity, None, said), proof, Vec::from(words))
+            (Link::new(&uri, identity, None, said), proof, Vec::from(words))
         };
         let links = self.checked(claims.into_iter().map(draft).collect()).await;
-        Foreign { source: Source::Keyoxide, subject, name, links }
+        Foreign::new(Source::Keyoxide, subject, name, links)
     }
 }
 

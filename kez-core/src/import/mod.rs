@@ -11,7 +11,7 @@ mod openpgp;
 mod relme;
 
 use crate::{
-    Code, Endpoints, Error, Identity, Result, Scheme, Timestamp,
+    Code, Endpoints, Error, Identity, Result, Scheme, Timestamp, ToAscii,
     channel::{Finding, Http},
     transport::{MAX_CONCURRENCY, Request, Transport},
     verifier,
@@ -22,6 +22,7 @@ use futures_util::{StreamExt as _, stream};
 
 /// Where links come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// The `i` tags of a nostr key (NIP-39).
@@ -34,8 +35,35 @@ pub enum Source {
     Keybase,
 }
 
+impl Source {
+    /// By its name, as in `rel-me`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "nip39" => Self::Nip39,
+            "rel-me" => Self::RelMe,
+            "keyoxide" => Self::Keyoxide,
+            "keybase" => Self::Keybase,
+            _ => return None,
+        })
+    }
+}
+
+/// What is read of a source.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// Whom it is asked for, as people write it: a nostr key; a URL, a domain, or an account of the
+    /// fediverse or GitHub (rel=me); `aspe:host:ID`, an OpenPGP fingerprint, a mail address with a
+    /// web key directory or a URL of `keyoxide.org` (Keyoxide).
+    Name(&'a str),
+    /// What its owner has of it: an OpenPGP certificate or an Ariadne signature profile (Keyoxide),
+    /// what `https://keybase.io/_/api/1.0/user/lookup.json?usernames=NAME` gives (Keybase).
+    File(&'a [u8]),
+}
+
 /// How a source says that an account is the person's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Said {
     /// The key that the source is about signed it, and the signature was checked.
@@ -48,6 +76,7 @@ pub enum Said {
 
 /// Whether the account names the source in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Back {
     /// It does, as read just now.
@@ -60,6 +89,7 @@ pub enum Back {
 
 /// What a link is worth, from best to least. None counts for a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
     /// Each side names the other.
@@ -73,6 +103,15 @@ pub enum Grade {
 }
 
 impl Grade {
+    const fn of(said: Said, back: Back) -> Self {
+        match (said, back) {
+            (Said::Reported, _) => Self::Reported,
+            (_, Back::Shown) => Self::Mutual,
+            (_, Back::Absent) => Self::OneWay,
+            (_, Back::Unknown) => Self::Unchecked,
+        }
+    }
+
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -86,7 +125,8 @@ impl Grade {
 }
 
 /// A link from a source to an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS), ts(rename = "ForeignLink"))]
 pub struct Link {
     /// The account in the source's words.
     pub text: String,
@@ -95,30 +135,36 @@ pub struct Link {
     /// Where the account names the source, if the source says so.
     pub proof: Option<String>,
     /// How the source says it.
+    #[cfg_attr(feature = "types", ts(inline))]
     pub said: Said,
     /// Whether the account agrees.
+    #[cfg_attr(feature = "types", ts(inline))]
     pub back: Back,
-    /// Why that is not known.
-    pub why: Option<Error>,
+    /// What it is worth.
+    #[cfg_attr(feature = "types", ts(inline))]
+    pub grade: Grade,
+    /// Why it is not known whether the account agrees.
+    pub reason: Option<Code>,
+    /// The reason in more detail.
+    pub detail: Option<String>,
 }
 
 impl Link {
-    /// What it is worth.
-    #[must_use]
-    pub const fn grade(&self) -> Grade {
-        match (self.said, self.back) {
-            (Said::Reported, _) => Grade::Reported,
-            (_, Back::Shown) => Grade::Mutual,
-            (_, Back::Absent) => Grade::OneWay,
-            (_, Back::Unknown) => Grade::Unchecked,
-        }
+    /// One that was not checked yet.
+    fn new(text: &str, identity: Option<Identity>, proof: Option<String>, said: Said) -> Self {
+        let (back, grade) = (Back::Unknown, Grade::of(said, Back::Unknown));
+        Self { text: text.into(), identity, proof, said, back, grade, reason: None, detail: None }
     }
 }
 
-/// What a source says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a source says. The JSON form is versioned by `schema`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Foreign {
+    /// `kez.foreign/1`.
+    pub schema: &'static str,
     /// The kind of source.
+    #[cfg_attr(feature = "types", ts(inline))]
     pub source: Source,
     /// Of whom: a key, a page or a user name, in the source's own form.
     pub subject: String,
@@ -126,6 +172,12 @@ pub struct Foreign {
     pub name: Option<String>,
     /// What it links to.
     pub links: Vec<Link>,
+}
+
+impl Foreign {
+    const fn new(source: Source, subject: String, name: Option<String>, links: Vec<Link>) -> Self {
+        Self { schema: "kez.foreign/1", source, subject, name, links }
+    }
 }
 
 /// Reads foreign sources.
@@ -138,17 +190,18 @@ pub struct Foreign {
 /// #         Err(Failure { code: Code::Offline, detail: None })
 /// #     }
 /// # }
-/// use kez_core::{Endpoints, Timestamp, import::{Grade, Importer}};
+/// use kez_core::{Endpoints, Timestamp, import::{Grade, Importer, Source, Subject}};
 /// # let block_on = futures_util::FutureExt::now_or_never;
 /// # let transport = Offline;
 /// let endpoints = Endpoints::default();
 /// let now = Timestamp::from_seconds(1_795_262_400);
-/// let importer = Importer { transport: &transport, endpoints: &endpoints, now };
+/// let to_ascii = &|name: &str| name.is_ascii().then(|| name.into());
+/// let importer = Importer { transport: &transport, endpoints: &endpoints, now, to_ascii };
 /// let file = br#"{"them": [{"basics": {"username": "alice"}, "proofs_summary": {"all": [
 ///     {"proof_type": "github", "nametag": "alice", "state": 1}]}}]}"#;
-/// let found = block_on(importer.keybase(file)).unwrap()?;
+/// let found = block_on(importer.read(Source::Keybase, Subject::File(file))).unwrap()?;
 /// assert_eq!(found.links[0].identity.as_ref().unwrap().as_str(), "github:alice");
-/// assert_eq!(found.links[0].grade(), Grade::Reported);
+/// assert_eq!(found.links[0].grade, Grade::Reported);
 /// # Ok::<(), kez_core::Error>(())
 /// ```
 pub struct Importer<'a, T> {
@@ -158,12 +211,40 @@ pub struct Importer<'a, T> {
     pub endpoints: &'a Endpoints,
     /// The clock's time.
     pub now: Timestamp,
+    /// UTS 46, for names of domains.
+    pub to_ascii: &'a ToAscii<'a>,
 }
 
 /// How many links of one source are looked at.
 const MAX_LINKS: usize = 100;
 
 impl<T: Transport> Importer<'_, T> {
+    /// What a source says, and whether the accounts agree.
+    ///
+    /// # Errors
+    /// `usage` where a source has no such subject: only Keyoxide and Keybase have files, and
+    /// Keybase has nothing else; `identity_refused` and the others of [`Identity::parse_with`];
+    /// `key_expected` for what is no nostr key (NIP-39); `identity_not_found`, `key_refused`,
+    /// `revoked`, `signature_bad` of keys and profiles (Keyoxide); those of JSON and
+    /// `member_missing` of records that name no user (Keybase); and why the source could not be read.
+    pub async fn read(&self, source: Source, subject: Subject<'_>) -> Result<Foreign> {
+        match (source, subject) {
+            (Source::Nip39, Subject::Name(key)) => {
+                self.nip39(&Identity::parse_with(key, self.to_ascii)?).await
+            }
+            (Source::RelMe, Subject::Name(page)) => self.rel_me(page).await,
+            (Source::Keyoxide, Subject::Name(profile)) => self.keyoxide(profile).await,
+            (Source::Keyoxide, Subject::File(file)) => self.keyoxide_file(file).await,
+            (Source::Keybase, Subject::File(file)) => self.keybase(file).await,
+            (Source::Nip39 | Source::RelMe, Subject::File(_)) => {
+                Err(Error::about(Code::Usage, "this source has no files"))
+            }
+            (Source::Keybase, Subject::Name(_)) => {
+                Err(Error::about(Code::Usage, "Keybase is read from a file"))
+            }
+        }
+    }
+
     async fn get(&self, url: &str, accept: &'static str) -> Result<Http> {
         let request = Request::get(url.into(), accept);
         let answer = self.transport.fetch(&request).await;
@@ -184,11 +265,14 @@ impl<T: Transport> Importer<'_, T> {
     /// their proof is.
     async fn checked(&self, drafts: Vec<(Link, Proof, Vec<String>)>) -> Vec<Link> {
         let check = |(mut link, proof, words): (Link, Proof, Vec<String>)| async move {
-            (link.back, link.why) = match self.shows(&proof, &words).await {
-                Ok(true) => (Back::Shown, None),
-                Ok(false) => (Back::Absent, None),
-                Err(error) => (Back::Unknown, Some(error)),
-            };
+            match self.shows(&proof, &words).await {
+                Ok(shown) => link.back = if shown { Back::Shown } else { Back::Absent },
+                Err(error) => {
+                    link.reason = Some(error.code());
+                    link.detail = error.context().map(String::from);
+                }
+            }
+            link.grade = Grade::of(link.said, link.back);
             link
         };
         let drafts = drafts.into_iter().take(MAX_LINKS).map(check);
@@ -196,18 +280,13 @@ impl<T: Transport> Importer<'_, T> {
     }
 }
 
-/// A link that was not checked yet.
-fn link(text: &str, identity: Option<Identity>, proof: Option<String>, said: Said) -> Link {
-    Link { text: text.into(), identity, proof, said, back: Back::Unknown, why: None }
-}
-
 /// The account that a link leads to. A page below a domain is not the domain.
-fn account(link: &str) -> Option<Identity> {
+fn account(link: &str, to_ascii: &ToAscii<'_>) -> Option<Identity> {
     if let Some(rest) = link.strip_prefix("dns:") {
-        return Identity::parse(rest.split('?').next().unwrap_or(rest)).ok();
+        return Identity::parse_with(rest.split('?').next().unwrap_or(rest), to_ascii).ok();
     }
     let rest = link.strip_prefix("https://").or_else(|| link.strip_prefix("http://"))?;
-    let identity = Identity::parse(link).ok()?;
+    let identity = Identity::parse_with(link, to_ascii).ok()?;
     let path = rest.split_once('/').map_or("", |(_, path)| path);
     let root = path.split(['?', '#']).next().unwrap_or_default().is_empty();
     (root || identity.scheme() != Scheme::Dns).then_some(identity)

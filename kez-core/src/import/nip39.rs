@@ -1,9 +1,9 @@
 //! The `i` tags of a nostr key (NIP-39): of its event of kind 10011, and of its profile, where they
 //! stood before.
 
-use super::{Foreign, Importer, Link, Said, Source, account, back::Proof, link};
+use super::{Foreign, Importer, Link, Said, Source, account, back::Proof};
 use crate::{
-    Identity, Key, NostrEvent, Result,
+    Identity, Key, NostrEvent, Result, ToAscii,
     channel::{EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, newest},
     json::Value,
     transport::{Body, Transport},
@@ -12,10 +12,7 @@ use alloc::{format, string::String, vec::Vec};
 
 impl<T: Transport> Importer<'_, T> {
     /// What a nostr key says of other accounts, on the configured relays and its own.
-    ///
-    /// # Errors
-    /// `key_expected` for what is no nostr key, and why no relay could be asked.
-    pub async fn nip39(&self, key: &Identity) -> Result<Foreign> {
+    pub(super) async fn nip39(&self, key: &Identity) -> Result<Foreign> {
         let key = Key::from_identity(key)?;
         let filters = [0, EXTERNAL_IDENTITIES, RELAY_LIST].map(|kind| newest(&key, kind));
         let answers = ask_relays(self.transport, self.endpoints, &key, &filters).await;
@@ -42,7 +39,7 @@ impl<T: Transport> Importer<'_, T> {
         };
         let mut links: Vec<Link> = Vec::new();
         for event in [newest(EXTERNAL_IDENTITIES), newest(0)].into_iter().flatten() {
-            for link in event.tags.iter().filter_map(|tag| from_tag(tag)) {
+            for link in event.tags.iter().filter_map(|tag| from_tag(tag, self.to_ascii)) {
                 if !links.iter().any(|known| known.text == link.text) {
                     links.push(link);
                 }
@@ -58,12 +55,12 @@ impl<T: Transport> Importer<'_, T> {
         let links = self.checked(links.into_iter().map(draft).collect()).await;
         let profile = newest(0).and_then(|e| Value::parse_foreign(e.content.as_bytes()).ok());
         let name = profile.as_ref().and_then(|p| p.get("name")).and_then(Value::as_str);
-        Ok(Foreign { source: Source::Nip39, subject, name: name.map(String::from), links })
+        Ok(Foreign::new(Source::Nip39, subject, name.map(String::from), links))
     }
 }
 
 /// `["i", "platform:identity", "proof"]`.
-fn from_tag(tag: &[String]) -> Option<Link> {
+fn from_tag(tag: &[String], to_ascii: &ToAscii<'_>) -> Option<Link> {
     let [kind, text, rest @ ..] = tag else { return None };
     if kind != "i" {
         return None;
@@ -71,13 +68,15 @@ fn from_tag(tag: &[String]) -> Option<Link> {
     let (platform, name) = text.split_once(':')?;
     let proof = rest.first().filter(|proof| !proof.is_empty());
     let (identity, at) = match platform {
-        "github" => (Identity::parse(text).ok(), format!("https://gist.github.com/{name}/")),
-        "mastodon" => (account(&format!("https://{name}")), format!("https://{name}/")),
+        "github" => {
+            (Identity::parse_with(text, to_ascii).ok(), format!("https://gist.github.com/{name}/"))
+        }
+        "mastodon" => (account(&format!("https://{name}"), to_ascii), format!("https://{name}/")),
         "twitter" => (None, format!("https://twitter.com/{name}/status/")),
         "telegram" => (None, "https://t.me/".into()),
         _ => (None, String::new()),
     };
-    Some(link(text, identity, proof.map(|proof| format!("{at}{proof}")), Said::Signed))
+    Some(Link::new(text, identity, proof.map(|proof| format!("{at}{proof}")), Said::Signed))
 }
 
 #[cfg(test)]
@@ -89,7 +88,7 @@ mod tests {
     fn tags_of_the_nip() {
         let read = |words: &[&str]| {
             let tag: Vec<String> = words.iter().map(|word| (*word).into()).collect();
-            let link = from_tag(&tag)?;
+            let link = from_tag(&tag, &|name| Some(name.into()))?;
             Some((link.identity.map(|i| String::from(i.as_str())), link.proof))
         };
         let some = |text: &str| Some(String::from(text));

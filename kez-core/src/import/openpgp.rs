@@ -1,5 +1,5 @@
 //! Identity claims in an OpenPGP certificate: notations in the self-signatures of its user ids
-//! (RFC 9580; <https://docs.keyoxide.org/openpgp-profiles/>). Signatures of Ed25519 keys are
+//! (RFC 9580; <https://docs.keyoxide.org/openpgp-profiles/>). Signatures of Ed25519 and RSA keys are
 //! checked; those of others are not, and their claims count as reported only. A whole OpenPGP
 //! library would bring some 150 crates for this one reading.
 
@@ -7,7 +7,9 @@ use super::{Said, refused};
 use crate::{Code, Error, Result};
 use alloc::{format, string::String, vec::Vec};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use core::ops::RangeInclusive;
 use ed25519_dalek::{Signature, VerifyingKey};
+use rsa::{BoxedUint, Pkcs1v15Sign, traits::PublicKeyParts as _};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
@@ -15,6 +17,9 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 const NOTATIONS: [&[u8]; 2] = [b"proof@ariadne.id", b"proof@metacode.biz"];
 /// An Ed25519 key in the older form: the curve's object identifier, with its length.
 const OID: [u8; 10] = [9, 0x2b, 6, 1, 4, 1, 0xda, 0x47, 0x0f, 1];
+
+/// The sizes of the RSA keys that are read, in bits.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// What a certificate says.
 #[derive(Debug)]
@@ -100,13 +105,70 @@ struct Primary<'a> {
     body: &'a [u8],
     version: u8,
     fingerprint: String,
-    point: Option<VerifyingKey>,
+    /// None of another algorithm.
+    material: Option<Material>,
+}
+
+enum Material {
+    Ed25519(VerifyingKey),
+    Rsa(rsa::PublicKey),
+}
+
+impl Material {
+    /// Of an algorithm's number (RFC 9580, section 9.1).
+    fn read(algorithm: u8, mut bytes: &[u8]) -> Option<Self> {
+        match algorithm {
+            1 | 3 => {
+                let mut number = || {
+                    let bytes = mpi(&mut bytes)?;
+                    let bits = u32::try_from(8 * bytes.len()).ok()?;
+                    BoxedUint::from_be_slice(bytes, bits).ok()
+                };
+                let (modulus, exponent) = (number()?, number()?);
+                let key = rsa::PublicKey::new_with_size_limits(modulus, exponent, RSA_BITS);
+                key.ok().map(Self::Rsa)
+            }
+            22 => Self::edwards(bytes.strip_prefix(&OID)?.get(2..)?.strip_prefix(&[0x40])?),
+            27 => Self::edwards(bytes),
+            _ => None,
+        }
+    }
+
+    fn edwards(point: &[u8]) -> Option<Self> {
+        VerifyingKey::try_from(point).ok().map(Self::Ed25519)
+    }
+
+    /// Whether a signature over a digest is by this key, if it is of its algorithm.
+    fn verifies(&self, signature: &Sig<'_>, digest: &[u8]) -> Option<bool> {
+        let mut rest = signature.value;
+        Some(match (self, signature.algorithm) {
+            (Self::Rsa(key), 1 | 3) => {
+                let number = mpi(&mut rest)?;
+                // Numbers are written without the zeros that they begin with.
+                let mut value = alloc::vec![0; key.size()];
+                value.get_mut(key.size().checked_sub(number.len())?..)?.copy_from_slice(number);
+                key.verify(signature.padding()?, digest, &value).is_ok()
+            }
+            (Self::Ed25519(key), 22) => {
+                let mut bytes = [0; 64];
+                for half in bytes.chunks_exact_mut(32) {
+                    let number = mpi(&mut rest)?;
+                    half.get_mut(32_usize.checked_sub(number.len())?..)?.copy_from_slice(number);
+                }
+                key.verify_strict(digest, &Signature::from_bytes(&bytes)).is_ok()
+            }
+            (Self::Ed25519(key), 27) => {
+                key.verify_strict(digest, &Signature::from_slice(rest).ok()?).is_ok()
+            }
+            _ => false,
+        })
+    }
 }
 
 impl<'a> Primary<'a> {
     fn read(body: &'a [u8]) -> Option<Self> {
         let version = *body.first()?;
-        let mut out = Self { body, version, fingerprint: String::new(), point: None };
+        let mut out = Self { body, version, fingerprint: String::new(), material: None };
         let hashed = out.hashed();
         out.fingerprint = match version {
             4 => crate::hex::encode(&Sha1::digest(&hashed)),
@@ -115,12 +177,7 @@ impl<'a> Primary<'a> {
         };
         // Version 6 has the length of the material before it.
         let material = body.get(if version == 6 { 10.. } else { 6.. })?;
-        let point = match *body.get(5)? {
-            22 => material.strip_prefix(&OID).and_then(|mpi| mpi.get(2..)?.strip_prefix(&[0x40])),
-            27 => Some(material),
-            _ => None,
-        };
-        out.point = point.and_then(|point| VerifyingKey::try_from(point).ok());
+        out.material = Material::read(*body.get(5)?, material);
         Some(out)
     }
 
@@ -206,10 +263,7 @@ impl<'a> Sig<'a> {
 
     /// Whether the key made it, for that user id; nothing if it did not.
     fn by(&self, key: &Primary<'_>, user: Option<&[u8]>) -> Option<Said> {
-        let edwards = matches!(self.algorithm, 22 | 27);
-        let Some(point) = key.point.as_ref().filter(|_| edwards) else {
-            return Some(Said::Reported);
-        };
+        let Some(material) = &key.material else { return Some(Said::Reported) };
         let mut data = Vec::from(self.salt);
         data.extend(key.hashed());
         if let Some(user) = user {
@@ -226,18 +280,17 @@ impl<'a> Sig<'a> {
             10 => Sha512::digest(&data).to_vec(),
             _ => return None,
         };
-        let signature = match self.algorithm {
-            27 => Signature::from_slice(self.value).ok()?,
-            _ => {
-                let (mut rest, mut bytes) = (self.value, [0; 64]);
-                for half in bytes.chunks_exact_mut(32) {
-                    let number = mpi(&mut rest)?;
-                    half.get_mut(32_usize.checked_sub(number.len())?..)?.copy_from_slice(number);
-                }
-                Signature::from_bytes(&bytes)
-            }
-        };
-        point.verify_strict(&digest, &signature).ok().map(|()| Said::Signed)
+        material.verifies(self, &digest)?.then_some(Said::Signed)
+    }
+
+    /// How RSA signs a digest of this signature's algorithm (RFC 8017, section 9.2).
+    fn padding(&self) -> Option<Pkcs1v15Sign> {
+        Some(match self.hash {
+            8 => Pkcs1v15Sign::new::<Sha256>(),
+            9 => Pkcs1v15Sign::new::<Sha384>(),
+            10 => Pkcs1v15Sign::new::<Sha512>(),
+            _ => return None,
+        })
     }
 }
 

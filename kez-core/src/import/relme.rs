@@ -1,40 +1,36 @@
 //! rel=me links (<https://microformats.org/wiki/rel-me>): those of a page, of a fediverse profile's
 //! fields and of a GitHub profile.
 
-use super::{Foreign, Importer, Said, Source, account, back::Proof, html, link};
+use super::{Foreign, Importer, Link, Said, Source, account, back::Proof, html};
 use crate::{Code, Error, Identity, Result, Scheme, transport::Transport};
 use alloc::{format, string::String, vec::Vec};
 
 impl<T: Transport> Importer<'_, T> {
     /// The rel=me links of a page (an https URL), a domain's front page, a fediverse account or a
     /// GitHub account.
-    ///
-    /// # Errors
-    /// `identity_refused` and the others of [`Identity::parse`] for what is none of these, and why
-    /// the page could not be read.
-    pub async fn rel_me(&self, page: &str) -> Result<Foreign> {
+    pub(super) async fn rel_me(&self, page: &str) -> Result<Foreign> {
         let (subject, own, links) = self.links_of(page).await?;
         let mut drafts = Vec::new();
         for url in links {
-            let identity = account(&url);
+            let identity = account(&url, self.to_ascii);
             let proof = match &identity {
                 Some(identity) if identity.scheme() != Scheme::Dns => {
                     Proof::of(Some(identity), &url)
                 }
                 _ => Proof::Page(url.clone()),
             };
-            drafts.push((link(&url, identity, None, Said::Published), proof, own.clone()));
+            drafts.push((Link::new(&url, identity, None, Said::Published), proof, own.clone()));
         }
         let links = self.checked(drafts).await;
-        Ok(Foreign { source: Source::RelMe, subject, name: None, links })
+        Ok(Foreign::new(Source::RelMe, subject, None, links))
     }
 
     /// The name of a page, the URLs that others know it by, and its links.
     async fn links_of(&self, page: &str) -> Result<(String, Vec<String>, Vec<String>)> {
         let page = page.trim();
-        let identity = match account(page) {
+        let identity = match account(page, self.to_ascii) {
             None if page.starts_with("https://") || page.starts_with("http://") => None,
-            None => Some(Identity::parse(page)?),
+            None => Some(Identity::parse_with(page, self.to_ascii)?),
             // A page's own address is kept as it is.
             some => some.filter(|identity| identity.scheme() != Scheme::Dns),
         };

@@ -270,6 +270,12 @@ impl AuthorizationRequest {
         &self.url
     }
 
+    /// Whether the query with which a browser comes back is to this request, and not to another's.
+    #[must_use]
+    pub fn is_answered_by(&self, query: &str) -> bool {
+        form_value(query, "state").as_ref() == Some(&self.state)
+    }
+
     /// Takes the query with which the browser came back, and gives the credential.
     ///
     /// # Errors
@@ -283,9 +289,7 @@ impl AuthorizationRequest {
         let value = |name| form_value(query, name);
         let refused = |why: &str| Error::about(Code::CredentialRefused, why);
         // RFC 9207, against the code of one server that is carried to another.
-        if value("state").as_ref() != Some(&self.state)
-            || value("iss").as_ref() != Some(&self.issuer)
-        {
+        if !self.is_answered_by(query) || value("iss").as_ref() != Some(&self.issuer) {
             return Err(refused("the answer is to another request"));
         }
         let Some(code) = value("code").map(Zeroizing::new) else {
