@@ -16,9 +16,12 @@ pub fn parse_identity(text: &str) -> Result<String, JsValue> {
 
 /// As `Identity::parse`, by the host's URLs.
 fn parse(text: &str) -> kez_core::Result<Identity> {
-    Identity::parse_with(text, &|name| {
-        web_sys::Url::new(&format!("https://{name}/")).ok().map(|url| url.hostname())
-    })
+    Identity::parse_with(text, &to_ascii)
+}
+
+/// UTS 46 by the host.
+pub(crate) fn to_ascii(name: &str) -> Option<String> {
+    web_sys::Url::new(&format!("https://{name}/")).ok().map(|url| url.hostname())
 }
 
 /// A string that must be canonical already.

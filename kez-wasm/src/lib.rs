@@ -15,6 +15,8 @@ pub mod draft;
 mod error;
 #[cfg(feature = "verify")]
 pub mod identity;
+#[cfg(feature = "import")]
+pub mod import;
 #[cfg(feature = "verify")]
 pub mod json;
 #[cfg(feature = "sign")]

@@ -17,6 +17,7 @@ use kez_core::{
     relay::Next,
     transport::{Answer, CHAIN_SECONDS, Call, Failure},
 };
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 use zeroize::Zeroizing;
@@ -52,20 +53,61 @@ impl Web for Browser {
     }
 }
 
-/// A nostr key that signs outside of this module.
-struct Elsewhere {
+/// A nostr key that signs the events which carry proofs.
+#[wasm_bindgen]
+#[derive(Clone)]
+pub struct EventAuthor {
     key: Key,
-    sign: Function,
+    by: Signer,
 }
 
-impl Author for Elsewhere {
+#[derive(Clone)]
+enum Signer {
+    /// By this module.
+    Here(Rc<kez_core::SecretKey>),
+    /// By a function that gets an event without its author, and promises the signature in hex.
+    Elsewhere(Function),
+}
+
+#[wasm_bindgen]
+impl EventAuthor {
+    /// A key at hand. It stays the caller's: what is published with it outlives the call.
+    ///
+    /// # Errors
+    /// Those of `SecretKey::from_bytes`.
+    #[wasm_bindgen(js_name = fromKey)]
+    pub fn from_key(key: &SecretKey) -> Result<Self, JsValue> {
+        let public = key.inner.public().clone();
+        let scheme = public.identity().scheme();
+        let key = kez_core::SecretKey::from_bytes(scheme, *key.inner.expose_bytes());
+        Ok(Self { key: public, by: Signer::Here(Rc::new(or_throw(key)?)) })
+    }
+
+    /// A key that signs elsewhere: `sign` gets an event without its author, and promises the
+    /// signature in hex.
+    ///
+    /// # Errors
+    /// Those of `Key::from_identity`.
+    #[wasm_bindgen(js_name = fromSigner)]
+    pub fn from_signer(account: &str, sign: Function) -> Result<Self, JsValue> {
+        let account = or_throw(Identity::from_canonical(account))?;
+        let key = or_throw(Key::from_identity(&account))?;
+        Ok(Self { key, by: Signer::Elsewhere(sign) })
+    }
+}
+
+impl Author for EventAuthor {
     fn key(&self) -> &Key {
         &self.key
     }
 
     async fn sign(&self, event: &NostrEvent) -> Outcome<String> {
+        let sign = match &self.by {
+            Signer::Here(key) => return Author::sign(&**key, event).await,
+            Signer::Elsewhere(sign) => sign,
+        };
         let asked = async || {
-            let promise = self.sign.call1(&JsValue::UNDEFINED, &template(event.clone())?)?;
+            let promise = sign.call1(&JsValue::UNDEFINED, &template(event.clone())?)?;
             JsFuture::from(Promise::resolve(&promise)).await
         };
         let declined = |thrown: JsValue| Error::about(Code::PublishRefused, words(&thrown));
@@ -83,6 +125,11 @@ struct Placed {
     warnings: Vec<String>,
 }
 
+fn placed(placed: Outcome<kez_core::publish::Placed>) -> Result<JsValue, JsValue> {
+    let kez_core::publish::Placed { change, url, warnings } = or_throw(placed)?;
+    plain(&Placed { change, url, warnings })
+}
+
 /// What opens an account: `secret` as the user has it, or as [`Authorization::redeem`] gave it.
 fn credential(account: Identity, secret: String) -> Credential {
     let secret = Zeroizing::new(secret);
@@ -94,7 +141,8 @@ fn credential(account: Identity, secret: String) -> Credential {
 
 #[wasm_bindgen]
 impl Verifier {
-    /// Puts a claim's proof into its place: `{change, url, warnings}`.
+    /// Puts a claim's proof into its place: `{change, url, warnings}`. A nostr account needs its
+    /// author, and others a secret.
     ///
     /// # Errors
     /// Those of `Publisher::place`, from the task.
@@ -102,52 +150,40 @@ impl Verifier {
         &self,
         claim: &Claim,
         secret: Option<String>,
+        author: Option<EventAuthor>,
         dry_run: bool,
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Task {
-        let subject = &claim.inner.claim().subject;
-        let credential = secret.map(|secret| credential(subject.clone(), secret));
-        self.place(claim, credential, None::<kez_core::SecretKey>, dry_run, signal, wake)
+        let signed = claim.inner.clone();
+        let secret = secret.map(|secret| credential(signed.claim().subject.clone(), secret));
+        self.publisher(dry_run, signal, wake, async move |publisher| {
+            placed(publisher.place(&signed, secret.as_ref(), author.as_ref()).await)
+        })
     }
 
-    /// As [`Verifier::publish`], of a nostr account, with its key.
+    /// Names GitHub accounts in the external identities of a nostr key, with the secret of each:
+    /// `{change, url, warnings}`.
     ///
     /// # Errors
-    /// None of its own; those of `Publisher::place` from the task.
-    #[wasm_bindgen(js_name = publishEvent)]
-    pub fn publish_event(
+    /// Those of `Identity::from_canonical`; those of `Publisher::place_identities` from the task.
+    #[wasm_bindgen(js_name = publishIdentities)]
+    pub fn publish_identities(
         &self,
-        claim: &Claim,
-        key: &SecretKey,
+        author: EventAuthor,
+        accounts: Vec<String>,
+        secrets: Vec<String>,
         dry_run: bool,
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
-        // The task outlives the call, and the key stays the caller's.
-        let scheme = key.inner.public().identity().scheme();
-        let key = kez_core::SecretKey::from_bytes(scheme, *key.inner.expose_bytes());
-        Ok(self.place(claim, None, Some(or_throw(key)?), dry_run, signal, wake))
-    }
-
-    /// As [`Verifier::publish`], of a nostr account whose key signs elsewhere: `sign` gets an event
-    /// without its author, and promises the signature in hex.
-    ///
-    /// # Errors
-    /// Those of `Key::from_identity`; those of `Publisher::place` from the task.
-    #[wasm_bindgen(js_name = publishSigned)]
-    pub fn publish_signed(
-        &self,
-        claim: &Claim,
-        account: &str,
-        sign: Function,
-        dry_run: bool,
-        signal: Option<AbortSignal>,
-        wake: Function,
-    ) -> Result<Task, JsValue> {
-        let account = or_throw(Identity::from_canonical(account))?;
-        let author = Elsewhere { key: or_throw(Key::from_identity(&account))?, sign };
-        Ok(self.place(claim, None, Some(author), dry_run, signal, wake))
+        let mut credentials = Vec::with_capacity(accounts.len());
+        for (account, secret) in accounts.iter().zip(secrets) {
+            credentials.push(credential(or_throw(Identity::from_canonical(account))?, secret));
+        }
+        Ok(self.publisher(dry_run, signal, wake, async move |publisher| {
+            placed(publisher.place_identities(&author, &credentials).await)
+        }))
     }
 
     /// Tries a token or password.
@@ -295,26 +331,18 @@ impl Authorization {
             Asked::ToComeBack(request) => request.url().into(),
         }
     }
+
+    /// Whether the query with which a browser came back is to this.
+    #[wasm_bindgen(js_name = isAnsweredBy)]
+    pub fn is_answered_by(&self, query: &str) -> bool {
+        match &self.0 {
+            Asked::ForCode { .. } => false,
+            Asked::ToComeBack(request) => request.is_answered_by(query.trim_start_matches('?')),
+        }
+    }
 }
 
 impl Verifier {
-    fn place(
-        &self,
-        claim: &Claim,
-        credential: Option<Credential>,
-        author: Option<impl Author + 'static>,
-        dry_run: bool,
-        signal: Option<AbortSignal>,
-        wake: Function,
-    ) -> Task {
-        let signed = claim.inner.clone();
-        self.publisher(dry_run, signal, wake, async move |publisher| {
-            let placed = publisher.place(&signed, credential.as_ref(), author.as_ref()).await;
-            let kez_core::publish::Placed { change, url, warnings } = or_throw(placed)?;
-            plain(&Placed { change, url, warnings })
-        })
-    }
-
     fn publisher<F>(
         &self,
         dry_run: bool,

@@ -398,3 +398,65 @@ edges: Array<Report>,
  * When this was made.
  */
 checked_at: Timestamp, };
+
+/**
+ * A link from a source to an account.
+ */
+export type ForeignLink = { 
+/**
+ * The account in the source's words.
+ */
+text: string, 
+/**
+ * The account, if KEZ has such.
+ */
+identity: Identity | null, 
+/**
+ * Where the account names the source, if the source says so.
+ */
+proof: string | null, 
+/**
+ * How the source says it.
+ */
+said: "signed" | "published" | "reported", 
+/**
+ * Whether the account agrees.
+ */
+back: "shown" | "absent" | "unknown", 
+/**
+ * What it is worth.
+ */
+grade: "mutual" | "one_way" | "unchecked" | "reported", 
+/**
+ * Why it is not known whether the account agrees.
+ */
+reason: Code | null, 
+/**
+ * The reason in more detail.
+ */
+detail: string | null, };
+
+/**
+ * What a source says. The JSON form is versioned by `schema`.
+ */
+export type Foreign = { 
+/**
+ * `kez.foreign/1`.
+ */
+schema: string, 
+/**
+ * The kind of source.
+ */
+source: "nip39" | "rel-me" | "keyoxide" | "keybase", 
+/**
+ * Of whom: a key, a page or a user name, in the source's own form.
+ */
+subject: string, 
+/**
+ * The name that it gives to the person.
+ */
+name: string | null, 
+/**
+ * What it links to.
+ */
+links: Array<ForeignLink>, };

@@ -23,7 +23,7 @@ export type Glue = typeof full
 export type Source = string | URL | Request | Response | BufferSource | WebAssembly.Module
 
 /** What every module's glue has. */
-interface Module {
+export interface Module {
   default(options: { module_or_path: Source | Promise<Source> }): Promise<unknown>
   initSync(options: { module: BufferSource | WebAssembly.Module }): unknown
   __wbg_reset_state(): void
@@ -162,8 +162,12 @@ function failed(error: unknown): KezNotInitializedError {
   )
 }
 
-/** The one instance of all but chat. Whichever entry starts it decides what it can do. */
-const main = new Instance<Glue>('kez', 'init')
+/**
+ * The one instance of all but chat and importing. Whichever entry starts it decides what it can do.
+ *
+ * @internal
+ */
+export const main = new Instance<Glue>('kez', 'init')
 
 /** @internal */
 export const start = main.start.bind(main)
@@ -178,11 +182,6 @@ export function isReady(): boolean {
 /** @internal */
 export function call<T>(work: (wasm: Glue) => T): T {
   return main.call(work)
-}
-
-/** @internal */
-export function drive<T>(begin: (wake: () => void) => Task, signal?: AbortSignal): Promise<T> {
-  return main.drive(begin, signal)
 }
 
 /**

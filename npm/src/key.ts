@@ -189,13 +189,17 @@ export async function sign(draft: Handle<glue.Draft>, signer: Signer): Promise<v
 }
 
 /**
- * Signs nostr events by a NIP-07 provider, and gives the signatures in hex.
+ * What signs nostr events, by a key or a NIP-07 provider; one each time that it is called.
  *
  * @internal
  */
-export function eventSigner(signer: Nip07, name: string): (event: EventTemplate) => Promise<string> {
-  if (!isNip07(signer)) check.refuse(name, 'a SecretKey or a NIP-07 provider', signer)
-  return async (event) => check.text((await ask(() => signer.signEvent(event)))?.sig, 'the signature')
+export async function eventAuthor(key: SecretKey | Nip07, name: string): Promise<() => glue.EventAuthor> {
+  if (key instanceof SecretKey) return () => call((wasm) => wasm.EventAuthor.fromKey(key.inner()))
+  const identity = await identityOf(key, name)
+  if (!isNip07(key)) check.refuse(name, 'a SecretKey or a NIP-07 provider', key)
+  const sign = async (event: EventTemplate) =>
+    check.text((await ask(() => key.signEvent(event)))?.sig, 'the signature')
+  return () => call((wasm) => wasm.EventAuthor.fromSigner(identity, sign))
 }
 
 /** Calls somebody else's signer; what it throws is kept as the cause. */

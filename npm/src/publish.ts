@@ -6,7 +6,7 @@ import { Claim } from './claim.js'
 import { type Disposable, disposable } from './dispose.js'
 import type * as glue from './glue/kez_wasm.js'
 import { call, Handle, signing } from './instance.js'
-import { eventSigner, identityOf, type Nip07, SecretKey } from './key.js'
+import { eventAuthor, type Nip07, type SecretKey } from './key.js'
 import { run, type VerifyOptions } from './verifier.js'
 
 /** What publishing did, or would do. */
@@ -19,9 +19,9 @@ export interface Placed {
   warnings: string[]
 }
 
-function parsed(account: string): string {
+function parsed(account: string, name = 'account'): string {
   signing()
-  const value = check.text(account, 'account')
+  const value = check.text(account, name)
   return call((wasm) => wasm.parseIdentity(value))
 }
 
@@ -45,17 +45,35 @@ export async function publish(
   const token = check.optionalText(options?.token, 'options.token')
   const [dryRun, key] = [options?.dryRun === true, options?.key]
   check.instance(claim, Claim, 'claim')
-  if (key === undefined) {
-    return run(options, more, (verifier, signal, wake) => verifier.publish(claim.inner(), token, dryRun, signal, wake))
-  }
-  if (key instanceof SecretKey) {
-    return run(options, more, (verifier, signal, wake) =>
-      verifier.publishEvent(claim.inner(), key.inner(), dryRun, signal, wake),
-    )
-  }
-  const [account, sign] = [await identityOf(key, 'options.key'), eventSigner(key, 'options.key')]
+  const author = key === undefined ? undefined : await eventAuthor(key, 'options.key')
   return run(options, more, (verifier, signal, wake) =>
-    verifier.publishSigned(claim.inner(), account, sign, dryRun, signal, wake),
+    verifier.publish(claim.inner(), token, author?.(), dryRun, signal, wake),
+  )
+}
+
+/**
+ * Names GitHub accounts in the external identities of a nostr key (NIP-39), for clients that do not know KEZ: each with
+ * a gist in the form that they read, by a token of the account with the scope `gist`. What the key names already stays.
+ *
+ * ```js
+ * await publishIdentities(window.nostr, [{ account: 'github:alice', token }])
+ * ```
+ */
+export async function publishIdentities(
+  key: SecretKey | Nip07,
+  accounts: readonly { account: string; token: string }[],
+  options?: VerifyOptions & { dryRun?: boolean | undefined },
+): Promise<Placed> {
+  signing()
+  if (!Array.isArray(accounts)) check.refuse('accounts', 'an array', accounts)
+  const names = accounts.map(({ account }, n) => {
+    const name = parsed(account, `accounts[${n}].account`)
+    return name.startsWith('github:') ? name : check.refuse(`accounts[${n}].account`, 'an account of GitHub', account)
+  })
+  const tokens = accounts.map(({ token }, n) => check.text(token, `accounts[${n}].token`))
+  const author = await eventAuthor(key, 'key')
+  return run(options, ['dryRun'], (verifier, signal, wake) =>
+    verifier.publishIdentities(author(), names, tokens, options?.dryRun === true, signal, wake),
   )
 }
 
@@ -98,6 +116,12 @@ export class Authorization implements Disposable {
   async redeem(answer: string, options?: VerifyOptions): Promise<string> {
     const text = check.text(answer, 'answer')
     return run(options, [], (verifier, signal, wake) => verifier.redeem(this.#handle.inner(), text, signal, wake))
+  }
+
+  /** Whether the query with which a browser came back is to this, and not to what another page has asked for. */
+  isAnsweredBy(query: string): boolean {
+    const text = check.text(query, 'query')
+    return this.#handle.use((authorization) => authorization.isAnsweredBy(text))
   }
 
   /** Forgets it. */

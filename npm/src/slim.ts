@@ -17,7 +17,7 @@ export {
   SecretKey,
   type Signer,
 } from './key.js'
-export { Authorization, authorize, type Placed, publish, renew, signIn, signOut } from './publish.js'
+export { Authorization, authorize, type Placed, publish, publishIdentities, renew, signIn, signOut } from './publish.js'
 export * from './reading.js'
 
 /** Starts the module from a URL, a `Response`, bytes or a compiled module. Once is enough. */

@@ -5,7 +5,7 @@ import { Chain } from './chain.js'
 import * as check from './check.js'
 import type { Code, Graph, Report } from './data.js'
 import type * as glue from './glue/kez_wasm.js'
-import { call, drive, Handle, signing } from './instance.js'
+import { call, Held, type Instance, main, type Module, signing } from './instance.js'
 
 /**
  * Remembers the longest chain seen of each primary, under the primary, and the head of each sigchain
@@ -96,10 +96,27 @@ export const defaults: {
 } = {}
 
 /** @internal */
-export async function run<T>(
+export function run<T>(
   options: VerifyOptions | undefined,
   extra: readonly string[],
   begin: (verifier: glue.Verifier, signal: AbortSignal | undefined, wake: () => void) => glue.Task,
+): Promise<T> {
+  return runOn(main, options, extra, begin)
+}
+
+/** What every module's verifier has. */
+type Common = Pick<glue.Verifier, 'addBundle' | 'endpoints' | 'free' | 'settings'>
+
+/**
+ * Runs a task of an instance's verifier.
+ *
+ * @internal
+ */
+export async function runOn<T, V extends Common>(
+  instance: Instance<Module & { Verifier: new (host: unknown) => V }>,
+  options: VerifyOptions | undefined,
+  extra: readonly string[],
+  begin: (verifier: V, signal: AbortSignal | undefined, wake: () => void) => glue.Task,
 ): Promise<T> {
   const given = check.options(options, [...OPTIONS, ...extra], 'options')
   const { signal, memory } = given
@@ -140,14 +157,14 @@ export async function run<T>(
   const [sources, sigServers, witnesses] = [list('sources'), list('sigServers'), list('witnesses')]
   const relays = given.relays === undefined ? undefined : list('relays')
   const [github, plc, bluesky] = [optional('github'), optional('plc'), optional('bluesky')]
-  const verifier = new Handle((wasm) => new wasm.Verifier(host))
+  const verifier = new Held(instance, (wasm) => new wasm.Verifier(host))
   try {
     verifier.use((v) => {
       v.settings(at, resolvers, sources, loopback)
       v.endpoints(github, plc, bluesky, relays, sigServers, witnesses)
       for (const bundle of bundles) v.addBundle(bundle)
     })
-    return await drive<T>((wake) => begin(verifier.inner(), signal, wake), signal)
+    return await instance.drive<T>((wake) => begin(verifier.inner(), signal, wake), signal)
   } finally {
     verifier.free()
   }

@@ -1,5 +1,5 @@
 /**
- * The entry for what only verifies, in a browser: its module, `kez-verify.wasm`, is a good tenth
+ * The entry for what only verifies, in a browser: its module, `kez-verify.wasm`, is two fifths
  * smaller. What signs and encodes throws `signing_left_out`.
  *
  * @module

@@ -10,6 +10,7 @@ import { schnorr } from '@noble/curves/secp256k1.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
 import * as kez from 'kez'
+import { importFrom, initImport } from 'kez/import'
 
 const throwsCode = (work, code, type) =>
   assert.throws(work, (error) => {
@@ -119,6 +120,34 @@ test('a device joins whose key never leaves its machine', async () => {
   assert.equal((await chain.accept(prepared, { signers: [device] })).seq, 1)
   assert.equal(chain.summary().devices[0].key, device.identity)
   await rejectsCode(chain.publish('http://127.0.0.1:1'), 'connect_failed', kez.KezChannelError)
+})
+
+test('what people have said elsewhere is read, by name and by file', async () => {
+  await rejectsCode(importFrom('nip39', 'npub1'), 'not_initialized', kez.KezNotInitializedError)
+  await initImport()
+  const proof = { proof_type: 'github', nametag: 'Alice', state: 1, proof_url: 'https://gist.github.com/Alice/1' }
+  const them = [{ basics: { username: 'alice' }, proofs_summary: { all: [proof, { proof_type: 'dns', nametag: 'Bücher.example' }] } }]
+  const file = utf8ToBytes(JSON.stringify({ them }))
+  const gist = { owner: { login: 'Alice' }, files: { 'keybase.md': { content: 'I am https://keybase.io/alice' } } }
+  const fetch = async ({ url }) => (url.includes('/gists/1') ? Response.json(gist) : new Response('', { status: 503 }))
+  const { links, ...of } = await importFrom('keybase', file, { fetch })
+  assert.deepEqual(of, { schema: 'kez.foreign/1', source: 'keybase', subject: 'alice', name: null })
+  assert.deepEqual(
+    links.map(({ text, identity, said, back, grade }) => [text, identity, said, back, grade]),
+    [
+      ['github:Alice', 'github:alice', 'reported', 'shown', 'reported'],
+      ['dns:Bücher.example', 'dns:xn--bcher-kva.example', 'reported', 'unknown', 'reported'],
+    ],
+  )
+  await rejectsCode(importFrom('keybase', 'alice', { fetch }), 'usage', kez.KezInputError)
+  await rejectsCode(importFrom('nip39', 'dns:example.com', { fetch }), 'key_expected', kez.KezInputError)
+  await rejectsCode(importFrom('keyoxide', file, { fetch }), 'key_refused', kez.KezVerifyError)
+  await rejectsCode(importFrom('myspace', 'tom'), 'argument_refused', kez.KezInputError)
+  await rejectsCode(importFrom('keybase', 5), 'argument_refused', kez.KezInputError)
+  const key = kez.SecretKey.generate('nostr')
+  await rejectsCode(kez.publishIdentities(key, [{ account: 'dns:example.com', token: 'x' }]), 'argument_refused', kez.KezInputError)
+  await rejectsCode(kez.publishIdentities(key, 'github:alice'), 'argument_refused', kez.KezInputError)
+  await rejectsCode(kez.publishIdentities('nsec', []), 'argument_refused', kez.KezInputError)
 })
 
 test('a claim in every form, by a key at hand', async () => {

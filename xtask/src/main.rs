@@ -130,8 +130,8 @@ fn test() -> Result<()> {
         ("set-up", setup::all),
         ("lints", || {
             cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-            // Without what signs, and chat by itself.
-            for feature in ["verify", "chat"] {
+            // Without what signs, and the modules beside it.
+            for feature in ["verify", "import", "chat"] {
                 let words = ["clippy", "-q", "-p", "kez-wasm", "--no-default-features"];
                 let rest = ["--features", feature, "--", "-D", "warnings"];
                 cargo(&[&words[..], &rest].concat())?;

@@ -36,6 +36,7 @@ pub fn build() -> Result<()> {
         (Module::Library, "glue", "kez.wasm"),
         (Module::Verify, "verify-glue", "kez-verify.wasm"),
         (Module::Cli, "cli-glue", "kez-cli.wasm"),
+        (Module::Import, "import-glue", "kez-import.wasm"),
         (Module::Chat, "chat-glue", "kez-chat.wasm"),
     ];
     for (module, glue, wasm) in modules {

@@ -25,7 +25,7 @@ const FEATURES: [&str; 6] = [
 /// What is compiled for size where a page waits for the module.
 const SMALL: [&str; 2] = ["k256", "curve25519-dalek"];
 
-/// The modules: the library, whole and without what signs; and the command for Node.
+/// The modules: the library, whole and without what signs; what is apart from it; and the command for Node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Module {
     /// The whole library.
@@ -34,6 +34,8 @@ pub enum Module {
     Verify,
     /// What `npx kez` runs.
     Cli,
+    /// What reads other proofs than ours.
+    Import,
     /// Chat.
     Chat,
     /// Chat, and what measures it.
@@ -50,6 +52,7 @@ pub fn build(which: Module) -> Result<PathBuf> {
         Module::Library => "target/wasm",
         Module::Verify => "target/wasm-verify",
         Module::Cli => "target/wasm-cli",
+        Module::Import => "target/wasm-import",
         Module::Chat => "target/wasm-chat",
         Module::Bench => "target/wasm-bench",
     });
@@ -78,6 +81,7 @@ fn compile(which: Module) -> Result<PathBuf> {
             Module::Library => "sign",
             Module::Verify => "verify",
             Module::Cli => "cli",
+            Module::Import => "import",
             Module::Chat => "chat",
             Module::Bench => "bench",
         };
