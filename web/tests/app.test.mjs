@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after } from 'node:test'
 import { keyFile } from '../../npm/dist/node.js'
-import { accessible, app, asked, calm, chapter, everybodyLeaves, person, picture, wish } from './world.mjs'
+import { accessible, app, asked, calm, chapter, everybodyLeaves, opened, person, picture, wish } from './world.mjs'
 
 after(everybodyLeaves)
 const alice = await person()
@@ -93,7 +93,10 @@ chapter('GitHub: leaving the page loses nothing, and what was broken is told', a
 })
 
 chapter('a domain, Bluesky, the fediverse, and nostr by an extension', async () => {
-  await wish('txt', { zone: 'example.com', name: '_kez.example.com', value: await prove(alice, 'dns', 'https://example.com/') })
+  const record = await prove(alice, 'dns', 'https://example.com/')
+  await click(alice, 'Check now')
+  await alice.getByText('Your resolver keeps that answer, and asks afresh').waitFor()
+  await wish('txt', { zone: 'example.com', name: '_kez.example.com', value: record })
   await found(alice, 'dns')
   const pointer = await prove(alice, 'bluesky', '@alice.test')
   assert.equal(pointer, `kez:${identity}`)
@@ -468,8 +471,34 @@ chapter('the page posts the proofs itself, as one lets it', async () => {
   assert.equal(await erin.locator('#secret').inputValue(), '')
   await picture(erin, 'prove-post')
   await erin.locator('#secret').fill('test-token-erin')
+  // Her extension has a nostr key, of which other clients read the account too.
+  await erin.getByLabel('Also name it for other nostr apps').check()
   await click(erin, 'Post it')
   await listed(erin, 'github')
+  await erin.goto(`${app}/prove`)
+  await erin.getByText('I have such proofs elsewhere').click()
+  await erin.getByLabel('Your npub').fill(erin.nostr)
+  await click(erin, 'Read it')
+  const named = erin.locator('li.card', { hasText: 'github:erin' })
+  await named.getByText('each names the other').waitFor()
+  await named.getByText('proven here').waitFor()
+  await accessible(erin, 'proofs elsewhere')
+  await picture(erin, 'prove-elsewhere')
+  // What a page and a file say leads to the proofs.
+  await wish('gist', { message: { op: 'user', login: 'erin-too', id: 4714, social: ['https://social.example/@jason'] } })
+  await erin.getByLabel('Where', { exact: true }).selectOption('rel-me')
+  await erin.getByLabel('Your page, domain').fill('github:erin-too')
+  await click(erin, 'Read it')
+  await erin.getByText('the account does not name it').waitFor()
+  await erin.getByRole('link', { name: /Prove it here.*ap:jason@social\.example/ }).waitFor()
+  await erin.getByLabel('Where', { exact: true }).selectOption('keybase')
+  const them = [{ basics: { username: 'erin' }, proofs_summary: { all: [{ proof_type: 'github', nametag: 'erin-too', state: 1 }] } }]
+  await erin.getByLabel('The file that').setInputFiles({ name: 'lookup.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify({ them })) })
+  await click(erin, 'Read it')
+  await erin.getByText('said by somebody else').waitFor()
+  await erin.getByRole('link', { name: /Prove it here.*github:erin-too/ }).click()
+  await erin.waitForURL(`${app}/prove/github?account=github%3Aerin-too`)
+  assert.equal(await erin.locator('#account').inputValue(), 'github:erin-too')
   await prove(erin, 'bluesky', '@bob.test')
   await erin.getByText('Let this page post it').click()
   await erin.locator('#secret').fill(await wish('password', { handle: 'bob.test', name: 'KEZ' }))
@@ -518,6 +547,11 @@ chapter('a Bluesky server is asked for leave in another tab, which comes back by
   const allow = frank.getByRole('link', { name: 'Allow it there' })
   await allow.waitFor()
   await picture(frank, 'prove-leave')
+  // The answer to what another page has asked for is not to this one.
+  const another = await opened(frank.context())
+  await another.goto(`${here}/back?state=another&code=of-another`)
+  await another.getByText('You can close this page').waitFor()
+  await another.close()
   const opens = frank.context().waitForEvent('page')
   await allow.click()
   const server = await opens
@@ -528,6 +562,7 @@ chapter('a Bluesky server is asked for leave in another tab, which comes back by
   assert.equal(new URL(server.url()).search, '')
   await server.close()
   await listed(frank, 'bluesky')
+  assert.equal(await frank.locator('[role=alert]:not(:empty)').count(), 0)
   // Servers elsewhere read who we are; by atproto's own reader of that document.
   const types = new URL('../../xtask/services/node_modules/@atproto/oauth-types/dist/index.js', import.meta.url)
   const { oauthClientMetadataSchema } = await import(types)

@@ -20,9 +20,11 @@ export function comeBack(): void {
   history.replaceState(null, '', location.pathname)
 }
 
-/** Waits for a tab that comes back, until the result is called. */
-export function whenBack(take: (query: string) => unknown): () => void {
+/** Waits for the tab that comes back from there, until the result is called. Others are other pages' business. */
+export function whenBack(leave: Authorization, take: (query: string) => unknown): () => void {
   const channel = new BroadcastChannel(CHANNEL)
-  channel.onmessage = ({ data }) => void take(String(data))
+  channel.onmessage = ({ data }) => {
+    if (leave.isAnsweredBy(String(data))) void take(String(data))
+  }
   return () => channel.close()
 }

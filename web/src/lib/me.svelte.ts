@@ -92,6 +92,11 @@ class Me {
     return this.#key
   }
 
+  /** A nostr key that signs here: the identity's own, or the one of an extension. */
+  get nostr(): SecretKey | Nip07 | undefined {
+    return this.#key?.identity.startsWith('nostr:') === true ? this.#key : window.nostr
+  }
+
   /** The secret key, to show or store it in another form. */
   get secret(): SecretKey {
     const { signer } = this

@@ -1,5 +1,5 @@
 /** Proofs in the making: they survive leaving the page, and end on the sigchain. */
-import { type Authorization, Claim, KezError, parseIdentity, profileUrl, publish, type Report, signOut, verify, verifyProof } from 'kez'
+import { type Authorization, Claim, KezError, type Nip07, parseIdentity, profileUrl, publish, publishIdentities, type Report, type SecretKey, signOut, verify, verifyProof } from 'kez'
 import { me, type Published } from './me.svelte.ts'
 import { sigServers, verifyOptions } from './settings.ts'
 import { load, save } from './store.ts'
@@ -134,6 +134,11 @@ export async function post(proof: Pending, secret: string, leave?: Authorization
     // A server that does not take it back lets it end by itself.
     if (leave !== undefined) await signOut(proof.subject, token, options).catch(() => false)
   }
+}
+
+/** Names a GitHub account in the external identities of a nostr key (NIP-39), for clients that do not know KEZ. */
+export async function nameOnNostr(author: SecretKey | Nip07, { subject }: Pending, token: string): Promise<void> {
+  await publishIdentities(author, [{ account: subject, token: token.trim() }], verifyOptions())
 }
 
 /** Puts the proof on nostr relays, signed by the extension. */
