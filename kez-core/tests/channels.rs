@@ -287,7 +287,7 @@ fn no_answer_is_never_no_proof() {
     for rcode in [0, 3] {
         let none = Recorded::default().txt("_kez.example.com", rcode, &["v=spf1 -all"]);
         let report = none.expect("dns:example.com", Some(Code::ProofNotFound));
-        // The resolver may say so for as long as its answer lasts.
+        // KEZ-DNS-04: the resolver may say so for as long as its answer lasts.
         assert_eq!(report.retry_at, Some(now().plus(300)));
     }
 }

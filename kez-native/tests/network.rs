@@ -54,7 +54,7 @@ fn every_status(net: &Testnet, subject: &str, format: &str, publish: &dyn Fn(Opt
 
     publish(None);
     let report = me.verify(subject, &[]).expect(1, "invalid", Some("proof_not_found"));
-    // Resolvers go on saying so for a while; others do not.
+    // KEZ-DNS-04: resolvers go on saying so for a while; others do not.
     assert_eq!(report["retry_at"].is_string(), subject.starts_with("dns:"), "{report}");
 
     publish(Some(&me.claim(subject, format, &[])));
