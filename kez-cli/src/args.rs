@@ -2,7 +2,7 @@
 //! to stdout, everything else to stderr.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kez_core::{Identity, Scheme, Timestamp, chat::Handle};
+use kez_core::{Identity, Scheme, Timestamp, chat::Handle, import::Source};
 use std::path::PathBuf;
 
 /// Say "these accounts, keys and domains are all me", and check who says so.
@@ -471,6 +471,17 @@ pub(crate) enum Elsewhere {
     Nip39,
     /// The rel=me links of a page or profile
     RelMe,
+}
+
+impl From<Elsewhere> for Source {
+    fn from(from: Elsewhere) -> Self {
+        match from {
+            Elsewhere::Keyoxide => Self::Keyoxide,
+            Elsewhere::Keybase => Self::Keybase,
+            Elsewhere::Nip39 => Self::Nip39,
+            Elsewhere::RelMe => Self::RelMe,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

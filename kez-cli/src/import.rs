@@ -2,7 +2,7 @@
 //! offer to make it KEZ proofs.
 
 use crate::{
-    args::{Elsewhere, ImportArgs, PublishArgs, Service},
+    args::{ImportArgs, PublishArgs, Service},
     host::Net,
     output::{Out, clean},
     publish,
@@ -23,7 +23,7 @@ pub(super) async fn run(
     out: &Out<'_>,
     args: ImportArgs,
 ) -> Result<u8> {
-    let foreign = read(context, args.from, args.what.as_deref()).await?;
+    let foreign = read(context, args.from.into(), args.what.as_deref()).await?;
     tell(out, &foreign);
     let mut accounts: Vec<(Service, Identity)> = Vec::new();
     for identity in foreign.links.iter().filter_map(|link| link.identity.as_ref()) {
@@ -59,40 +59,36 @@ pub(super) async fn run(
 
 async fn read(
     context: &Context<'_, impl Net>,
-    source: Elsewhere,
+    source: Source,
     what: Option<&str>,
 ) -> Result<Foreign> {
     let named = |what: &str| Error::about(Code::Usage, format!("name {what}"));
-    let read_file = |path| context.read_input(Path::new(path), MAX_FILE);
+    let is_file = |path| match source {
+        Source::Keybase => true,
+        Source::Keyoxide => {
+            path == "-" || context.host.stat(Path::new(path)).is_ok_and(|stat| stat.is_file)
+        }
+        Source::Nip39 | Source::RelMe => false,
+    };
     let (file, own);
-    let (source, subject) = match (source, what) {
-        (Elsewhere::Nip39, Some(key)) => (Source::Nip39, Subject::Name(key)),
-        (Elsewhere::Nip39, None) => {
+    let subject = match (source, what) {
+        (_, Some(path)) if is_file(path) => {
+            file = context.read_input(Path::new(path), MAX_FILE)?;
+            Subject::File(&file)
+        }
+        (_, Some(name)) => Subject::Name(name),
+        (Source::Nip39, None) => {
             let keys = context.keys().list()?.into_iter();
             let mut keys = keys.filter(|key| key.identity.scheme() == Scheme::Nostr);
             let (Some(key), None) = (keys.next(), keys.next()) else {
                 return Err(named("the nostr key"));
             };
             own = key.identity;
-            (Source::Nip39, Subject::Name(own.as_str()))
+            Subject::Name(own.as_str())
         }
-        (Elsewhere::RelMe, Some(page)) => (Source::RelMe, Subject::Name(page)),
-        (Elsewhere::RelMe, None) => return Err(named("the page or account")),
-        (Elsewhere::Keyoxide, Some(profile)) => {
-            let is_file = context.host.stat(Path::new(profile)).is_ok_and(|stat| stat.is_file);
-            if profile == "-" || is_file {
-                file = read_file(profile)?;
-                (Source::Keyoxide, Subject::File(&file))
-            } else {
-                (Source::Keyoxide, Subject::Name(profile))
-            }
-        }
-        (Elsewhere::Keyoxide, None) => return Err(named("the profile or its file")),
-        (Elsewhere::Keybase, Some(path)) => {
-            file = read_file(path)?;
-            (Source::Keybase, Subject::File(&file))
-        }
-        (Elsewhere::Keybase, None) => return Err(named("the file")),
+        (Source::RelMe, None) => return Err(named("the page or account")),
+        (Source::Keyoxide, None) => return Err(named("the profile or its file")),
+        (Source::Keybase, None) => return Err(named("the file")),
     };
     let endpoints = context.config.endpoints()?;
     let (transport, now) = (&context.net, context.host.now());

@@ -13,7 +13,7 @@ use crate::{
 use js_sys::{Function, Promise, futures::JsFuture};
 use kez_core::{
     Code, Error, Identity, Key, NostrEvent, Result as Outcome, Scheme, hex,
-    publish::{App, Author, AuthorizationRequest, Change, Client, Credential, Publisher, Web},
+    publish::{App, Author, AuthorizationRequest, Client, Credential, Placed, Publisher, Web},
     relay::Next,
     transport::{Answer, CHAIN_SECONDS, Call, Failure},
 };
@@ -118,16 +118,8 @@ impl Author for EventAuthor {
     }
 }
 
-#[derive(serde::Serialize)]
-struct Placed {
-    change: Change,
-    url: Option<String>,
-    warnings: Vec<String>,
-}
-
-fn placed(placed: Outcome<kez_core::publish::Placed>) -> Result<JsValue, JsValue> {
-    let kez_core::publish::Placed { change, url, warnings } = or_throw(placed)?;
-    plain(&Placed { change, url, warnings })
+fn placed(placed: Outcome<Placed>) -> Result<JsValue, JsValue> {
+    plain(&or_throw(placed)?)
 }
 
 /// What opens an account: `secret` as the user has it, or as [`Authorization::redeem`] gave it.

@@ -138,30 +138,28 @@ impl Material {
         VerifyingKey::try_from(point).ok().map(Self::Ed25519)
     }
 
-    /// Whether a signature over a digest is by this key, if it is of its algorithm.
-    fn verifies(&self, signature: &Sig<'_>, digest: &[u8]) -> Option<bool> {
+    /// Nothing unless a signature over a digest is by this key; `padding` is how RSA signs such
+    /// digests (RFC 8017, section 9.2).
+    fn verify(&self, signature: &Sig<'_>, digest: &[u8], padding: Pkcs1v15Sign) -> Option<()> {
         let mut rest = signature.value;
-        Some(match (self, signature.algorithm) {
+        match (self, signature.algorithm) {
             (Self::Rsa(key), 1 | 3) => {
-                let number = mpi(&mut rest)?;
-                // Numbers are written without the zeros that they begin with.
                 let mut value = alloc::vec![0; key.size()];
-                value.get_mut(key.size().checked_sub(number.len())?..)?.copy_from_slice(number);
-                key.verify(signature.padding()?, digest, &value).is_ok()
+                mpi_into(&mut rest, &mut value)?;
+                key.verify(padding, digest, &value).ok()
             }
             (Self::Ed25519(key), 22) => {
                 let mut bytes = [0; 64];
                 for half in bytes.chunks_exact_mut(32) {
-                    let number = mpi(&mut rest)?;
-                    half.get_mut(32_usize.checked_sub(number.len())?..)?.copy_from_slice(number);
+                    mpi_into(&mut rest, half)?;
                 }
-                key.verify_strict(digest, &Signature::from_bytes(&bytes)).is_ok()
+                key.verify_strict(digest, &Signature::from_bytes(&bytes)).ok()
             }
             (Self::Ed25519(key), 27) => {
-                key.verify_strict(digest, &Signature::from_slice(rest).ok()?).is_ok()
+                key.verify_strict(digest, &Signature::from_slice(rest).ok()?).ok()
             }
-            _ => false,
-        })
+            _ => None,
+        }
     }
 }
 
@@ -274,23 +272,13 @@ impl<'a> Sig<'a> {
         data.extend(self.hashed);
         data.extend([self.version, 0xff]);
         data.extend(u32::try_from(self.hashed.len()).ok()?.to_be_bytes());
-        let digest: Vec<u8> = match self.hash {
-            8 => Sha256::digest(&data).to_vec(),
-            9 => Sha384::digest(&data).to_vec(),
-            10 => Sha512::digest(&data).to_vec(),
+        let (digest, padding) = match self.hash {
+            8 => (Sha256::digest(&data).to_vec(), Pkcs1v15Sign::new::<Sha256>()),
+            9 => (Sha384::digest(&data).to_vec(), Pkcs1v15Sign::new::<Sha384>()),
+            10 => (Sha512::digest(&data).to_vec(), Pkcs1v15Sign::new::<Sha512>()),
             _ => return None,
         };
-        material.verifies(self, &digest)?.then_some(Said::Signed)
-    }
-
-    /// How RSA signs a digest of this signature's algorithm (RFC 8017, section 9.2).
-    fn padding(&self) -> Option<Pkcs1v15Sign> {
-        Some(match self.hash {
-            8 => Pkcs1v15Sign::new::<Sha256>(),
-            9 => Pkcs1v15Sign::new::<Sha384>(),
-            10 => Pkcs1v15Sign::new::<Sha512>(),
-            _ => return None,
-        })
+        material.verify(self, &digest, padding).map(|()| Said::Signed)
     }
 }
 
@@ -301,6 +289,14 @@ fn mpi<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
         tail.split_at_checked(usize::from(u16::from_be_bytes(*bits)).div_ceil(8))?;
     *rest = tail;
     Some(number)
+}
+
+/// As [`mpi`], with the zeros that such numbers are written without.
+fn mpi_into(rest: &mut &[u8], out: &mut [u8]) -> Option<()> {
+    let number = mpi(rest)?;
+    let zeros = out.len().checked_sub(number.len())?;
+    out[zeros..].copy_from_slice(number);
+    Some(())
 }
 
 /// The next packet's type and body.

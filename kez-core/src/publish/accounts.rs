@@ -222,7 +222,7 @@ pub enum Change {
 }
 
 /// A proof in its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Placed {
     /// What was done.
     pub change: Change,
