@@ -1,7 +1,7 @@
 //! The servers against their own OpenAPI documents, by schemathesis.
 
 use crate::{
-    Result,
+    Result, demo,
     setup::{self, quietly, root},
 };
 use kez_core::{
@@ -11,7 +11,7 @@ use kez_core::{
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -82,12 +82,9 @@ pub fn serve_app(data: &Path, app: &Path, port: u16) -> Result<(Running, String)
 }
 
 fn start(which: &str, data: &Path, options: &[&str]) -> Result<(Running, String)> {
-    let name = format!("kez-{which}-server");
-    let mut cargo = Command::new(env!("CARGO"));
-    quietly(cargo.current_dir(root()).args(["build", "-p", &name]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
+    let program = demo::build()?.join(format!("kez-{which}-server"));
     let _ = fs::remove_dir_all(data);
-    let mut command = Command::new(target.join("debug").join(name));
+    let mut command = Command::new(program);
     command.args(options).arg("--data").arg(data);
     let owner = if which == "sig" { "--chain-rate" } else { "--device-rate" };
     command.args(["--address-rate", "1000000", owner, "1000000"]);

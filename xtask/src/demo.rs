@@ -42,20 +42,20 @@ impl Demo {
     }
 }
 
-/// Builds `kez` and the relay. Gives their paths.
+/// Builds `kez`, the servers and the relay. Gives the folder of the programs, which has examples in
+/// `examples`.
 ///
 /// # Errors
 /// What the compiler says.
-pub fn build() -> Result<(PathBuf, PathBuf)> {
-    eprintln!("xtask: building kez");
+pub fn build() -> Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
-    // With the features of the whole workspace, as its tests are built: otherwise everything below
-    // is compiled once more.
-    let words = ["build", "--workspace", "--bin", "kez", "--example", "relay"];
-    cargo.current_dir(root()).args(words);
+    // Together, and with the features of the whole workspace, as its tests are built: otherwise
+    // everything below is compiled once more.
+    cargo.current_dir(root()).args(["build", "--workspace", "--example", "relay"]);
+    cargo.args(["--bin", "kez", "--bin", "kez-sig-server", "--bin", "kez-chat-server"]);
     quietly(&mut cargo)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
-    Ok((target.join("debug/kez"), target.join("debug/examples/relay")))
+    Ok(target.join("debug"))
 }
 
 /// Runs the whole.
@@ -65,12 +65,14 @@ pub fn build() -> Result<(PathBuf, PathBuf)> {
 pub fn run() -> Result<()> {
     setup::servers()?;
     let pages = web::build()?;
-    let (kez, relay) = build()?;
+    eprintln!("xtask: building kez and the servers");
+    let programs = build()?;
+    let kez = programs.join("kez");
     let dir = root().join("target/run");
     eprintln!(
         "xtask: starting a name server, a relay, a PDS, a fediverse server, a sigchain server and a gist emulator"
     );
-    let net = Testnet::start(&dir.join("net"), &relay)?;
+    let net = Testnet::start(&dir.join("net"), &programs.join("examples/relay"))?;
     let (_sig, server) = api::serve("sig", &dir.join("sig"))?;
     let person = |name: &str| -> Result<Demo> {
         let demo = Demo { kez: kez.clone(), home: dir.join(name) };

@@ -144,7 +144,7 @@ fn copies(extension: &Path, dir: &Path, mut config: Value) -> Result<Vec<PathBuf
 pub fn test(only: &[&str]) -> Result<()> {
     setup::browsers()?;
     let (pages, extension) = (build()?, extension()?);
-    let (_, relay) = demo::build()?;
+    let relay = demo::build()?.join("examples/relay");
     let dir = root().join("target/web");
     let net = Testnet::start(&dir.join("net"), &relay)?;
     let (_sig, sig) = api::serve("sig", &dir.join("sig"))?;

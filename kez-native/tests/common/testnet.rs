@@ -25,7 +25,8 @@ pub fn run(folder: &str, all: &[Named]) {
     }
     xtask::setup::all().expect("the servers could not be set up");
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
-    let (_, relay) = xtask::demo::build().expect("the relay does not build");
+    let programs = xtask::demo::build().expect("the relay does not build");
+    let relay = programs.join("examples/relay");
     let net = Arc::new(Testnet::start(&dir, &relay).expect("the servers did not start"));
     let conclusion = libtest_mimic::run(&arguments, trials(all, Some(&net)));
     // `exit` runs no destructors, and the servers must end.
