@@ -39,9 +39,9 @@ pub fn build() -> Result<()> {
         (Module::Import, "import-glue", "kez-import.wasm"),
         (Module::Chat, "chat-glue", "kez-chat.wasm"),
     ];
+    wasm::build(&modules.map(|(module, ..)| module))?;
     for (module, glue, wasm) in modules {
-        eprintln!("xtask: building {wasm}, which takes a minute or more");
-        let built = wasm::build(module)?;
+        let built = module.folder();
         let source = npm.join("src").join(glue);
         fs::create_dir_all(&source)?;
         fs::create_dir_all(dist.join(glue))?;
@@ -251,7 +251,7 @@ pub fn bench() -> Result<()> {
 /// If something could not be measured.
 pub fn bench_mls() -> Result<()> {
     setup::browsers()?;
-    wasm::build(Module::Bench)?;
+    wasm::build(&[Module::Bench])?;
     let mut bench = Command::new(node());
     let status = bench.arg("bench-mls.mjs").current_dir(folder().join("packaging")).status()?;
     if status.success() { Ok(()) } else { Err("the measurement failed".into()) }

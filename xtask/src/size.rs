@@ -68,7 +68,8 @@ pub fn run() -> Result<()> {
 /// # Errors
 /// What the build says.
 pub fn chat() -> Result<()> {
-    let module = wasm::build(Module::Chat)?.join("kez_wasm_bg.wasm");
+    wasm::build(&[Module::Chat])?;
+    let module = Module::Chat.folder().join("kez_wasm_bg.wasm");
     println!("{}", measure(&[&module.to_string_lossy()])?[0]);
     weights(Module::Chat, "kez-chat")
 }

@@ -9,6 +9,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    thread::{self, ScopedJoinHandle},
 };
 
 /// What every engine that KEZ runs on has (Node 20, Chromium 110, Firefox 110, Safari 16.4).
@@ -42,22 +43,42 @@ pub enum Module {
     Bench,
 }
 
-/// Builds a module and its bindings. Gives their folder, with `kez_wasm.js` and
-/// `kez_wasm_bg.wasm` in it.
+impl Module {
+    /// The folder of its bindings: `kez_wasm.js` and `kez_wasm_bg.wasm`.
+    #[must_use]
+    pub fn folder(self) -> PathBuf {
+        root().join(match self {
+            Self::Library => "target/wasm",
+            Self::Verify => "target/wasm-verify",
+            Self::Cli => "target/wasm-cli",
+            Self::Import => "target/wasm-import",
+            Self::Chat => "target/wasm-chat",
+            Self::Bench => "target/wasm-bench",
+        })
+    }
+}
+
+/// Builds modules and their bindings into their folders. One is made small while the next is
+/// compiled: neither uses more than one core to its end.
 ///
 /// # Errors
 /// What the compiler, wasm-bindgen or wasm-opt says.
-pub fn build(which: Module) -> Result<PathBuf> {
-    let out = root().join(match which {
-        Module::Library => "target/wasm",
-        Module::Verify => "target/wasm-verify",
-        Module::Cli => "target/wasm-cli",
-        Module::Import => "target/wasm-import",
-        Module::Chat => "target/wasm-chat",
-        Module::Bench => "target/wasm-bench",
-    });
-    bind(&compile(which)?, &out, false)?;
-    Ok(out)
+pub fn build(modules: &[Module]) -> Result<()> {
+    thread::scope(|scope| {
+        let join = |bound: Option<ScopedJoinHandle<'_, std::result::Result<_, String>>>| {
+            bound.map(|bound| bound.join().map_err(|_| "wasm-bindgen broke")).transpose()
+        };
+        let mut bound = None;
+        for module in modules {
+            eprintln!("xtask: building the module {module:?}, which takes a minute or more");
+            let built = compile(*module)?;
+            // A thread gives its error's words alone.
+            let bind = move || bind(&built, &module.folder(), false).map_err(|e| e.to_string());
+            join(bound.replace(scope.spawn(bind)))?.transpose()?;
+        }
+        join(bound)?.transpose()?;
+        Ok(())
+    })
 }
 
 /// Builds a module once more, with the names of its functions. Gives its path.
@@ -73,7 +94,8 @@ pub fn named(which: Module) -> Result<PathBuf> {
     bind(&compile(which)?, &out, true)
 }
 
-fn compile(which: Module) -> Result<PathBuf> {
+/// What cargo builds.
+fn compile(which: Module) -> Result<Vec<u8>> {
     setup::npm_package()?;
     let target = cross::wasm(which == Module::Cli, |cargo| {
         cargo.args(["build", "--profile", "wasm-release", "-p", "kez-wasm"]);
@@ -94,21 +116,19 @@ fn compile(which: Module) -> Result<PathBuf> {
             }
         }
     })?;
-    Ok(target.join(WASM).join("wasm-release/kez_wasm.wasm"))
+    Ok(fs::read(target.join(WASM).join("wasm-release/kez_wasm.wasm"))?)
 }
 
 /// Makes the glue and the optimised module of what cargo built, unless that is done already.
-fn bind(module: &Path, out: &Path, names: bool) -> Result<PathBuf> {
-    let name = module.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let bound = out.join(format!("{name}_bg.wasm"));
-    let built = fs::read(module)?;
+fn bind(built: &[u8], out: &Path, names: bool) -> Result<PathBuf> {
+    let bound = out.join("kez_wasm_bg.wasm");
     let stamp = out.join(".built");
     if fs::read(&stamp).is_ok_and(|old| old == built) {
         return Ok(bound);
     }
     let _ = fs::remove_file(&stamp);
     wasm_bindgen_cli_support::Bindgen::new()
-        .input_path(module)
+        .input_bytes("kez_wasm", built.to_vec())
         .web(true)?
         .omit_default_module_path(true)
         .typescript(true)
