@@ -18,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   web [app|looks|firefox|extension|extension-firefox]
                   build the web app and the browser extension, and live a life in them in real browsers
   extension       build the browser extension, as a folder to load and as the zip for the stores
+  nats            both servers' tests once more with NATS under them, and several of them that are killed at random
   api             hold the servers against their OpenAPI documents
   size [chat]     how large the WebAssembly modules are, against their budgets, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
@@ -52,6 +53,10 @@ fn main() -> ExitCode {
             .and_then(|()| web::build())
             .and_then(|_| web::extension())
             .map(|folder| println!("load this folder, or install the zip: {}", folder.display())),
+        ["nats"] => setup::nats().and_then(|_| {
+            cargo(&["test", "--quiet", "--workspace", "--test", "nats", "--", "--nocapture"])?;
+            several()
+        }),
         ["api"] => api::run(),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
         ["bench", "sig", ref numbers @ ..] => {
@@ -120,10 +125,25 @@ fn workspace() -> Result<()> {
     if status.success() { Ok(()) } else { Err("cargo test --workspace failed".into()) }
 }
 
+/// What holds for one server on a file holds for one of several on NATS.
+fn several() -> Result<()> {
+    let tests = |rest: &[&str]| -> Result<()> {
+        let mut tests = Command::new(env!("CARGO"));
+        tests.current_dir(setup::root()).args(["test", "--quiet", "--workspace"]).args(rest);
+        let status = tests.env("KEZ_STORAGE", "nats").env(npm::BUILT, "1").status()?;
+        if status.success() { Ok(()) } else { Err("the servers differ on NATS".into()) }
+    };
+    let suites = ["contract", "server", "log", "push", "directory", "clients"];
+    tests(&suites.map(|suite| ["--test", suite]).concat())?;
+    // The rest there is of files.
+    let inboxes = ["killed", "what_all_devices_have", "a_full_inbox"];
+    tests(&[&["--test", "operation", "--"][..], &inboxes].concat())
+}
+
 /// Everything that CI runs, the quick checks first.
 fn test() -> Result<()> {
     type Step = (&'static str, fn() -> Result<()>);
-    let steps: [Step; 15] = [
+    let steps: [Step; 16] = [
         ("formatting", || cargo(&["fmt", "--all", "--check"])),
         ("generated files", || generate::run(true)),
         ("boundaries and coverage", check::run),
@@ -152,6 +172,7 @@ fn test() -> Result<()> {
         ("three implementations", || crosstest(&[])),
         ("the servers against their descriptions", api::run),
         ("tests", workspace),
+        ("servers on NATS", several),
         ("the package's command", npm_command),
     ];
     for (name, step) in steps {

@@ -219,8 +219,7 @@ pub fn schemathesis() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The fediverse server snac. Where the system's Debian has no package of it, the one of the
-/// backports or of the next release is unpacked into `target/`.
+/// The fediverse server snac, of which the system's Debian may have no package.
 ///
 /// # Errors
 /// What apt says.
@@ -228,13 +227,34 @@ pub fn snac() -> Result<PathBuf> {
     if have("snac") {
         return Ok("snac".into());
     }
+    let program = unpacked("snac2", "usr/bin/snac")?;
+    // The loader gives 127 where a library is missing.
+    if Command::new(&program).output()?.status.code() == Some(127) {
+        debian(&["libcurl.so.4"], &["libcurl4"])?;
+    }
+    Ok(program)
+}
+
+/// A NATS server that is new enough for the servers (2.10), beside what the system may have.
+///
+/// # Errors
+/// What apt says.
+pub fn nats() -> Result<PathBuf> {
+    debian(&["openssl", "setpriv"], &["openssl", "util-linux"])?;
+    unpacked("nats-server/trixie", "usr/sbin/nats-server")
+}
+
+/// A program of a package of Debian's backports or next release, which is unpacked into `target/`
+/// and not installed.
+fn unpacked(package: &str, program: &str) -> Result<PathBuf> {
     let dir = root().join("target/services/debs");
-    let program = dir.join("root/usr/bin/snac");
+    let program = dir.join("root").join(program);
     if program.is_file() {
         return Ok(program);
     }
     debian(&["dpkg", "apt-get"], &[])?;
-    eprintln!("xtask: unpacking snac");
+    let (name, _) = package.split_once('/').unwrap_or((package, ""));
+    eprintln!("xtask: unpacking {name}");
     fs::create_dir_all(dir.join("lists/partial"))?;
     let sources = fs::read_to_string("/etc/apt/sources.list.d/debian.sources")
         .or_else(|_| fs::read_to_string("/etc/apt/sources.list"))?;
@@ -259,7 +279,7 @@ pub fn snac() -> Result<PathBuf> {
         "Acquire::Languages=none".to_owned(),
         "APT::Sandbox::User=root".to_owned(),
     ];
-    for words in [&["update", "-qq"][..], &["download", "-qq", "snac2"]] {
+    for words in [&["update", "-qq"][..], &["download", "-qq", package]] {
         let mut apt = Command::new("apt-get");
         apt.current_dir(&dir).args(words);
         for option in &options {
@@ -269,13 +289,10 @@ pub fn snac() -> Result<PathBuf> {
     }
     for entry in fs::read_dir(&dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|e| e == "deb") {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        if file.starts_with(&format!("{name}_")) && file.ends_with(".deb") {
             quietly(Command::new("dpkg").arg("-x").arg(&path).arg(dir.join("root")))?;
         }
-    }
-    // The loader gives 127 where a library is missing.
-    if Command::new(&program).output()?.status.code() == Some(127) {
-        debian(&["libcurl.so.4"], &["libcurl4"])?;
     }
     Ok(program)
 }
@@ -300,6 +317,7 @@ pub fn servers() -> Result<()> {
 /// As for [`servers`].
 pub fn all() -> Result<()> {
     servers()?;
+    nats()?;
     crosstest()?;
     npm_package()?;
     web()?;

@@ -1,7 +1,7 @@
 //! What the operator sets: by option, by environment, or in a file, in this order.
 
 use clap::{Args, Parser, Subcommand};
-use kez_server::process;
+use kez_server::{nats, process};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -34,6 +34,16 @@ pub(crate) enum Job {
     Restore {
         /// The backup's folder.
         from: PathBuf,
+    },
+    /// Moves what the data folder has into a new stream of the NATS at NATS_URL, which several
+    /// servers may then share.
+    Migrate {
+        /// Makes the folder's copy of the stream a file of its own again.
+        #[arg(long)]
+        back: bool,
+        /// With --back: as far as the copy has it, where the stream is lost.
+        #[arg(long, requires = "back")]
+        as_it_is: bool,
     },
     /// Prints the OpenAPI document.
     Openapi,
@@ -89,6 +99,10 @@ pub(crate) struct Settings {
     /// Where to serve metrics for Prometheus [default: nowhere].
     #[arg(long, env = "KEZ_CHAT_METRICS")]
     pub(crate) metrics: Option<SocketAddr>,
+    /// The operator's NATS, in a file as `[nats]`.
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) nats: nats::Settings,
     /// Messages as JSON, one a line.
     #[arg(long, env = "KEZ_CHAT_LOG_JSON")]
     #[serde(default)]
@@ -115,6 +129,7 @@ impl Settings {
             streams: self.streams.or(file.streams),
             stream_life: self.stream_life.or(file.stream_life),
             metrics: self.metrics.or(file.metrics),
+            nats: self.nats.or(file.nats),
             log_json: self.log_json || file.log_json,
         })
     }

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use config::{Command, Job, Settings};
 use kez_chat_server::{
     Limits, Server, openapi,
-    store::{self, Quotas, Store},
+    store::{self, Quotas, Store, migrate},
 };
 use kez_server::process;
 use std::{
@@ -28,6 +28,10 @@ fn run(command: Command) -> Result<(), String> {
         None => serve(settings, &data),
         Some(Job::Backup { to }) => store::backup(&data, &to).map_err(|e| e.to_string()),
         Some(Job::Restore { from }) => store::restore(&from, &data).map_err(|e| e.to_string()),
+        Some(Job::Migrate { as_it_is: true, .. }) => {
+            migrate::leave(&data).map_err(|e| e.to_string())
+        }
+        Some(Job::Migrate { back, .. }) => move_data(&settings, &data, back),
         Some(Job::Openapi) => process::print_openapi(&openapi()),
     }
 }
@@ -42,10 +46,9 @@ fn check_origin(origin: &str) -> Result<(), String> {
     }
 }
 
-#[tokio::main]
-async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
+fn quotas(settings: &Settings) -> Quotas {
     let usual = Quotas::default();
-    let quotas = Quotas {
+    Quotas {
         file: settings.quota,
         items: settings.inbox_items.unwrap_or(usual.items),
         bytes: settings.inbox_bytes.unwrap_or(usual.bytes),
@@ -53,8 +56,33 @@ async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
             .retention
             .map_or(usual.retention, |days| i64::from(days.get()) * 86_400),
         ..usual
+    }
+}
+
+#[tokio::main]
+async fn move_data(settings: &Settings, data: &Path, back: bool) -> Result<(), String> {
+    if settings.nats.url.is_none() {
+        return Err("NATS_URL says where the stream is".into());
+    }
+    let quotas = quotas(settings);
+    let moved = if back {
+        migrate::to_file(data, quotas, &settings.nats).await
+    } else {
+        migrate::to_nats(data, quotas, &settings.nats).await
     };
-    let (store, writer) = Store::open(data, quotas).map_err(|e| e.to_string())?;
+    let handles = moved.map_err(|e| e.to_string())?;
+    eprintln!("kez-chat-server: {handles} handles");
+    Ok(())
+}
+
+#[tokio::main]
+async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
+    let quotas = quotas(&settings);
+    let opened = match settings.nats.url {
+        Some(_) => Store::join(data, quotas, &settings.nats).await,
+        None => Store::open(data, quotas),
+    };
+    let (store, writer) = opened.map_err(|e| e.to_string())?;
     let usual = Limits::default();
     let life = settings.stream_life.map(|seconds| Duration::from_secs(seconds.get().into()));
     let limits = Limits {

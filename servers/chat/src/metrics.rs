@@ -16,6 +16,7 @@ pub struct Metrics {
     pub(crate) http: Http,
     waiting: Gauge<u64, AtomicU64>,
     inboxes: Gauge<u64, AtomicU64>,
+    position: Gauge<u64, AtomicU64>,
     /// Streams that were told of too much at once, and read on from the storage.
     pub(crate) resyncs: Counter,
     /// Requests whose signature was refused.
@@ -26,13 +27,15 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("kez_chat");
         let http = Http::new(&mut registry);
-        let (waiting, inboxes): (Gauge<u64, AtomicU64>, Gauge<u64, AtomicU64>) = Default::default();
+        let [waiting, inboxes, position]: [Gauge<u64, AtomicU64>; 3] = Default::default();
         let (resyncs, refused) = (Counter::default(), Counter::default());
         registry.register("waiting_writes", "Writes that wait for the disk", waiting.clone());
         registry.register("inboxes", "Inboxes that somebody listens to", inboxes.clone());
+        let help = "Up to where the stream of NATS is applied, if there is one";
+        registry.register("stream_position", help, position.clone());
         registry.register("resyncs", "Streams that read on from the storage", resyncs.clone());
         registry.register("auth_refused", "Requests with a refused signature", refused.clone());
-        Self { registry: Arc::new(registry), http, waiting, inboxes, resyncs, refused }
+        Self { registry: Arc::new(registry), http, waiting, inboxes, position, resyncs, refused }
     }
 }
 
@@ -42,6 +45,7 @@ impl Metrics {
     pub fn text(&self, store: &Store) -> String {
         self.waiting.set(store.waiting());
         self.inboxes.set(store.broker().inboxes() as u64);
+        self.position.set(store.applied().unwrap_or_default());
         text(&self.registry)
     }
 }

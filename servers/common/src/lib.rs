@@ -4,8 +4,11 @@ pub mod body;
 pub mod connection;
 pub mod limit;
 pub mod metrics;
+pub mod nats;
 pub mod problem;
 pub mod process;
+pub mod replica;
+pub mod secret;
 pub mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -114,7 +114,11 @@ impl From<Failure> for Problem {
             Failure::Busy => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::RateLimited, words).retry_after(1)
             }
-            Failure::Storage(_) => {
+            Failure::Unreachable => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::StorageFailed, words)
+                    .retry_after(5)
+            }
+            Failure::Storage(_) | Failure::Misfit(_) => {
                 // The words may name paths: they are the operator's, not the client's.
                 tracing::error!("{words}");
                 Self::of(StatusCode::INTERNAL_SERVER_ERROR, Code::StorageFailed)

@@ -79,6 +79,8 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
         Some(address) => Some(listen(address).await?),
         None => None,
     };
+    // Whoever reads where it listens may end it at once.
+    let shutdown = shutdown().map_err(|e| e.to_string())?;
     // Whoever waits for these lines may have gone.
     let mut out = io::stdout();
     let _ = writeln!(out, "listening on http://{address}");
@@ -89,7 +91,7 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
     tracing::info!(%address, "listening");
     let (ending, ended) = watch::channel(());
     tokio::spawn(async move {
-        shutdown().await;
+        shutdown.await;
         drop(ending);
     });
     let serving = serve(ended.clone());
@@ -113,21 +115,22 @@ pub async fn end(mut ended: watch::Receiver<()>) {
     while ended.changed().await.is_ok() {}
 }
 
-/// Ctrl-C, or what a service manager sends.
-async fn shutdown() {
-    let interrupt = async { drop(tokio::signal::ctrl_c().await) };
-    #[cfg(unix)]
-    let terminate = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// Ctrl-C, or what a service manager sends, from now on.
+#[cfg(unix)]
+fn shutdown() -> io::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
+    })
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+fn shutdown() -> io::Result<impl Future<Output = ()> + Send> {
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
 }

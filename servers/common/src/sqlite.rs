@@ -1,6 +1,6 @@
 //! SQLite files: how they are opened, read side by side, and copied.
 
-use rusqlite::{Connection, OpenFlags, backup::Backup};
+use rusqlite::{Connection, ErrorCode, OpenFlags, backup::Backup};
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
@@ -17,8 +17,12 @@ pub enum Failure {
     Full,
     /// Too much waits already.
     Busy,
+    /// The operator's NATS does not answer. What was asked for may have been done.
+    Unreachable,
     /// The file cannot be read or written. The words are the operator's.
     Storage(String),
+    /// What was to be done does not fit what is there, and never will. The words are the operator's.
+    Misfit(String),
 }
 
 impl Failure {
@@ -33,7 +37,8 @@ impl fmt::Display for Failure {
         match self {
             Self::Full => f.write_str("the storage is full"),
             Self::Busy => f.write_str("too many requests wait already"),
-            Self::Storage(why) => write!(f, "the storage failed: {why}"),
+            Self::Unreachable => f.write_str("the storage cannot be reached now"),
+            Self::Storage(why) | Self::Misfit(why) => write!(f, "the storage failed: {why}"),
         }
     }
 }
@@ -43,8 +48,11 @@ impl std::error::Error for Failure {}
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
-            _ => Self::Storage(error.to_string()),
+            Some(ErrorCode::DiskFull) => Self::Full,
+            // SQLite calls errors of the statement unknown; those without a code are the library's.
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::Unknown)
+            | None => Self::Misfit(error.to_string()),
+            Some(_) => Self::Storage(error.to_string()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Servers as processes, for tests.
+//! Servers as processes, for tests: ours, and NATS.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,13 +8,18 @@
 )]
 
 use std::{
-    collections::BTreeMap,
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 
 /// A server that runs, until this is dropped.
 pub struct Process {
@@ -99,4 +104,196 @@ pub fn ask(url: &str, method: &str, lines: &str) -> (u16, BTreeMap<String, Strin
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let header = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_lowercase(), v.to_owned()));
     (status, lines.filter_map(header).collect())
+}
+
+/// A port that is free, below those that the system gives to clients.
+fn port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(103);
+    let place = |_| first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 8000;
+    let mut ports = (0..8000).map(place).map(|place| 12_000 + u16::try_from(place).unwrap());
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
+
+/// A node of NATS.
+struct Node {
+    port: u16,
+    config: PathBuf,
+    child: Option<Child>,
+}
+
+impl Node {
+    fn start(&mut self) {
+        // What `cargo xtask` unpacks there.
+        let own = "../../target/services/debs/root/usr/sbin/nats-server";
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(own);
+        assert!(program.is_file(), "no nats-server: `cargo xtask nats` brings it");
+        // It ends with the test.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).arg("-c").arg(&self.config);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().unwrap());
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(20), "NATS does not start");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The operator's NATS: one server, or a cluster of them. It ends with the value.
+pub struct Nats {
+    nodes: Vec<Node>,
+    _dir: TempDir,
+}
+
+impl Nats {
+    /// Starts so many nodes, which are told apart by their numbers from 0. What `more` says comes
+    /// into their configuration.
+    #[must_use]
+    pub fn start(count: usize, more: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let ports: Vec<_> = (0..count).map(|_| (port(), port())).collect();
+        let routes: String = ports.iter().map(|(_, c)| format!("nats://127.0.0.1:{c}, ")).collect();
+        let node = |(n, (port, cluster)): (usize, &(u16, u16))| {
+            let store = dir.path().join(format!("node{n}"));
+            let mut text = format!(
+                "listen: 127.0.0.1:{port}\nserver_name: node{n}\nmax_payload: 36MB\n\
+                 jetstream {{ store_dir: {store:?} }}\n{more}\n"
+            );
+            if count > 1 {
+                text += &format!(
+                    "cluster {{ name: test, listen: 127.0.0.1:{cluster}, routes: [{routes}] }}\n"
+                );
+            }
+            let config = dir.path().join(format!("node{n}.conf"));
+            fs::write(&config, text).unwrap();
+            let mut node = Node { port: *port, config, child: None };
+            node.start();
+            node
+        };
+        Self { nodes: ports.iter().enumerate().map(node).collect(), _dir: dir }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let all = self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.port));
+        all.collect::<Vec<_>>().join(",")
+    }
+
+    /// Kills a node, as `kill -9` does.
+    pub fn kill(&mut self, node: usize) {
+        if let Some(mut child) = self.nodes[node].child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts a node that was killed.
+    pub fn restart(&mut self, node: usize) {
+        self.nodes[node].start();
+    }
+
+    /// Sends a signal to a node: `STOP`, `CONT`.
+    fn signal(&self, node: usize, signal: &str) {
+        if let Some(child) = &self.nodes[node].child {
+            let id = child.id().to_string();
+            assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        }
+    }
+}
+
+/// What happens to those who run several servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// A server dies.
+    Server(usize),
+    /// A node of NATS dies, and comes back.
+    Node(usize),
+    /// A node of NATS stands still for a while, as one that is cut off or too slow.
+    Pause(usize),
+    /// Two nodes die: without a majority nothing is acknowledged.
+    Majority(usize),
+}
+
+/// Troubles of a cluster of three, by a seed, with some time in between; how many there were.
+pub struct Troubles {
+    random: u64,
+    counts: [usize; 4],
+}
+
+impl Troubles {
+    /// Troubles that are the same for the same seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self { random: seed, counts: [0; 4] }
+    }
+
+    fn below(&mut self, most: u64) -> u64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.random >> 33) % most
+    }
+
+    /// Waits, and lets the next one happen, but for the death of a server: whoever has it kills it.
+    pub fn next(&mut self, nats: &mut Nats) -> Trouble {
+        thread::sleep(Duration::from_millis(300 + self.below(1500)));
+        let one = usize::try_from(self.below(3)).unwrap();
+        let pause = Duration::from_millis(500 + self.below(3000));
+        let kind = usize::try_from(self.below(4)).unwrap();
+        self.counts[kind] += 1;
+        let kinds = [Trouble::Server, Trouble::Node, Trouble::Pause, Trouble::Majority];
+        let trouble = kinds[kind](one);
+        let nodes = match trouble {
+            Trouble::Server(_) | Trouble::Pause(_) => vec![],
+            Trouble::Node(node) => vec![node],
+            Trouble::Majority(node) => vec![node, (node + 1) % 3],
+        };
+        nodes.iter().for_each(|node| nats.kill(*node));
+        if let Trouble::Pause(node) = trouble {
+            nats.signal(node, "STOP");
+            thread::sleep(pause);
+            nats.signal(node, "CONT");
+        } else if !nodes.is_empty() {
+            thread::sleep(pause);
+        }
+        nodes.iter().for_each(|node| nats.restart(*node));
+        trouble
+    }
+}
+
+impl std::fmt::Display for Troubles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [servers, nodes, pauses, majorities] = self.counts;
+        write!(
+            f,
+            "{servers} servers killed, {nodes} nodes killed, {pauses} stopped, {majorities} times \
+             no majority"
+        )
+    }
+}
+
+/// Where NATS is for a server with this data, in a run in which servers keep their data there:
+/// `KEZ_STORAGE=nats`. Each folder has a NATS of its own, until the test ends.
+#[must_use]
+pub fn nats_url(data: &Path) -> Option<String> {
+    thread_local! {
+        static ALL: RefCell<HashMap<PathBuf, Nats>> = RefCell::default();
+    }
+    if std::env::var_os("KEZ_STORAGE").is_none_or(|storage| storage != "nats") {
+        return None;
+    }
+    ALL.with_borrow_mut(|all| {
+        let nats = all.entry(data.to_owned()).or_insert_with(|| Nats::start(1, ""));
+        Some(nats.url())
+    })
 }

@@ -27,6 +27,7 @@ use kez_server::{
     body,
     metrics::{self, Open},
     problem::{Problem, ProblemBody},
+    replica::{Fresh as _, fresh},
 };
 use serde::Serialize;
 use serde_json::json;
@@ -152,6 +153,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BUNDLE))
         .fallback(async || Problem::no_path())
         .method_not_allowed_fallback(async || Problem::no_method())
+        .layer(middleware::from_fn_with_state(app.store.clone(), fresh::<Store>))
         // After what answers other methods: the question before a page's request is one of them.
         .layer(cors)
         .layer(middleware::from_fn_with_state(app.metrics.http.clone(), metrics::count))
@@ -407,7 +409,7 @@ async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Whether requests can be answered: the storage can be read.
+/// Whether requests can be answered: the storage can be read, and NATS, if it is used.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses(
         (status = 200, content_type = "text/plain", body = String),
@@ -415,5 +417,6 @@ async fn alive() -> &'static str {
     ))]
 async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     app.store.check().await?;
+    app.store.current().await?;
     Ok("ready\n")
 }

@@ -1,7 +1,7 @@
 //! What the operator sets: by option, by environment, or in a file, in this order.
 
 use clap::{Args, Parser, Subcommand};
-use kez_server::process;
+use kez_server::{nats, process};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -40,6 +40,16 @@ pub(crate) enum Job {
     Export,
     /// Appends what an export printed, from standard input, and says what was refused.
     Import,
+    /// Moves the data folder's chains into a new stream of the NATS at NATS_URL, which several
+    /// servers may then share.
+    Migrate {
+        /// Makes the folder's copy of the stream a file of its own again.
+        #[arg(long)]
+        back: bool,
+        /// With --back: as far as the copy has it, where the stream is lost.
+        #[arg(long, requires = "back")]
+        as_it_is: bool,
+    },
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -76,6 +86,10 @@ pub(crate) struct Settings {
     #[arg(long = "witness", env = "KEZ_SIG_WITNESSES", value_delimiter = ' ')]
     #[serde(default)]
     pub(crate) witnesses: Vec<String>,
+    /// The operator's NATS, in a file as `[nats]`.
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) nats: nats::Settings,
     /// Messages as JSON, one a line.
     #[arg(long, env = "KEZ_SIG_LOG_JSON")]
     #[serde(default)]
@@ -97,6 +111,7 @@ impl Settings {
             metrics: self.metrics.or(file.metrics),
             log_name: self.log_name.or(file.log_name),
             witnesses: some(self.witnesses, file.witnesses),
+            nats: self.nats.or(file.nats),
             log_json: self.log_json || file.log_json,
         })
     }

@@ -7,13 +7,9 @@ use kez_core::{
     Code, Error, Head, Identity, ObjectId, Scheme, SecretKey,
     log::{self as core_log, Checkpoint, MAX_SIZE, NoteKey, Signer},
 };
-use kez_server::sqlite::Failure;
+use kez_server::{secret, sqlite::Failure};
 use rusqlite::{Connection, params};
-use std::{
-    fs,
-    io::{self, Read as _, Write as _},
-    path::Path,
-};
+use std::path::Path;
 use tlog_tiles::{Hash, HashReader, Tile};
 
 /// The tables: the entries, and the nodes in the order in which they come to be.
@@ -48,26 +44,8 @@ impl LogKey {
     /// What the file system says; a damaged file; a key that has another name than `name`.
     pub fn open(dir: &Path, name: Option<&str>) -> Result<Self, Refusal> {
         let path = dir.join(KEY_FILE);
-        let failed = |e: io::Error| Refusal::storage(format!("{}: {e}", path.display()));
-        let text = match fs::File::open(&path) {
-            Ok(file) => {
-                let mut text = String::new();
-                file.take(4096).read_to_string(&mut text).map_err(failed)?;
-                text
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let text = Self::make(name)?;
-                let mut options = fs::OpenOptions::new();
-                options.write(true).create_new(true);
-                #[cfg(unix)]
-                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-                let mut file = options.open(&path).map_err(failed)?;
-                file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-                text
-            }
-            Err(e) => return Err(failed(e)),
-        };
-        let key = Self::parse(text.trim()).ok_or_else(|| {
+        let text = secret::open(&path, || Self::make(name))?;
+        let key = Self::parse(&text).ok_or_else(|| {
             Refusal::storage(format!("{}: the log's key is damaged", path.display()))
         })?;
         match name {
@@ -87,7 +65,7 @@ impl LogKey {
         let own = format!("kez-sig/{}", kez_core::hex::encode(&secret.public().to_bytes()[..8]));
         let name = name.unwrap_or(&own);
         NoteKey::new(name, Signer::Log, secret.public())?;
-        Ok(format!("{name}+{}\n", kez_core::hex::encode(&seed)))
+        Ok(format!("{name}+{}", kez_core::hex::encode(&seed)))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -164,6 +142,35 @@ pub(crate) fn add(
     Ok(())
 }
 
+/// Reads an entry's text back.
+pub(crate) fn read_entry(text: &[u8]) -> Result<(Identity, Head), Error> {
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        chain: String,
+        id: String,
+        seq: u64,
+    }
+    let Entry { chain, id, seq } =
+        serde_json::from_slice(text).map_err(|e| Error::about(Code::JsonSyntax, e))?;
+    Ok((Identity::from_canonical(&chain)?, Head { seq, id: ObjectId::parse(&id)? }))
+}
+
+/// The entries of a range, in their order.
+pub(crate) fn entries(db: &Connection, from: u64, to: u64) -> Result<Vec<String>, Refusal> {
+    let mut query = db.prepare_cached(
+        "SELECT chains.name, log.seq, log.id FROM log JOIN chains ON chains.id = log.chain
+         WHERE log.leaf >= ?1 AND log.leaf < ?2 ORDER BY log.leaf",
+    )?;
+    let mut rows = query.query(params![from, to])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (name, seq, id) = (row.get::<_, String>(0)?, row.get(1)?, row.get::<_, [u8; 32]>(2)?);
+        let id = ObjectId::parse(&kez_core::hex::encode(&id))?;
+        all.push(core_log::entry(&Identity::from_canonical(&name)?, Head { seq, id }));
+    }
+    Ok(all)
+}
+
 /// Proof that an entry is in the tree of that size.
 pub(crate) fn inclusion(
     db: &Connection,
@@ -201,16 +208,8 @@ pub(crate) fn tile(db: &Connection, path: &str, size: u64) -> Result<Option<Vec<
     if !tile.is_data() {
         return Ok(Some(tile.read_data(&Nodes(db)).map_err(broken)?));
     }
-    let mut query = db.prepare_cached(
-        "SELECT chains.name, log.seq, log.id FROM log JOIN chains ON chains.id = log.chain
-         WHERE log.leaf >= ?1 AND log.leaf < ?2 ORDER BY log.leaf",
-    )?;
-    let mut rows = query.query(params![first, first + u64::from(tile.width())])?;
     let mut bytes = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (name, seq, id) = (row.get::<_, String>(0)?, row.get(1)?, row.get::<_, [u8; 32]>(2)?);
-        let id = ObjectId::parse(&kez_core::hex::encode(&id))?;
-        let entry = core_log::entry(&Identity::from_canonical(&name)?, Head { seq, id });
+    for entry in entries(db, first, first + u64::from(tile.width()))? {
         let length = u16::try_from(entry.len()).map_err(|_| Error::from(Code::TooLarge))?;
         bytes.extend(length.to_be_bytes());
         bytes.extend(entry.as_bytes());

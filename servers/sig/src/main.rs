@@ -7,9 +7,9 @@ use config::{Command, Job, Settings};
 use kez_server::process;
 use kez_sig_server::{
     Limits, Server, Witness, openapi,
-    store::{Options, Store, copy},
+    store::{Options, Store, copy, migrate},
 };
-use std::{io, net::SocketAddr, path::Path, process::ExitCode};
+use std::{io, net::SocketAddr, path::Path, process::ExitCode, thread::JoinHandle};
 
 fn main() -> ExitCode {
     process::exit("kez-sig-server", run(Command::parse()))
@@ -27,6 +27,10 @@ fn run(command: Command) -> Result<(), String> {
             copy::export(&data, &mut io::stdout().lock()).map_err(|e| e.to_string())
         }
         Some(Job::Import) => import(&settings, &data),
+        Some(Job::Migrate { as_it_is: true, .. }) => {
+            migrate::leave(&data).map_err(|e| e.to_string())
+        }
+        Some(Job::Migrate { back, .. }) => move_data(&settings, &data, back),
         Some(Job::Openapi) => process::print_openapi(&openapi()),
     }
 }
@@ -35,10 +39,20 @@ fn options(settings: &Settings) -> Options {
     Options { quota: settings.quota, log_name: settings.log_name.clone() }
 }
 
-fn import(settings: &Settings, data: &Path) -> Result<(), String> {
-    let (store, writer) = Store::open(data, &options(settings)).map_err(|e| e.to_string())?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|e| e.to_string())?;
-    let result = runtime.block_on(copy::import(&store, io::stdin().lock()));
+/// Opens the store: this server's own, or its part of what several share.
+async fn open(settings: &Settings, data: &Path) -> Result<(Store, JoinHandle<()>), String> {
+    let options = options(settings);
+    let opened = match settings.nats.url {
+        Some(_) => Store::join(data, &options, &settings.nats).await,
+        None => Store::open(data, &options),
+    };
+    opened.map_err(|e| e.to_string())
+}
+
+#[tokio::main]
+async fn import(settings: &Settings, data: &Path) -> Result<(), String> {
+    let (store, writer) = open(settings, data).await?;
+    let result = copy::import(&store, io::stdin().lock()).await;
     drop(store);
     writer.join().map_err(|_| "the writer broke".to_owned())?;
     let (chains, refused) = result.map_err(|e| e.to_string())?;
@@ -50,12 +64,28 @@ fn import(settings: &Settings, data: &Path) -> Result<(), String> {
 }
 
 #[tokio::main]
+async fn move_data(settings: &Settings, data: &Path, back: bool) -> Result<(), String> {
+    if settings.nats.url.is_none() {
+        return Err("NATS_URL says where the stream is".into());
+    }
+    let options = options(settings);
+    let moved = if back {
+        migrate::to_file(data, &options, &settings.nats).await
+    } else {
+        migrate::to_nats(data, &options, &settings.nats).await
+    };
+    let chains = moved.map_err(|e| e.to_string())?;
+    eprintln!("kez-sig-server: {chains} chains");
+    Ok(())
+}
+
+#[tokio::main]
 async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
     // Witnesses may be asked over TLS. A provider that is there already serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let witnesses = settings.witnesses.iter().map(|text| Witness::parse(text));
     let witnesses = witnesses.collect::<Result<Vec<_>, _>>()?;
-    let (store, writer) = Store::open(data, &options(&settings)).map_err(|e| e.to_string())?;
+    let (store, writer) = open(&settings, data).await?;
     let usual = Limits::default();
     let server = Server {
         limits: Limits {

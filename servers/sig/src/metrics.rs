@@ -16,6 +16,7 @@ pub struct Metrics {
     pub(crate) http: Http,
     log_size: Gauge<u64, AtomicU64>,
     waiting: Gauge<u64, AtomicU64>,
+    position: Gauge<u64, AtomicU64>,
     /// Cosignatures that witnesses gave.
     pub(crate) cosignatures: Counter,
     /// Witnesses that gave none when asked.
@@ -26,11 +27,12 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("kez_sig");
         let http = Http::new(&mut registry);
-        let (log_size, waiting): (Gauge<u64, AtomicU64>, Gauge<u64, AtomicU64>) =
-            Default::default();
+        let [log_size, waiting, position]: [Gauge<u64, AtomicU64>; 3] = Default::default();
         let (cosignatures, witness_failures) = (Counter::default(), Counter::default());
         registry.register("log_entries", "Heads in the log", log_size.clone());
         registry.register("waiting_appends", "Appends that wait for the disk", waiting.clone());
+        let help = "Up to where the stream of NATS is applied, if there is one";
+        registry.register("stream_position", help, position.clone());
         registry.register("cosignatures", "Cosignatures by witnesses", cosignatures.clone());
         registry.register(
             "witness_failures",
@@ -38,7 +40,7 @@ impl Default for Metrics {
             witness_failures.clone(),
         );
         let registry = Arc::new(registry);
-        Self { registry, http, log_size, waiting, cosignatures, witness_failures }
+        Self { registry, http, log_size, waiting, position, cosignatures, witness_failures }
     }
 }
 
@@ -48,6 +50,7 @@ impl Metrics {
     pub fn text(&self, store: &Store) -> String {
         self.log_size.set(store.checkpoints().borrow().size());
         self.waiting.set(store.waiting());
+        self.position.set(store.applied().unwrap_or_default());
         text(&self.registry)
     }
 }

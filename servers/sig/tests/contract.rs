@@ -1,16 +1,23 @@
-//! What every storage of the sigchain server must do. SQLite is the one that there is.
+//! What every storage of the sigchain server must do: SQLite, and with `KEZ_STORAGE=nats` a stream
+//! of NATS.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod common;
 
 use common::{add, append, chain_of, key, now};
 use kez_core::{Chain, Code, Fork, Identity, Op, Reason, Scheme, commitment};
+use kez_server::{nats::Settings, replica::Fresh as _, testing::nats_url};
 use kez_sig_server::store::{Appended, Options, Refusal, Store};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 
-fn open(dir: &Path) -> Store {
-    Store::open(dir, &Options::default()).unwrap().0
+async fn open(dir: &Path) -> Store {
+    let options = Options::default();
+    let Some(url) = nats_url(dir) else { return Store::open(dir, &options).unwrap().0 };
+    let settings = Settings { url: Some(url), ..Settings::default() };
+    let store = Store::join(dir, &options, &settings).await.unwrap().0;
+    store.current().await.unwrap();
+    store
 }
 
 async fn post(store: &Store, chain: &Chain, from: usize) -> Result<Appended, Refusal> {
@@ -29,7 +36,7 @@ async fn what_was_appended_is_there_and_stays() {
     let owner = key(Scheme::Nostr);
     let chain = chain_of(&owner, 3);
     {
-        let store = open(dir.path());
+        let store = open(dir.path()).await;
         assert_eq!(served(&store, &chain).await, None);
         assert_eq!(store.head(chain.name().as_str()).await.unwrap(), None);
         let mut news = store.subscribe();
@@ -47,7 +54,7 @@ async fn what_was_appended_is_there_and_stays() {
             store.claimants(Identity::from_canonical("github:user1").unwrap()).await.unwrap();
         assert_eq!((claimants[0].primary.as_str(), claimants[0].seq), (chain.name().as_str(), 2));
     }
-    let store = open(dir.path());
+    let store = open(dir.path()).await;
     assert_eq!(served(&store, &chain).await.unwrap(), chain.to_bundle());
     let (_, rest) = store.lines(chain.name().as_str(), 2).await.unwrap().unwrap();
     assert_eq!(rest, format!("{}\n", chain.lines()[2]));
@@ -58,7 +65,7 @@ async fn what_was_appended_is_there_and_stays() {
 #[tokio::test]
 async fn what_does_not_follow_is_refused_whole() {
     let dir = TempDir::new().unwrap();
-    let store = open(dir.path());
+    let store = open(dir.path()).await;
     let owner = key(Scheme::Ed25519);
     let chain = chain_of(&owner, 4);
     let conflict = |head| Err(Refusal::Conflict { head, fork: false });
@@ -77,7 +84,7 @@ async fn what_does_not_follow_is_refused_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_at_one_place_one_wins_and_evidence_is_kept() {
     let dir = TempDir::new().unwrap();
-    let store = open(dir.path());
+    let store = open(dir.path()).await;
     let owner = Arc::new(key(Scheme::Ed25519));
     let base = chain_of(&owner, 2);
     post(&store, &base, 0).await.unwrap();
@@ -113,7 +120,7 @@ async fn of_many_at_one_place_one_wins_and_evidence_is_kept() {
 #[tokio::test]
 async fn the_committed_key_takes_the_chain_back() {
     let dir = TempDir::new().unwrap();
-    let store = open(dir.path());
+    let store = open(dir.path()).await;
     let (old, new) = (key(Scheme::Ed25519), key(Scheme::Nostr));
     let mut base = Chain::new(old.public().identity()).unwrap();
     append(&mut base, add("github:owner"), Some(commitment(new.public().identity())), &[&old]);
@@ -144,7 +151,7 @@ async fn the_committed_key_takes_the_chain_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_see_whole_states_while_others_write() {
     let dir = TempDir::new().unwrap();
-    let store = open(dir.path());
+    let store = open(dir.path()).await;
     let owner = key(Scheme::Ed25519);
     let chain = chain_of(&owner, 60);
     let name = chain.name().clone();

@@ -296,7 +296,7 @@ fn a_full_disk_is_said_and_nothing_is_lost() {
     whole(&server);
     server.terminate();
     // With more space it goes on.
-    let server = Server::start(dir.path(), &[]);
+    let server = Server::start(dir.path(), &["--quota", "3000000"]);
     whole(&server);
     assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
 }

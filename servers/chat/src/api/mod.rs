@@ -20,7 +20,9 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware, routing,
+    middleware,
+    response::Response,
+    routing,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use kez_core::{
@@ -30,6 +32,7 @@ use kez_core::{
 use kez_server::{
     body, metrics,
     problem::{Problem, ProblemBody},
+    replica::{Fresh as _, fresh},
 };
 use serde::{
     Deserialize as _, Deserializer,
@@ -124,6 +127,7 @@ pub(crate) fn router(app: App, files: Option<&Path>) -> Router {
         .route("/openapi.json", routing::get(document))
         .layer(middleware::map_response(private))
         .method_not_allowed_fallback(async || Problem::no_method())
+        .layer(middleware::from_fn_with_state(app.store.clone(), fresh::<Store>))
         // After what answers other methods: the question before a page's request is one of them.
         .layer(cors);
     let router = match files {
@@ -136,7 +140,7 @@ pub(crate) fn router(app: App, files: Option<&Path>) -> Router {
 }
 
 /// What a signature opened, no cache keeps; and no other site learns a URL that has one in it.
-async fn private(mut response: axum::response::Response) -> axum::response::Response {
+async fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert_with(|| HeaderValue::from_static("no-store"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -217,7 +221,7 @@ async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Whether requests can be answered: the storage can be read.
+/// Whether requests can be answered: the storage can be read, and NATS, if it is used.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses(
         (status = 200, content_type = "text/plain", body = String),
@@ -225,5 +229,6 @@ async fn alive() -> &'static str {
     ))]
 async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     app.store.check().await?;
+    app.store.current().await?;
     Ok("ready\n")
 }

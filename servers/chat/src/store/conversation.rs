@@ -1,9 +1,9 @@
 //! Conversations: logs whose order the server fixes, and nothing else.
 
-use super::{Item, ItemKind, Quotas, Refusal, Store, inbox};
-use crate::broker::News;
+use super::{Command, Item, ItemKind, Quotas, Refusal, Store, command::seconds, inbox};
 use kez_core::{Code, Error, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
 
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Posted {
 }
 
 /// An entry to post.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NewEntry {
     /// The conversation, 64 hex digits.
     pub conversation: String,
@@ -28,11 +28,12 @@ pub struct NewEntry {
     /// What the server cannot read.
     pub body: Vec<u8>,
     /// When it came.
+    #[serde(with = "seconds")]
     pub at: Timestamp,
 }
 
 /// What makes an entry a commit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Commit {
     /// The position of the commit that it was made for.
     pub expect: u64,
@@ -43,7 +44,7 @@ pub struct Commit {
 }
 
 /// An invitation, sealed for a device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Welcome {
     /// The handle of its owner.
     pub handle: String,
@@ -67,37 +68,7 @@ impl Store {
     /// `Taken` if somebody else has begun it, `Quota`, `Failed`.
     pub async fn create(&self, id: String, creator: String) -> Result<bool, Refusal> {
         let most = self.quotas.conversations;
-        self.writer
-            .write(
-                move |db| {
-                    let mut query =
-                        db.prepare_cached("SELECT creator FROM conversations WHERE id = ?")?;
-                    let owner: Option<String> =
-                        query.query_row([&id], |row| row.get(0)).optional()?;
-                    if let Some(owner) = owner {
-                        if owner == creator {
-                            return Ok(false);
-                        }
-                        return Err(Refusal::Taken(Error::about(Code::ConversationUnknown, &id)));
-                    }
-                    let count: u64 = db
-                        .prepare_cached("SELECT count(*) FROM conversations WHERE creator = ?")?
-                        .query_row([&creator], |row| row.get(0))?;
-                    if count >= most {
-                        return Err(Refusal::Quota("of conversations".into()));
-                    }
-                    db.prepare_cached(
-                        "INSERT INTO conversations (id, position, changed, creator)
-                         VALUES (?1, 0, 0, ?2)",
-                    )?
-                    .execute([&id, &creator])?;
-                    db.prepare_cached("INSERT INTO members (conversation, handle) VALUES (?, ?)")?
-                        .execute([&id, &creator])?;
-                    Ok(true)
-                },
-                |_| {},
-            )
-            .await
+        self.write(Command::Create { id, creator, most }).await?.flag()
     }
 
     /// Posts a message, or a commit if the last one is still the one that it was made for. The
@@ -108,32 +79,8 @@ impl Store {
     /// `Absent` for those who are not in the conversation, `Conflict`, `Quota`, `Failed`;
     /// `Invalid` with `message_refused` if another entry has its id.
     pub async fn post(&self, entry: NewEntry, commit: Option<Commit>) -> Result<Posted, Refusal> {
-        let (broker, quotas) = (self.broker.clone(), self.quotas);
-        self.writer
-            .write(
-                move |db| {
-                    let heads = heads(db, &entry.conversation, &entry.from)?;
-                    if let Some(posted) = again(db, &entry)? {
-                        return Ok((posted, Vec::new()));
-                    }
-                    if commit.as_ref().is_some_and(|commit| commit.expect != heads.changed) {
-                        let Heads { position, changed } = heads;
-                        return Err(Refusal::Conflict { position, changed });
-                    }
-                    let kind = if commit.is_some() { ItemKind::Change } else { ItemKind::Message };
-                    let position = heads.position + 1;
-                    write(db, &entry, kind, position)?;
-                    // Those who go are told by this very entry.
-                    let (mut items, full) = deliver(db, &entry, kind, position, &quotas)?;
-                    if let Some(commit) = commit {
-                        items.extend(commit.apply(db, &entry, position, &quotas)?);
-                    }
-                    Ok((Posted { position, new: true, full }, items))
-                },
-                move |(_, items)| publish(&*broker, items),
-            )
-            .await
-            .map(|(posted, _)| posted)
+        let quotas = self.quotas;
+        self.write(Command::Post { entry, commit, quotas }).await?.posted()
     }
 
     /// The heads and the members of a conversation, for one of them.
@@ -191,6 +138,58 @@ impl Store {
     }
 }
 
+/// [`Store::create`], if somebody may have `most` of them.
+pub(super) fn create(db: &Connection, id: &str, creator: &str, most: u64) -> Result<bool, Refusal> {
+    let mut query = db.prepare_cached("SELECT creator FROM conversations WHERE id = ?")?;
+    let owner: Option<String> = query.query_row([id], |row| row.get(0)).optional()?;
+    if let Some(owner) = owner {
+        if owner == creator {
+            return Ok(false);
+        }
+        return Err(Refusal::Taken(Error::about(Code::ConversationUnknown, id)));
+    }
+    let count: u64 = db
+        .prepare_cached("SELECT count(*) FROM conversations WHERE creator = ?")?
+        .query_row([creator], |row| row.get(0))?;
+    if count >= most {
+        return Err(Refusal::Quota("of conversations".into()));
+    }
+    db.prepare_cached(
+        "INSERT INTO conversations (id, position, changed, creator)
+         VALUES (?1, 0, 0, ?2)",
+    )?
+    .execute([id, creator])?;
+    db.prepare_cached("INSERT INTO members (conversation, handle) VALUES (?, ?)")?
+        .execute([id, creator])?;
+    Ok(true)
+}
+
+/// [`Store::post`]. Gives what was put into which inbox, too.
+pub(super) fn post(
+    db: &Connection,
+    entry: &NewEntry,
+    commit: Option<Commit>,
+    quotas: &Quotas,
+) -> Result<(Posted, Put), Refusal> {
+    let heads = heads(db, &entry.conversation, &entry.from)?;
+    if let Some(posted) = again(db, entry)? {
+        return Ok((posted, Vec::new()));
+    }
+    if commit.as_ref().is_some_and(|commit| commit.expect != heads.changed) {
+        let Heads { position, changed } = heads;
+        return Err(Refusal::Conflict { position, changed });
+    }
+    let kind = if commit.is_some() { ItemKind::Change } else { ItemKind::Message };
+    let position = heads.position + 1;
+    write(db, entry, kind, position)?;
+    // Those who go are told by this very entry.
+    let (mut items, full) = deliver(db, entry, kind, position, quotas)?;
+    if let Some(commit) = commit {
+        items.extend(commit.apply(db, entry, position, quotas)?);
+    }
+    Ok((Posted { position, new: true, full }, items))
+}
+
 /// The heads of a conversation, for one of its members.
 fn heads(db: &Connection, conversation: &str, member: &str) -> Result<Heads, Refusal> {
     let mut query = db.prepare_cached(
@@ -223,7 +222,7 @@ fn again(db: &Connection, entry: &NewEntry) -> Result<Option<Posted>, Refusal> {
 }
 
 /// What was put into which inbox.
-type Put = Vec<(String, Item)>;
+pub(super) type Put = Vec<(String, Item)>;
 
 fn write(db: &Connection, entry: &NewEntry, kind: ItemKind, position: u64) -> Result<(), Refusal> {
     let NewEntry { conversation, id, body, at, .. } = entry;
@@ -314,14 +313,5 @@ impl Commit {
             items.push(inbox::put(db, handle.clone(), item, quotas)?.ok_or_else(full)?);
         }
         Ok(items)
-    }
-}
-
-fn publish(broker: &dyn crate::broker::Broker, items: &[(String, Item)]) {
-    for (handle, item) in items {
-        broker.publish(
-            handle,
-            News::Item { position: item.position, frame: crate::api::frame(item) },
-        );
     }
 }

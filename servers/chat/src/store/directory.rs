@@ -1,12 +1,12 @@
 //! Handles, their sigchains, devices and key packages.
 
-use super::{Refusal, Store};
-use crate::broker::News;
+use super::{Command, Refusal, Store};
 use kez_core::{
     Chain, Code, Error, Identity, Timestamp,
     chat::{CAPABILITY, Handle, SignedBundle, SignedHandle},
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
 
 /// How many key packages of a device are kept, those of last resort apart.
 const MAX_KEY_PACKAGES: u64 = 20;
@@ -34,7 +34,7 @@ pub struct DeviceRow {
 }
 
 /// A key package to keep.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NewKeyPackage {
     /// Its name, 64 hex digits.
     pub id: String,
@@ -62,57 +62,8 @@ impl Store {
     /// `Taken`, also after its release or if the identity has another handle here; `Invalid` for
     /// a chain that is another history than the one that is kept.
     pub async fn register(&self, handle: SignedHandle, chain: Chain) -> Result<bool, Refusal> {
-        let broker = self.broker.clone();
-        let inbox = handle.record().handle.to_string();
-        self.writer
-            .write(
-                move |db| {
-                    let record = handle.record();
-                    let (name, person) = (record.handle.as_str(), record.primary.as_str());
-                    let taken = |about: &str| Refusal::Taken(Error::about(Code::HandleTaken, about));
-                    let mut query =
-                        db.prepare_cached("SELECT person, record, created FROM handles WHERE handle = ?")?;
-                    let found = query.query_row([name], |row| {
-                        Ok((row.get::<_, Option<String>>(0)?, row.get::<_, i64>(2)?))
-                    });
-                    let new = match found.optional()? {
-                        Some((owner, _)) if owner.as_deref() != Some(person) => {
-                            return Err(taken(name));
-                        }
-                        Some((_, created)) if record.created_at.seconds() < created => {
-                            return Err(taken("there is a newer record"));
-                        }
-                        Some(_) => false,
-                        None => true,
-                    };
-                    let other: Option<String> = db
-                        .prepare_cached("SELECT handle FROM handles WHERE person = ?1 AND handle <> ?2")?
-                        .query_row([person, name], |row| row.get(0))
-                        .optional()?;
-                    if let Some(other) = other {
-                        return Err(taken(&format!("the identity is {other} here")));
-                    }
-                    db.prepare_cached(
-                        "INSERT INTO handles (handle, person, record, created) VALUES (?1, ?2, ?3, ?4)
-                         ON CONFLICT (handle) DO UPDATE SET record = ?3, created = ?4",
-                    )?
-                    .execute(params![
-                        name,
-                        person,
-                        handle.envelope().to_canonical(),
-                        record.created_at.seconds()
-                    ])?;
-                    let changed = save_chain(db, &chain)?;
-                    Ok((new, changed))
-                },
-                move |(_, changed)| {
-                    if *changed {
-                        broker.publish(&inbox, News::Devices);
-                    }
-                },
-            )
-            .await
-            .map(|(new, _)| new)
+        let (handle, chain) = (Box::new(handle), Box::new(chain));
+        self.write(Command::Register { handle, chain }).await?.flag()
     }
 
     /// Gives a handle up. Nobody gets it again; what waits for it is dropped.
@@ -120,36 +71,7 @@ impl Store {
     /// # Errors
     /// `Failed`.
     pub async fn release(&self, handle: String) -> Result<(), Refusal> {
-        let (broker, inbox) = (self.broker.clone(), handle.clone());
-        self.writer
-            .write(
-                move |db| {
-                    db.execute("DELETE FROM members WHERE handle = ?", [&handle])?;
-                    db.execute("DELETE FROM inbox WHERE handle = ?", [&handle])?;
-                    let person: Option<String> = db
-                        .query_row("SELECT person FROM handles WHERE handle = ?", [&handle], |row| {
-                            row.get(0)
-                        })
-                        .optional()?
-                        .flatten();
-                    if let Some(person) = person {
-                        for sql in [
-                            "DELETE FROM key_packages WHERE device IN (SELECT device FROM devices WHERE person = ?)",
-                            "DELETE FROM devices WHERE person = ?",
-                            "DELETE FROM chains WHERE person = ?",
-                        ] {
-                            db.execute(sql, [&person])?;
-                        }
-                    }
-                    db.execute(
-                        "UPDATE handles SET person = NULL, record = NULL, bytes = 0 WHERE handle = ?",
-                        [&handle],
-                    )?;
-                    Ok(())
-                },
-                move |()| broker.publish(&inbox, News::Devices),
-            )
-            .await
+        self.write(Command::Release { handle }).await.map(drop)
     }
 
     /// A handle with its devices.
@@ -182,23 +104,8 @@ impl Store {
     /// # Errors
     /// `Absent`, `Invalid` with `chain_id` for another's chain and `forked` for another history.
     pub async fn update_chain(&self, handle: Handle, chain: Chain) -> Result<bool, Refusal> {
-        let (broker, inbox) = (self.broker.clone(), handle.to_string());
-        self.writer
-            .write(
-                move |db| {
-                    let (person, _) = find_handle(db, handle.as_str())?;
-                    if person != chain.name().as_str() {
-                        return Err(Error::about(Code::ChainId, chain.name()).into());
-                    }
-                    save_chain(db, &chain)
-                },
-                move |changed| {
-                    if *changed {
-                        broker.publish(&inbox, News::Devices);
-                    }
-                },
-            )
-            .await
+        let (handle, chain) = (handle.to_string(), Box::new(chain));
+        self.write(Command::UpdateChain { handle, chain }).await?.flag()
     }
 
     /// Who a device is.
@@ -229,18 +136,9 @@ impl Store {
     /// # Errors
     /// `Failed`.
     pub async fn put_bundle(&self, bundle: SignedBundle) -> Result<(), Refusal> {
-        self.writer
-            .write(
-                move |db| {
-                    let text = bundle.envelope().to_canonical();
-                    let device = bundle.bundle().device.as_str();
-                    db.prepare_cached("UPDATE devices SET bundle = ?2 WHERE device = ?1")?
-                        .execute([device, &text])?;
-                    Ok(())
-                },
-                |()| {},
-            )
-            .await
+        let device = bundle.bundle().device.to_string();
+        let bundle = bundle.envelope().to_canonical();
+        self.write(Command::PutBundle { device, bundle }).await.map(drop)
     }
 
     /// Keeps key packages of a device, and tells how many there are for single use.
@@ -253,37 +151,8 @@ impl Store {
         packages: Vec<NewKeyPackage>,
         expires: Timestamp,
     ) -> Result<u64, Refusal> {
-        self.writer
-            .write(
-                move |db| {
-                    for package in &packages {
-                        if package.last_resort {
-                            db.prepare_cached(
-                                "DELETE FROM key_packages WHERE device = ? AND last_resort = 1",
-                            )?
-                            .execute([device.as_str()])?;
-                        }
-                        db.prepare_cached(
-                            "INSERT INTO key_packages (id, device, last_resort, expires, body)
-                             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING",
-                        )?
-                        .execute(params![
-                            package.id,
-                            device.as_str(),
-                            package.last_resort,
-                            expires.seconds(),
-                            package.body
-                        ])?;
-                    }
-                    let count = count_packages(db, device.as_str())?;
-                    if count > MAX_KEY_PACKAGES {
-                        return Err(Refusal::Quota("of key packages".into()));
-                    }
-                    Ok(count)
-                },
-                |_| {},
-            )
-            .await
+        let (device, expires) = (device.to_string(), expires.seconds());
+        self.write(Command::PutKeyPackages { device, packages, expires }).await?.count()
     }
 
     /// How many key packages for single use a device has left.
@@ -300,35 +169,146 @@ impl Store {
     /// # Errors
     /// `Absent`, `Failed`.
     pub async fn claim(&self, handle: Handle, now: Timestamp) -> Result<Vec<Claimed>, Refusal> {
-        self.writer
-            .write(
-                move |db| {
-                    let (person, _) = find_handle(db, handle.as_str())?;
-                    let mut claimed = Vec::new();
-                    for (device, bundle) in reachable(db, &person, now)? {
-                        let mut query = db.prepare_cached(
-                            "SELECT id, last_resort, body FROM key_packages
-                             WHERE device = ?1 AND expires > ?2
-                             ORDER BY last_resort, expires LIMIT 1",
-                        )?;
-                        let found = query.query_row(params![device, now.seconds()], |row| {
-                            Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?, row.get(2)?))
-                        });
-                        let Some((id, last_resort, body)) = found.optional()? else { continue };
-                        if !last_resort {
-                            db.prepare_cached("DELETE FROM key_packages WHERE id = ?")?
-                                .execute([&id])?;
-                        }
-                        claimed.push(Claimed { device, bundle, body });
-                    }
-                    Ok(claimed)
-                },
-                |_| {},
-            )
-            .await
+        let (handle, now) = (handle.to_string(), now.seconds());
+        self.write(Command::Claim { handle, now }).await?.claimed()
     }
 }
 
+/// [`Store::register`]. Gives whether the handle is new, and whether the chain has changed.
+pub(super) fn register(
+    db: &Connection,
+    handle: &SignedHandle,
+    chain: &Chain,
+) -> Result<(bool, bool), Refusal> {
+    let record = handle.record();
+    let (name, person) = (record.handle.as_str(), record.primary.as_str());
+    let taken = |about: &str| Refusal::Taken(Error::about(Code::HandleTaken, about));
+    let mut query =
+        db.prepare_cached("SELECT person, record, created FROM handles WHERE handle = ?")?;
+    let found = query
+        .query_row([name], |row| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, i64>(2)?)));
+    let new = match found.optional()? {
+        Some((owner, _)) if owner.as_deref() != Some(person) => {
+            return Err(taken(name));
+        }
+        Some((_, created)) if record.created_at.seconds() < created => {
+            return Err(taken("there is a newer record"));
+        }
+        Some(_) => false,
+        None => true,
+    };
+    let other: Option<String> = db
+        .prepare_cached("SELECT handle FROM handles WHERE person = ?1 AND handle <> ?2")?
+        .query_row([person, name], |row| row.get(0))
+        .optional()?;
+    if let Some(other) = other {
+        return Err(taken(&format!("the identity is {other} here")));
+    }
+    db.prepare_cached(
+        "INSERT INTO handles (handle, person, record, created) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (handle) DO UPDATE SET record = ?3, created = ?4",
+    )?
+    .execute(params![
+        name,
+        person,
+        handle.envelope().to_canonical(),
+        record.created_at.seconds()
+    ])?;
+    Ok((new, save_chain(db, chain)?))
+}
+
+/// [`Store::release`].
+pub(super) fn release(db: &Connection, handle: &str) -> Result<(), Refusal> {
+    db.execute("DELETE FROM members WHERE handle = ?", [handle])?;
+    db.execute("DELETE FROM inbox WHERE handle = ?", [handle])?;
+    let person: Option<String> = db
+        .query_row("SELECT person FROM handles WHERE handle = ?", [handle], |row| row.get(0))
+        .optional()?
+        .flatten();
+    if let Some(person) = person {
+        for sql in [
+            "DELETE FROM key_packages WHERE device IN (SELECT device FROM devices WHERE person = ?)",
+            "DELETE FROM devices WHERE person = ?",
+            "DELETE FROM chains WHERE person = ?",
+        ] {
+            db.execute(sql, [&person])?;
+        }
+    }
+    db.execute(
+        "UPDATE handles SET person = NULL, record = NULL, bytes = 0 WHERE handle = ?",
+        [handle],
+    )?;
+    Ok(())
+}
+
+/// [`Store::update_chain`].
+pub(super) fn update_chain(db: &Connection, handle: &str, chain: &Chain) -> Result<bool, Refusal> {
+    let (person, _) = find_handle(db, handle)?;
+    if person != chain.name().as_str() {
+        return Err(Error::about(Code::ChainId, chain.name()).into());
+    }
+    save_chain(db, chain)
+}
+
+/// [`Store::put_bundle`].
+pub(super) fn put_bundle(db: &Connection, device: &str, bundle: &str) -> Result<(), Refusal> {
+    db.prepare_cached("UPDATE devices SET bundle = ?2 WHERE device = ?1")?
+        .execute([device, bundle])?;
+    Ok(())
+}
+
+/// [`Store::put_key_packages`].
+pub(super) fn put_key_packages(
+    db: &Connection,
+    device: &str,
+    packages: &[NewKeyPackage],
+    expires: i64,
+) -> Result<u64, Refusal> {
+    for package in packages {
+        if package.last_resort {
+            db.prepare_cached("DELETE FROM key_packages WHERE device = ? AND last_resort = 1")?
+                .execute([device])?;
+        }
+        db.prepare_cached(
+            "INSERT INTO key_packages (id, device, last_resort, expires, body)
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING",
+        )?
+        .execute(params![
+            package.id,
+            device,
+            package.last_resort,
+            expires,
+            package.body
+        ])?;
+    }
+    let count = count_packages(db, device)?;
+    if count > MAX_KEY_PACKAGES {
+        return Err(Refusal::Quota("of key packages".into()));
+    }
+    Ok(count)
+}
+
+/// [`Store::claim`].
+pub(super) fn claim(db: &Connection, handle: &str, now: i64) -> Result<Vec<Claimed>, Refusal> {
+    let (person, _) = find_handle(db, handle)?;
+    let mut claimed = Vec::new();
+    for (device, bundle) in reachable(db, &person, Timestamp::from_seconds(now))? {
+        let mut query = db.prepare_cached(
+            "SELECT id, last_resort, body FROM key_packages
+             WHERE device = ?1 AND expires > ?2
+             ORDER BY last_resort, expires LIMIT 1",
+        )?;
+        let found = query.query_row(params![device, now], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?, row.get(2)?))
+        });
+        let Some((id, last_resort, body)) = found.optional()? else { continue };
+        if !last_resort {
+            db.prepare_cached("DELETE FROM key_packages WHERE id = ?")?.execute([&id])?;
+        }
+        claimed.push(Claimed { device, bundle, body });
+    }
+    Ok(claimed)
+}
 /// The identity of a handle and its record.
 pub(super) fn find_handle(db: &Connection, handle: &str) -> Result<(String, String), Refusal> {
     let mut query = db.prepare_cached(

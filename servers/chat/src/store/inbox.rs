@@ -1,6 +1,6 @@
 //! Inboxes: what waits for a handle, in an order that never changes.
 
-use super::{Quotas, Refusal, Store};
+use super::{Command, Quotas, Refusal, Store};
 use kez_core::{Identity, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -122,29 +122,32 @@ impl Store {
         position: u64,
         now: Timestamp,
     ) -> Result<u64, Refusal> {
-        self.writer
-            .write(
-                move |db| {
-                    let position = position.min(last(db, &handle)?);
-                    db.prepare_cached(
-                        "UPDATE devices SET acked = max(acked, ?2) WHERE device = ?1",
-                    )?
-                    .execute(params![device.as_str(), position])?;
-                    let all: u64 = db
-                        .prepare_cached(
-                            "SELECT coalesce(min(acked), 0) FROM devices
-                             JOIN handles ON handles.person = devices.person
-                             WHERE handle = ?1 AND active = 1
-                             AND (not_after IS NULL OR not_after > ?2)",
-                        )?
-                        .query_row(params![handle, now.seconds()], |row| row.get(0))?;
-                    drop_until(db, &handle, all)?;
-                    Ok(position)
-                },
-                |_| {},
-            )
-            .await
+        let (device, now) = (device.to_string(), now.seconds());
+        self.write(Command::Acknowledge { handle, device, position, now }).await?.count()
     }
+}
+
+/// [`Store::acknowledge`].
+pub(super) fn acknowledge(
+    db: &Connection,
+    handle: &str,
+    device: &str,
+    position: u64,
+    now: i64,
+) -> Result<u64, Refusal> {
+    let position = position.min(last(db, handle)?);
+    db.prepare_cached("UPDATE devices SET acked = max(acked, ?2) WHERE device = ?1")?
+        .execute(params![device, position])?;
+    let all: u64 = db
+        .prepare_cached(
+            "SELECT coalesce(min(acked), 0) FROM devices
+             JOIN handles ON handles.person = devices.person
+             WHERE handle = ?1 AND active = 1
+             AND (not_after IS NULL OR not_after > ?2)",
+        )?
+        .query_row(params![handle, now], |row| row.get(0))?;
+    drop_until(db, handle, all)?;
+    Ok(position)
 }
 
 fn read_item(row: &Row<'_>) -> Result<Item, rusqlite::Error> {

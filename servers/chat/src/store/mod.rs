@@ -1,20 +1,30 @@
-//! What the server keeps, in one SQLite file. What was acknowledged was committed with
+//! What the server keeps, in one SQLite file: its own, or a copy of what several share (`stream`). What was acknowledged was committed with
 //! `synchronous=FULL` before; subscribers are told after the commit, in its order.
 
+mod command;
 mod conversation;
 mod directory;
 mod inbox;
+pub mod migrate;
+mod stream;
 mod upkeep;
 
 pub use conversation::{Commit, NewEntry, Posted, Welcome};
 pub use directory::{Claimed, DeviceRow, HandleRow, NewKeyPackage};
 pub use inbox::{Item, ItemKind, Page};
+pub use stream::KEY_FILE;
 
 use crate::broker::{Broker, Local};
+use command::{Command, News, Output};
 use kez_core::{Code, Error};
-use kez_server::sqlite::{self, Failure, Readers, Schema, Writer, open_reader};
+use kez_server::{
+    nats, replica,
+    sqlite::{self, Failure, Readers, Schema, Writer, open_reader},
+};
 use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 use std::{fmt, path::Path, sync::Arc, thread::JoinHandle};
+use stream::Stream;
 
 /// The name of the data's file.
 const FILE: &str = "chat.db";
@@ -89,7 +99,7 @@ CREATE INDEX IF NOT EXISTS inbox_by_age ON inbox (at);
 ";
 
 /// What the operator grants.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Quotas {
     /// How many bytes the file may grow to.
     pub file: Option<u64>,
@@ -138,8 +148,24 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// A command was answered as another one is.
+    fn mixed_up() -> Self {
+        Failure::Storage("an answer is another command's".into()).into()
+    }
+
     fn absent(code: Code, about: impl fmt::Display) -> Self {
         Self::Absent(Error::about(code, about))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(error) | Self::Absent(error) | Self::Taken(error) => error.fmt(f),
+            Self::Conflict { .. } => f.write_str(Code::CommitConflict.summary()),
+            Self::Quota(whose) => write!(f, "the quota is used up: {whose}"),
+            Self::Failed(failure) => failure.fmt(f),
+        }
     }
 }
 
@@ -168,6 +194,7 @@ pub struct Store {
     readers: Arc<Readers>,
     broker: Arc<dyn Broker>,
     quotas: Quotas,
+    stream: Option<Arc<Stream>>,
 }
 
 impl Store {
@@ -177,11 +204,47 @@ impl Store {
     /// # Errors
     /// What the file system or SQLite says.
     pub fn open(dir: &Path, quotas: Quotas) -> Result<(Self, JoinHandle<()>), Failure> {
-        let path = dir.join(FILE);
-        let connection = SCHEMA.open(&path, quotas.file)?;
+        let connection = SCHEMA.open(&dir.join(FILE), quotas.file)?;
+        replica::refuse_copy(&connection, FILE)?;
+        Self::start(dir, connection, quotas)
+    }
+
+    /// Opens a store that is one of several on the operator's NATS: the stream there is what is
+    /// kept, and the folder has a copy of it, which is made again if it is gone, and `cluster.key`,
+    /// which all of them share. The quota of bytes is the stream's.
+    ///
+    /// # Errors
+    /// What the file system, SQLite or NATS says; a copy of another stream; another key.
+    pub async fn join(
+        dir: &Path,
+        quotas: Quotas,
+        settings: &nats::Settings,
+    ) -> Result<(Self, JoinHandle<()>), Failure> {
+        Stream::join(dir, quotas, settings).await
+    }
+
+    fn start(
+        dir: &Path,
+        connection: Connection,
+        quotas: Quotas,
+    ) -> Result<(Self, JoinHandle<()>), Failure> {
         let (writer, thread) = Writer::start(connection)?;
-        let broker = Arc::new(Local::default());
-        Ok((Self { writer, readers: Readers::new(path), broker, quotas }, thread))
+        let (readers, broker) = (Readers::new(dir.join(FILE)), Arc::new(Local::default()));
+        Ok((Self { writer, readers, broker, quotas, stream: None }, thread))
+    }
+
+    /// As [`replica::Fresh::current`], of a copy that is just being made.
+    async fn copied(&self) -> Result<(), Failure> {
+        match &self.stream {
+            Some(stream) => stream.replica().copied().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Up to where the stream is applied, if there is one.
+    #[must_use]
+    pub fn applied(&self) -> Option<u64> {
+        self.stream.as_ref().map(|stream| stream.replica().applied())
     }
 
     /// Who is told of what comes in.
@@ -194,6 +257,21 @@ impl Store {
     #[must_use]
     pub fn waiting(&self) -> u64 {
         self.writer.waiting()
+    }
+
+    /// Does what a command says; subscribers are told after the commit, in its order.
+    async fn write(&self, command: Command) -> Result<Output, Refusal> {
+        if let Some(stream) = &self.stream {
+            return stream.order(command).await;
+        }
+        let broker = self.broker.clone();
+        let work = move |db: &Connection| {
+            let mut news = Vec::new();
+            Ok((command.apply(db, &mut news)?, news))
+        };
+        let tell = move |(_, news): &(Output, News)| command::tell(&*broker, news);
+        let done: Result<_, Refusal> = self.writer.write(work, tell).await;
+        done.map(|(output, _)| output)
     }
 
     async fn read<T: Send + 'static>(
@@ -210,6 +288,15 @@ impl Store {
     pub async fn check(&self) -> Result<(), Refusal> {
         self.read(|db| Ok(db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?))
             .await
+    }
+}
+
+impl replica::Fresh for Store {
+    async fn current(&self) -> Result<(), Failure> {
+        match &self.stream {
+            Some(stream) => stream.replica().catch_up().await,
+            None => Ok(()),
+        }
     }
 }
 

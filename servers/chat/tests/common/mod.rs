@@ -12,7 +12,7 @@ use kez_core::{
     },
     hex,
 };
-use kez_server::testing::Process;
+use kez_server::testing::{Process, nats_url};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -35,6 +35,7 @@ impl Server {
     pub fn listening(data: &Path, at: &str, options: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kez-chat-server"));
         command.args(["--listen", at, "--data"]).arg(data);
+        command.envs(nats_url(data).map(|url| ("NATS_URL", url)));
         for rate in ["--address-rate", "--device-rate", "--claim-rate"] {
             if !options.contains(&rate) {
                 command.args([rate, "1000000"]);
@@ -386,19 +387,29 @@ pub struct Stream {
 
 impl Stream {
     pub fn open(server: &Server, path: &str, headers: &[(&str, &str)]) -> Self {
-        let mut socket = TcpStream::connect(server.address()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Self::try_open(server, path, headers).unwrap()
+    }
+
+    /// As [`Stream::open`], from a server that may be dying.
+    pub fn try_open(
+        server: &Server,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> std::io::Result<Self> {
+        let mut socket = TcpStream::connect(server.address())?;
+        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         let more: String = headers.iter().map(|(k, v)| format!("{k}: {v}\r\n")).collect();
-        write!(socket, "GET {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n").unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n")?;
         let mut reader = BufReader::new(socket);
         let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
+        reader.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.ok_or(std::io::ErrorKind::UnexpectedEof)?;
         while !line.trim().is_empty() {
             line.clear();
-            reader.read_line(&mut line).unwrap();
+            reader.read_line(&mut line)?;
         }
-        Self { status, reader, chunk: 0 }
+        Ok(Self { status, reader, chunk: 0 })
     }
 
     /// A line of the body, which comes in chunks that end between lines.

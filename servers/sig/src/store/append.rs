@@ -27,15 +27,15 @@ impl Cache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the stored chain out, or replays it. What is stored was verified when it came.
+    /// Takes the stored chain out, or replays it, within a transaction. What is stored was verified
+    /// when it came.
     pub(super) fn load(&self, db: &Connection, name: &Identity) -> Result<Option<Chain>, Refusal> {
-        let state = db.unchecked_transaction()?;
-        let Some(row) = find(&state, name)? else { return Ok(None) };
+        let Some(row) = find(db, name)? else { return Ok(None) };
         // What is kept may be older than what is stored, or be a branch that lost.
         if let Some(chain) = self.take(name).filter(|chain| chain.head() == Some(row.head)) {
             return Ok(Some(chain));
         }
-        let chain = Chain::replay_trusted(lines(&state, row.id)?.as_bytes(), name);
+        let chain = Chain::replay_trusted(lines(db, row.id)?.as_bytes(), name);
         Ok(Some(chain.map_err(|e| Refusal::storage(format!("{name} as stored: {e}")))?))
     }
 

@@ -1,4 +1,4 @@
-//! Chains in one SQLite file. Requests are verified side by side; one thread writes, and commits
+//! Chains in one SQLite file, of a server that is alone or of one of several (`stream`). Requests are verified side by side; one thread writes, and commits
 //! many of them at once, so that the disk is waited for once a batch and not once a request. What
 //! was acknowledged was committed with `synchronous=FULL` before. Each new head is an entry of the
 //! log as well, in the same transaction, and a checkpoint is signed after the commit.
@@ -6,17 +6,22 @@
 mod answers;
 mod append;
 pub mod copy;
+pub mod migrate;
+mod stream;
 mod writer;
 
 use crate::log::{self, LogKey};
 use answers::{Answers, Stored};
-use append::{Cache, Prepared, prepare};
+use append::{Cache, Change, Prepared, prepare};
 use axum::body::Bytes;
 use kez_core::{
     Code, Error, Head, Identity, ObjectId, Timestamp,
     log::{Checkpoint, Proof},
 };
-use kez_server::sqlite::{Failure, Readers, Schema};
+use kez_server::{
+    nats, replica,
+    sqlite::{Failure, Readers, Schema},
+};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::{
     fmt,
@@ -24,8 +29,9 @@ use std::{
     sync::{Arc, PoisonError},
     thread::JoinHandle,
 };
+use stream::Stream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use writer::{Done, Job, Writer};
+use writer::{Done, Job, Work, Writer};
 
 /// How many requests may wait for the writer before others are told to come back.
 const QUEUE: usize = 4096;
@@ -156,6 +162,7 @@ pub struct Store {
     key: Arc<LogKey>,
     checkpoint: watch::Receiver<Arc<Checkpoint>>,
     cosigned: Arc<watch::Sender<Option<Arc<Checkpoint>>>>,
+    stream: Option<Arc<Stream>>,
 }
 
 /// How a store is opened.
@@ -174,19 +181,59 @@ impl Store {
     /// # Errors
     /// What the file system or SQLite says.
     pub fn open(dir: &Path, options: &Options) -> Result<(Self, JoinHandle<()>), Refusal> {
-        let path = dir.join(FILE);
-        let connection = SCHEMA.open(&path, options.quota)?;
-        let key = Arc::new(LogKey::open(dir, options.log_name.as_deref())?);
+        let connection = SCHEMA.open(&dir.join(FILE), options.quota)?;
+        replica::refuse_copy(&connection, FILE)?;
+        let key = LogKey::open(dir, options.log_name.as_deref())?;
+        Self::start(dir, connection, key, None)
+    }
+
+    /// Opens a store that is one of several on the operator's NATS: the stream there is what is
+    /// kept, and the folder has a copy of it, which is made again if it is gone, and the log's key,
+    /// which all of them share. The quota is the stream's.
+    ///
+    /// # Errors
+    /// What the file system, SQLite or NATS says; a copy of another stream; another log's key.
+    pub async fn join(
+        dir: &Path,
+        options: &Options,
+        settings: &nats::Settings,
+    ) -> Result<(Self, JoinHandle<()>), Refusal> {
+        Stream::join(dir, options, settings).await
+    }
+
+    /// Starts the writer, which tells how far it is if it applies a stream.
+    fn start(
+        dir: &Path,
+        connection: Connection,
+        key: LogKey,
+        applied: Option<watch::Sender<u64>>,
+    ) -> Result<(Self, JoinHandle<()>), Refusal> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (heads, _) = broadcast::channel(4096);
-        let answers: Arc<Answers> = Arc::default();
-        let (writer, checkpoint) =
-            Writer::new(connection, heads.clone(), key.clone(), answers.clone())?;
+        let (answers, cache): (Arc<Answers>, Arc<Cache>) = Default::default();
+        let key = Arc::new(key);
+        let size = log::size(&connection)?;
+        let first = Arc::new(key.checkpoint(&connection, size)?);
+        let (signed, checkpoint) = watch::channel(first);
+        let writer = Writer {
+            connection,
+            heads: heads.clone(),
+            key: key.clone(),
+            size,
+            checkpoint: signed,
+            answers: answers.clone(),
+            cache: cache.clone(),
+            changed: Vec::new(),
+            applied,
+        };
         let thread = std::thread::Builder::new().name("writer".into());
         let thread = thread.spawn(move || writer.run(queue)).map_err(Failure::of(dir))?;
         let cosigned = Arc::new(watch::channel(None).0);
-        let (readers, cache) = (Readers::new(path), Arc::default());
-        Ok((Self { jobs, readers, cache, answers, heads, key, checkpoint, cosigned }, thread))
+        let readers = Readers::new(dir.join(FILE));
+        let stream = None;
+        let store =
+            Self { jobs, readers, cache, answers, heads, key, checkpoint, cosigned, stream };
+        Ok((store, thread))
     }
 
     /// Verifies lines and appends them; what is here already is passed over. All of it is stored,
@@ -203,34 +250,54 @@ impl Store {
         // The signatures are verified here, by as many as there are cores; the writer only looks
         // whether the chain is still what they were verified against.
         for _ in 0..MAX_ROUNDS {
-            let (cache, name, body) = (self.cache.clone(), name.clone(), body.clone());
+            let (cache, own, lines) = (self.cache.clone(), name.clone(), body.clone());
+            let shared = self.stream.is_some();
             let prepared = self.read(move |db| {
-                let stored = cache.load(db, &name)?;
-                let (unchanged, prepared) = prepare(&name, &body, stored, now);
+                // First: if the chain grows between the two, the stream refuses what follows.
+                let after = if shared { stream::last(db, &own)? } else { 0 };
+                let stored = cache.load(&*db.unchecked_transaction()?, &own)?;
+                let (unchanged, prepared) = prepare(&own, &lines, stored, now);
                 unchanged.into_iter().for_each(|chain| cache.keep(chain));
-                prepared
+                Ok((prepared?, after))
             });
-            let change = match prepared.await? {
-                Prepared::Change(change) => change,
-                Prepared::Known(head) => return Ok(Appended { head, new: false }),
+            let (change, after) = match prepared.await? {
+                (Prepared::Change(change), after) => (change, after),
+                (Prepared::Known(head), _) => return Ok(Appended { head, new: false }),
             };
-            let (reply, answer) = oneshot::channel();
-            self.jobs.try_send(Job { change, reply }).map_err(|_| Failure::Busy)?;
-            match answer.await {
-                Ok(Ok(Done::Moved)) => {}
-                Ok(Ok(Done::Appended(chain))) => {
-                    let head = chain.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
-                    self.cache.keep(*chain);
-                    return Ok(Appended { head, new: true });
-                }
-                Ok(Ok(Done::Forked(head))) => {
-                    return Err(Refusal::Conflict { head, fork: true });
-                }
-                Ok(Err(failure)) => return Err(failure),
-                Err(_) => return Err(Refusal::storage("the writer is gone")),
+            let done = match &self.stream {
+                Some(stream) => stream.order(&name, after, body.clone()).await?,
+                None => self.write(change).await?,
+            };
+            match done {
+                Done::Moved | Done::Migrated => {}
+                Done::Appended(head) => return Ok(Appended { head, new: true }),
+                Done::Known(head) => return Ok(Appended { head, new: false }),
+                Done::Forked(head) => return Err(Refusal::Conflict { head, fork: true }),
+                Done::Refused(refusal) => return Err(refusal),
             }
         }
         Err(Failure::Busy.into())
+    }
+
+    async fn write(&self, change: Box<Change>) -> Result<Done, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { work: Work::Change(change), reply: Some(reply) };
+        self.jobs.try_send(job).map_err(|_| Failure::Busy)?;
+        answer.await.unwrap_or_else(|_| Err(Refusal::storage("the writer is gone")))
+    }
+
+    /// As [`replica::Fresh::current`], of a copy that is just being made.
+    async fn copied(&self) -> Result<(), Failure> {
+        match &self.stream {
+            Some(stream) => stream.replica().copied().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Up to where the stream is applied, if there is one.
+    #[must_use]
+    pub fn applied(&self) -> Option<u64> {
+        self.stream.as_ref().map(|stream| stream.replica().applied())
     }
 
     /// New heads from now on.
@@ -411,6 +478,15 @@ impl Store {
         work: impl FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         self.readers.read(work).await
+    }
+}
+
+impl replica::Fresh for Store {
+    async fn current(&self) -> Result<(), Failure> {
+        match &self.stream {
+            Some(stream) => stream.replica().catch_up().await,
+            None => Ok(()),
+        }
     }
 }
 

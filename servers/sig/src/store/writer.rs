@@ -1,54 +1,94 @@
 //! The thread that writes.
 
-use super::{NewHead, Refusal, answers::Answers, append::Change, find};
+use super::{
+    NewHead, Refusal,
+    answers::Answers,
+    append::{Cache, Change, Prepared, prepare},
+    find, stream,
+};
 use crate::log::{self, LogKey};
-use kez_core::{Chain, Head, Op, log::Checkpoint};
+use axum::body::Bytes;
+use kez_core::{Chain, Code, Error, Fork, Head, Identity, Op, Timestamp, log::Checkpoint};
+use kez_server::{replica, sqlite::Failure};
 use rusqlite::{Connection, params};
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// How many requests one commit may hold.
 const MAX_BATCH: usize = 256;
 
-/// A change to make, and whom to tell.
+/// How long the writer waits before it tries again what the disk did not take.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Something to do, and whom to tell.
 pub(super) struct Job {
-    pub(super) change: Box<Change>,
-    pub(super) reply: oneshot::Sender<Result<Done, Refusal>>,
+    pub(super) work: Work,
+    pub(super) reply: Option<oneshot::Sender<Result<Done, Refusal>>>,
 }
 
-/// What became of a change.
+pub(super) enum Work {
+    /// A change that was verified.
+    Change(Box<Change>),
+    /// The next message of the stream: there is no way around it.
+    Told(Told),
+}
+
+/// A message of the stream, which anybody may have put there.
+#[derive(Clone)]
+pub(super) struct Told {
+    pub(super) seq: u64,
+    pub(super) at: Timestamp,
+    /// The chain, if the subject names one.
+    pub(super) name: Option<Identity>,
+    pub(super) kind: Kind,
+    pub(super) body: Bytes,
+}
+
+/// What a message of the stream says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// What somebody posted.
+    Post,
+    /// Of a migration: events of a chain, which are in the log already.
+    Chain,
+    /// Of a migration: evidence of a chain's fork.
+    Fork,
+    /// Of a migration: entries of the log, one a line.
+    Entries,
+}
+
+/// What became of it.
 pub(super) enum Done {
-    /// The chain is this one now.
-    Appended(Box<Chain>),
+    /// The chain has this head now.
+    Appended(Head),
+    /// It had it before.
+    Known(Head),
     /// Only evidence was kept; the head is as it was.
     Forked(Option<Head>),
     /// The chain is not the one any more that the change was made for. Nothing was done.
     Moved,
+    /// It does not hold. Nothing was done.
+    Refused(Refusal),
+    /// What a migration says was taken.
+    Migrated,
 }
 
 pub(super) struct Writer {
-    connection: Connection,
-    heads: broadcast::Sender<NewHead>,
-    key: Arc<LogKey>,
+    pub(super) connection: Connection,
+    pub(super) heads: broadcast::Sender<NewHead>,
+    pub(super) key: Arc<LogKey>,
     /// How many entries the log has, those of the open transaction included.
-    size: u64,
-    checkpoint: watch::Sender<Arc<Checkpoint>>,
-    answers: Arc<Answers>,
+    pub(super) size: u64,
+    pub(super) checkpoint: watch::Sender<Arc<Checkpoint>>,
+    pub(super) answers: Arc<Answers>,
+    pub(super) cache: Arc<Cache>,
+    /// The chains that the open transaction changed.
+    pub(super) changed: Vec<Chain>,
+    /// Up to where the stream is applied, if there is one.
+    pub(super) applied: Option<watch::Sender<u64>>,
 }
 
 impl Writer {
-    pub(super) fn new(
-        connection: Connection,
-        heads: broadcast::Sender<NewHead>,
-        key: Arc<LogKey>,
-        answers: Arc<Answers>,
-    ) -> Result<(Self, watch::Receiver<Arc<Checkpoint>>), Refusal> {
-        let size = log::size(&connection)?;
-        let first = Arc::new(key.checkpoint(&connection, size)?);
-        let (checkpoint, checkpoints) = watch::channel(first);
-        Ok((Self { connection, heads, key, size, checkpoint, answers }, checkpoints))
-    }
-
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.blocking_recv() {
             let mut batch = vec![first];
@@ -56,16 +96,24 @@ impl Writer {
                 let Ok(job) = queue.try_recv() else { break };
                 batch.push(job);
             }
-            self.batch(batch);
+            let mut again = self.batch(batch);
+            while !again.is_empty() && !queue.is_closed() {
+                thread::sleep(PAUSE);
+                again = self.batch(again);
+            }
         }
     }
 
-    fn batch(&mut self, batch: Vec<Job>) {
-        let mut results = Vec::new();
+    /// Does some jobs, all of them or none. Gives those that have to be done all the same.
+    fn batch(&mut self, batch: Vec<Job>) -> Vec<Job> {
+        let (mut results, mut told) = (Vec::new(), Vec::new());
         let mut done = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(Refusal::from);
-        for Job { change, reply } in batch {
+        for Job { work, reply } in batch {
+            if let Work::Told(message) = &work {
+                told.push(message.clone());
+            }
             let result = match &done {
-                Ok(()) => self.make(*change),
+                Ok(()) => self.work(work),
                 Err(failure) => Err(failure.clone()),
             };
             // SQLite may have given up the whole transaction: none of it counts then.
@@ -75,36 +123,103 @@ impl Writer {
             results.push((reply, result));
         }
         done = done.and_then(|()| Ok(self.connection.execute_batch("COMMIT")?));
-        for (_, result) in &results {
-            if let Ok(Done::Appended(chain)) = result {
-                self.answers.forget(chain.name().as_str());
-            }
+        let changed = std::mem::take(&mut self.changed);
+        for chain in &changed {
+            self.answers.forget(chain.name().as_str());
         }
         let before = self.checkpoint.borrow().size();
-        if done.is_err() {
+        if let Err(failure) = &done {
+            if !told.is_empty() {
+                tracing::error!("the stream is not applied: {failure}");
+            }
             // It may be rolled back already.
             let _ = self.connection.execute_batch("ROLLBACK");
             self.size = before;
-        } else if self.size > before {
-            match self.key.checkpoint(&self.connection, self.size) {
-                Ok(checkpoint) => drop(self.checkpoint.send_replace(Arc::new(checkpoint))),
-                // The next batch signs it.
-                Err(failure) => tracing::error!("no checkpoint: {failure}"),
+        } else {
+            if self.size > before {
+                match self.key.checkpoint(&self.connection, self.size) {
+                    Ok(checkpoint) => drop(self.checkpoint.send_replace(Arc::new(checkpoint))),
+                    // The next batch signs it.
+                    Err(failure) => tracing::error!("no checkpoint: {failure}"),
+                }
+            }
+            if let (Some(applied), Some(last)) = (&self.applied, told.last()) {
+                applied.send_replace(last.seq);
+            }
+            for chain in changed {
+                if let Some(head) = chain.head() {
+                    // Nobody may be listening.
+                    let _ = self.heads.send(NewHead { name: chain.name().clone(), head });
+                }
+                self.cache.keep(chain);
             }
         }
         for (reply, result) in results {
-            let result = match &done {
-                Ok(()) => result,
-                Err(failure) => Err(failure.clone()),
-            };
-            if let Ok(Done::Appended(chain)) = &result
-                && let Some(head) = chain.head()
-            {
-                // Nobody may be listening.
-                let _ = self.heads.send(NewHead { name: chain.name().clone(), head });
-            }
+            let result = done.clone().and(result);
             // Who asked may be gone.
-            let _ = reply.send(result);
+            let _ = reply.map(|reply| reply.send(result));
+        }
+        if done.is_ok() {
+            told.clear();
+        }
+        told.into_iter().map(|told| Job { work: Work::Told(told), reply: None }).collect()
+    }
+
+    /// Does one job.
+    fn work(&mut self, work: Work) -> Result<Done, Refusal> {
+        match work {
+            Work::Change(change) => self.make(*change),
+            Work::Told(told) => {
+                stream::note(&self.connection, &told)?;
+                self.connection.execute_batch("SAVEPOINT message")?;
+                let (size, changed) = (self.size, self.changed.len());
+                let done = self.apply(&told);
+                if let Err(misfit @ Refusal::Failed(Failure::Misfit(_))) = done {
+                    self.connection.execute_batch("ROLLBACK TO message; RELEASE message")?;
+                    self.size = size;
+                    self.changed.truncate(changed);
+                    return Ok(Done::Refused(misfit));
+                }
+                self.connection.execute_batch("RELEASE message")?;
+                done
+            }
+        }
+    }
+
+    /// Applies a message of the stream. What does not hold is refused; only the storage fails.
+    fn apply(&mut self, told: &Told) -> Result<Done, Refusal> {
+        let refused = |code: Code| Ok(Done::Refused(Error::from(code).into()));
+        if told.kind != Kind::Post && !replica::is_new(&self.connection)? {
+            return refused(Code::HeadConflict);
+        }
+        if told.kind == Kind::Entries {
+            return self.enter(&told.body);
+        }
+        let Some(name) = &told.name else { return refused(Code::KeyExpected) };
+        if told.kind == Kind::Fork {
+            let Ok(fork) = Fork::from_json(&told.body, told.at) else {
+                return refused(Code::Forked);
+            };
+            self.keep_evidence(fork.chain(), &fork.to_canonical())?;
+            return Ok(Done::Migrated);
+        }
+        let stored = self.cache.load(&self.connection, name)?;
+        let (unchanged, prepared) = prepare(name, &told.body, stored, told.at);
+        unchanged.into_iter().for_each(|chain| self.cache.keep(chain));
+        match prepared {
+            Ok(Prepared::Change(change)) if told.kind == Kind::Chain => {
+                let Change { chain: Some(chain), fork: None, after, .. } = *change else {
+                    return refused(Code::HeadConflict);
+                };
+                let head = chain.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
+                self.save(&chain, head, after, false)?;
+                self.changed.push(*chain);
+                Ok(Done::Appended(head))
+            }
+            Ok(Prepared::Change(change)) => self.make(*change),
+            Ok(Prepared::Known(head)) => Ok(Done::Known(head)),
+            Err(Refusal::Failed(failure)) => Err(failure.into()),
+            Err(refusal) => Ok(Done::Refused(refusal)),
         }
     }
 
@@ -115,19 +230,48 @@ impl Writer {
             return Ok(Done::Moved);
         }
         if let Some(fork) = &change.fork {
-            self.connection
-                .prepare_cached("UPDATE chains SET fork = ?2 WHERE name = ?1")?
-                .execute(params![change.name.as_str(), fork])?;
+            self.keep_evidence(&change.name, fork)?;
         }
         let Some(chain) = change.chain else { return Ok(Done::Forked(change.base)) };
-        self.save(&chain, change.after, change.fork.is_some())?;
-        Ok(Done::Appended(chain))
+        let head = chain.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
+        let id = self.save(&chain, head, change.after, change.fork.is_some())?;
+        log::add(&self.connection, self.size, id, chain.name(), head)?;
+        self.size += 1;
+        self.changed.push(*chain);
+        Ok(Done::Appended(head))
     }
 
-    /// Writes a chain's events after a position. With `replace`, others are there and go.
-    fn save(&mut self, chain: &Chain, after: u64, replace: bool) -> Result<(), Refusal> {
+    fn keep_evidence(&self, name: &Identity, fork: &str) -> Result<(), Refusal> {
+        self.connection
+            .prepare_cached("UPDATE chains SET fork = ?2 WHERE name = ?1")?
+            .execute(params![name.as_str(), fork])?;
+        Ok(())
+    }
+
+    /// Enters heads into the log, as it was elsewhere; some of them are of branches that lost.
+    fn enter(&mut self, lines: &[u8]) -> Result<Done, Refusal> {
         let db = &self.connection;
-        let Some(head) = chain.head() else { return Ok(()) };
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let entry = log::read_entry(line);
+            let row = match &entry {
+                Ok((name, _)) => find(db, name)?,
+                Err(_) => None,
+            };
+            let (Ok((name, head)), Some(row)) = (entry, row) else {
+                return Ok(Done::Refused(Error::from(Code::ChainEmpty).into()));
+            };
+            log::add(db, self.size, row.id, &name, head)?;
+            db.prepare_cached("UPDATE chains SET leaf = ?2 WHERE id = ?1 AND head = ?3")?
+                .execute(params![row.id, self.size, head.id.to_string()])?;
+            self.size += 1;
+        }
+        Ok(Done::Migrated)
+    }
+
+    /// Writes a chain's events after a position. With `replace`, others are there and go. Gives the
+    /// row. Its entry of the log is the next one.
+    fn save(&self, chain: &Chain, head: Head, after: u64, replace: bool) -> Result<i64, Refusal> {
+        let db = &self.connection;
         let id: i64 = db
             .prepare_cached(
                 "INSERT INTO chains (name, seq, head, leaf) VALUES (?1, ?2, ?3, ?4)
@@ -137,8 +281,6 @@ impl Writer {
                 params![chain.name().as_str(), head.seq, head.id.to_string(), self.size],
                 |row| row.get(0),
             )?;
-        log::add(db, self.size, id, chain.name(), head)?;
-        self.size += 1;
         if replace {
             for table in ["events", "subjects"] {
                 let sql = format!("DELETE FROM {table} WHERE chain = ? AND seq > ?");
@@ -157,6 +299,6 @@ impl Writer {
                 subjects.execute(params![subject.as_str(), id, event.seq, claim.to_string()])?;
             }
         }
-        Ok(())
+        Ok(id)
     }
 }

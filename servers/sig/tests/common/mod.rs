@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use kez_core::{Chain, Event, Identity, ObjectId, Op, Scheme, SecretKey, Timestamp};
-use kez_server::testing::Process;
+use kez_server::testing::{Process, nats_url};
 use serde_json::Value;
 use std::{
     path::Path,
@@ -12,7 +12,7 @@ use std::{
 };
 use ureq::{Agent, Body, http::Response};
 
-pub struct Server(Process);
+pub struct Server(pub Process);
 
 impl std::ops::Deref for Server {
     type Target = Process;
@@ -33,6 +33,7 @@ impl Server {
         let rates = ["--address-rate", "1000000", "--chain-rate", "1000000"];
         let mut command = Command::new(env!("CARGO_BIN_EXE_kez-sig-server"));
         command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
+        command.envs(nats_url(data).map(|url| ("NATS_URL", url)));
         command.args(if options.contains(&"--chain-rate") { &[][..] } else { &rates });
         Self(Process::start(command.args(options).stderr(Stdio::null())))
     }
