@@ -32,10 +32,11 @@ pub fn build() -> Result<()> {
     let npm = folder();
     let dist = npm.join("dist");
     let _ = fs::remove_dir_all(&dist);
+    // The largest first: it takes longest to make small.
     let modules = [
+        (Module::Cli, "cli-glue", "kez-cli.wasm"),
         (Module::Library, "glue", "kez.wasm"),
         (Module::Verify, "verify-glue", "kez-verify.wasm"),
-        (Module::Cli, "cli-glue", "kez-cli.wasm"),
         (Module::Import, "import-glue", "kez-import.wasm"),
         (Module::Chat, "chat-glue", "kez-chat.wasm"),
     ];

@@ -9,7 +9,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    thread::{self, ScopedJoinHandle},
+    thread,
 };
 
 /// What every engine that KEZ runs on has (Node 20, Chromium 110, Firefox 110, Safari 16.4).
@@ -65,18 +65,17 @@ impl Module {
 /// What the compiler, wasm-bindgen or wasm-opt says.
 pub fn build(modules: &[Module]) -> Result<()> {
     thread::scope(|scope| {
-        let join = |bound: Option<ScopedJoinHandle<'_, std::result::Result<_, String>>>| {
-            bound.map(|bound| bound.join().map_err(|_| "wasm-bindgen broke")).transpose()
-        };
-        let mut bound = None;
+        let mut bound = Vec::new();
         for module in modules {
             eprintln!("xtask: building the module {module:?}, which takes a minute or more");
             let built = compile(*module)?;
             // A thread gives its error's words alone.
             let bind = move || bind(&built, &module.folder(), false).map_err(|e| e.to_string());
-            join(bound.replace(scope.spawn(bind)))?.transpose()?;
+            bound.push(scope.spawn(bind));
         }
-        join(bound)?.transpose()?;
+        for bound in bound {
+            bound.join().map_err(|_| "wasm-bindgen broke")??;
+        }
         Ok(())
     })
 }
