@@ -1,7 +1,10 @@
 //! What the operator of this server can watch besides what all servers count.
 
 use crate::store::Store;
-use kez_server::metrics::{Http, text};
+use kez_server::{
+    metrics::{Http, text},
+    replica::Shared as _,
+};
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,

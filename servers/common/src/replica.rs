@@ -5,12 +5,12 @@
 use crate::{
     nats::{Entry, Log, Message, Refused},
     problem::Problem,
-    sqlite::Failure,
+    sqlite::{Failure, Schema},
 };
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
+    Router,
+    extract::Request,
+    middleware::{self, Next},
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::{
@@ -62,33 +62,50 @@ pub fn refuse_copy(db: &Connection, file: &str) -> Result<(), Failure> {
     Err(Failure::Storage(format!("{file} {why}")))
 }
 
-/// Up to where a copy has the stream. One that is made now is `empty`.
+/// Opens a file as a copy of a stream, and makes it if it is missing: one that has nothing in its
+/// `table` is a new copy. `own` are the server's own tables of the stream. Gives up to where the
+/// copy has the stream, too.
 ///
 /// # Errors
 /// Why the file is not a copy of this stream; what SQLite says.
-pub fn position(db: &Connection, log: &Log, file: &str, empty: bool) -> Result<u64, Failure> {
-    let refused = |why: &str| {
-        let rest = "what one of them has would be lost; move the file away to copy the stream anew";
-        Err(Failure::Storage(format!("{file} {why}: {rest}")))
-    };
-    if !is_copy(db)? && !empty {
-        let why = "has what is not in the stream: the command `migrate` puts it there";
-        return Err(Failure::Storage(format!("{file} {why}")));
+pub fn open(
+    schema: &Schema,
+    path: &Path,
+    log: &Log,
+    table: &str,
+    own: &str,
+) -> Result<(Connection, u64), Failure> {
+    let db = schema.open(path, None)?;
+    // What this file loses, the stream gives again.
+    db.execute_batch("PRAGMA synchronous = NORMAL")?;
+    let refused = |why: &str| Err(Failure::Storage(format!("{} {why}", path.display())));
+    let rest = "what one of them has would be lost; move the file away to copy the stream anew";
+    if !is_copy(&db)? {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {table})");
+        if db.query_row(&sql, [], |row| row.get(0))? {
+            return refused("has what is not in the stream: the command `migrate` puts it there");
+        }
     }
     db.execute_batch(TABLE)?;
+    db.execute_batch(own)?;
     let found = db.query_row("SELECT created, seq FROM stream", [], |row| {
         Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?))
     });
-    match found.optional()? {
-        Some((created, _)) if created != log.created => refused("is a copy of another stream"),
-        Some((_, seq)) if seq > log.last => refused("has more than the stream"),
-        Some((_, seq)) => Ok(seq),
+    let seq = match found.optional()? {
+        Some((created, _)) if created != log.created => {
+            return refused(&format!("is a copy of another stream: {rest}"));
+        }
+        Some((_, seq)) if seq > log.last => {
+            return refused(&format!("has more than the stream: {rest}"));
+        }
+        Some((_, seq)) => seq,
         None => {
             let sql = "INSERT INTO stream (one, created, seq) VALUES (1, ?, 0)";
             db.execute(sql, [&log.created])?;
-            Ok(0)
+            0
         }
-    }
+    };
+    Ok((db, seq))
 }
 
 /// Notes, in the transaction that applies it, that a message is applied, and whether somebody
@@ -177,43 +194,115 @@ pub async fn send(log: &Log, entry: Entry) -> Result<u64, Failure> {
 }
 
 /// A store that may be one of several.
-pub trait Fresh: Clone + Send + Sync + 'static {
+pub trait Shared: Clone + Send + Sync + 'static {
+    /// How far its copy of the stream is, if there is one.
+    fn progress(&self) -> Option<&Progress>;
+
+    /// Up to where the stream is applied, if there is one.
+    fn applied(&self) -> Option<u64> {
+        self.progress().map(Progress::applied)
+    }
+
     /// Waits until the store has what was acknowledged before, by any of those that share the
     /// stream. One that is alone has it.
     ///
     /// # Errors
     /// `Unreachable` if NATS does not say how far the stream is, or this store is behind.
-    fn current(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn current(&self) -> impl Future<Output = Result<(), Failure>> + Send {
+        async {
+            match self.progress() {
+                Some(progress) => progress.catch_up().await,
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// As [`Shared::current`], as long as it takes and something happens: a new copy is long in the
+    /// making.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    fn copied(&self) -> impl Future<Output = Result<(), Failure>> + Send {
+        async {
+            loop {
+                let before = self.applied();
+                match self.current().await {
+                    Err(_) if self.applied() > before => {
+                        tracing::info!(applied = self.applied(), "copying the stream");
+                    }
+                    result => return result,
+                }
+            }
+        }
+    }
 }
 
-/// Answers requests below `/v1/` when the store is as new as what was acknowledged before.
-///
-/// # Errors
-/// `Unreachable`, as a problem.
-pub async fn fresh<S: Fresh>(
-    State(store): State<S>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    if request.uri().path().starts_with("/v1/") {
-        store.current().await?;
+/// Answers requests below `/v1/` when the store is as new as what was acknowledged before. For a
+/// store that is alone nothing is added to what a request costs.
+pub fn fresh<T: Clone + Send + Sync + 'static>(
+    router: Router<T>,
+    store: &impl Shared,
+) -> Router<T> {
+    if store.progress().is_none() {
+        return router;
     }
-    Ok(next.run(request).await)
+    let store = store.clone();
+    let layer = move |request: Request, next: Next| {
+        let store = store.clone();
+        async move {
+            if request.uri().path().starts_with("/v1/") {
+                store.current().await?;
+            }
+            Ok::<_, Problem>(next.run(request).await)
+        }
+    };
+    router.layer(middleware::from_fn(layer))
 }
 
 type Waiting<R> = Arc<Mutex<HashMap<String, oneshot::Sender<R>>>>;
 
-/// A server's part in a stream. `R` is what becomes of a request.
-pub struct Replica<R> {
+/// How far a copy is.
+pub struct Progress {
     log: Arc<Log>,
     applied: watch::Receiver<u64>,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+impl Progress {
+    /// Up to where the stream is applied.
+    fn applied(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    /// Waits until what was in the stream when this was called is applied.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    pub async fn catch_up(&self) -> Result<(), Failure> {
+        let end = self.log.end().await?;
+        let mut applied = self.applied.clone();
+        match timeout(LIMIT, applied.wait_for(|seq| *seq >= end)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Failure::Unreachable),
+        }
+    }
+}
+
+/// A server's part in a stream. `R` is what becomes of a request.
+pub struct Replica<R> {
+    progress: Progress,
     waiting: Waiting<R>,
     follower: JoinHandle<()>,
 }
 
 impl<R> fmt::Debug for Replica<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replica").field("log", &self.log).finish_non_exhaustive()
+        f.debug_struct("Replica").field("progress", &self.progress).finish_non_exhaustive()
     }
 }
 
@@ -246,7 +335,7 @@ impl<R: Send + 'static> Replica<R> {
             };
             following.follow(after, jobs, make).await;
         });
-        Self { log, applied, waiting, follower }
+        Self { progress: Progress { log, applied }, waiting, follower }
     }
 
     /// Appends an entry, and gives what became of it when this copy had it.
@@ -256,44 +345,14 @@ impl<R: Send + 'static> Replica<R> {
     pub async fn order(&self, mut entry: Entry) -> Result<R, Refused> {
         let request = Asked::new(&self.waiting).map_err(Refused::Failed)?;
         entry.headers.insert(REQUEST, request.name.as_str());
-        self.log.append(entry).await?;
+        self.progress.log.append(entry).await?;
         request.answer().await.ok_or(Refused::Failed(Failure::Unreachable))
     }
 
-    /// Waits until what was in the stream when this was called is applied.
-    ///
-    /// # Errors
-    /// `Unreachable`.
-    pub async fn catch_up(&self) -> Result<(), Failure> {
-        let end = self.log.end().await?;
-        let mut applied = self.applied.clone();
-        match timeout(LIMIT, applied.wait_for(|seq| *seq >= end)).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(Failure::Unreachable),
-        }
-    }
-
-    /// As [`Replica::catch_up`], as long as it takes and something happens: a new copy is long in
-    /// the making.
-    ///
-    /// # Errors
-    /// `Unreachable`.
-    pub async fn copied(&self) -> Result<(), Failure> {
-        loop {
-            let before = self.applied();
-            match self.catch_up().await {
-                Err(_) if self.applied() > before => {
-                    tracing::info!(applied = self.applied(), "copying the stream");
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// Up to where the stream is applied.
+    /// How far this server's copy is.
     #[must_use]
-    pub fn applied(&self) -> u64 {
-        *self.applied.borrow()
+    pub const fn progress(&self) -> &Progress {
+        &self.progress
     }
 }
 

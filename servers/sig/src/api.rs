@@ -27,7 +27,7 @@ use kez_server::{
     body,
     metrics::{self, Open},
     problem::{Problem, ProblemBody},
-    replica::{Fresh as _, fresh},
+    replica::{self, Shared as _},
 };
 use serde::Serialize;
 use serde_json::json;
@@ -148,12 +148,12 @@ pub(crate) fn router(app: App) -> Router {
         .expose_headers([header::ETAG, header::RETRY_AFTER]);
     let (router, document) = routes().split_for_parts();
     let document = async move || axum::Json(document);
-    router
+    let router = router
         .route("/openapi.json", routing::get(document))
         .layer(DefaultBodyLimit::max(MAX_BUNDLE))
         .fallback(async || Problem::no_path())
-        .method_not_allowed_fallback(async || Problem::no_method())
-        .layer(middleware::from_fn_with_state(app.store.clone(), fresh::<Store>))
+        .method_not_allowed_fallback(async || Problem::no_method());
+    replica::fresh(router, &app.store)
         // After what answers other methods: the question before a page's request is one of them.
         .layer(cors)
         .layer(middleware::from_fn_with_state(app.metrics.http.clone(), metrics::count))

@@ -6,7 +6,7 @@ mod common;
 
 use common::{add, append, chain_of, key, now};
 use kez_core::{Chain, Code, Fork, Identity, Op, Reason, Scheme, commitment};
-use kez_server::{nats::Settings, replica::Fresh as _, testing::nats_url};
+use kez_server::{nats::Settings, replica::Shared as _, testing::nats_url};
 use kez_sig_server::store::{Appended, Options, Refusal, Store};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;

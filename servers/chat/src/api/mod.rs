@@ -32,7 +32,7 @@ use kez_core::{
 use kez_server::{
     body, metrics,
     problem::{Problem, ProblemBody},
-    replica::{Fresh as _, fresh},
+    replica::{self, Shared as _},
 };
 use serde::{
     Deserialize as _, Deserializer,
@@ -126,8 +126,8 @@ pub(crate) fn router(app: App, files: Option<&Path>) -> Router {
     let router = router
         .route("/openapi.json", routing::get(document))
         .layer(middleware::map_response(private))
-        .method_not_allowed_fallback(async || Problem::no_method())
-        .layer(middleware::from_fn_with_state(app.store.clone(), fresh::<Store>))
+        .method_not_allowed_fallback(async || Problem::no_method());
+    let router = replica::fresh(router, &app.store)
         // After what answers other methods: the question before a page's request is one of them.
         .layer(cors);
     let router = match files {

@@ -309,6 +309,7 @@ pub(super) fn claim(db: &Connection, handle: &str, now: i64) -> Result<Vec<Claim
     }
     Ok(claimed)
 }
+
 /// The identity of a handle and its record.
 pub(super) fn find_handle(db: &Connection, handle: &str) -> Result<(String, String), Refusal> {
     let mut query = db.prepare_cached(

@@ -3,7 +3,7 @@
 use super::{FILE, Quotas, Refusal, SCHEMA, Store, command::Command, stream};
 use kez_server::{
     nats::{self, Log},
-    replica,
+    replica::{self, Shared as _},
     sqlite::Failure,
 };
 use rusqlite::{Connection, types::ValueRef};

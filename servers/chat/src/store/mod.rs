@@ -1,5 +1,6 @@
-//! What the server keeps, in one SQLite file: its own, or a copy of what several share (`stream`). What was acknowledged was committed with
-//! `synchronous=FULL` before; subscribers are told after the commit, in its order.
+//! What the server keeps, in one SQLite file: its own, or a copy of what several share (`stream`).
+//! What was acknowledged was committed with `synchronous=FULL` before, or is in the stream;
+//! subscribers are told after the commit, in its order.
 
 mod command;
 mod conversation;
@@ -18,7 +19,8 @@ use crate::broker::{Broker, Local};
 use command::{Command, News, Output};
 use kez_core::{Code, Error};
 use kez_server::{
-    nats, replica,
+    nats,
+    replica::{self, Progress, Shared},
     sqlite::{self, Failure, Readers, Schema, Writer, open_reader},
 };
 use rusqlite::Connection;
@@ -233,20 +235,6 @@ impl Store {
         Ok((Self { writer, readers, broker, quotas, stream: None }, thread))
     }
 
-    /// As [`replica::Fresh::current`], of a copy that is just being made.
-    async fn copied(&self) -> Result<(), Failure> {
-        match &self.stream {
-            Some(stream) => stream.replica().copied().await,
-            None => Ok(()),
-        }
-    }
-
-    /// Up to where the stream is applied, if there is one.
-    #[must_use]
-    pub fn applied(&self) -> Option<u64> {
-        self.stream.as_ref().map(|stream| stream.replica().applied())
-    }
-
     /// Who is told of what comes in.
     #[must_use]
     pub fn broker(&self) -> &dyn Broker {
@@ -291,12 +279,9 @@ impl Store {
     }
 }
 
-impl replica::Fresh for Store {
-    async fn current(&self) -> Result<(), Failure> {
-        match &self.stream {
-            Some(stream) => stream.replica().catch_up().await,
-            None => Ok(()),
-        }
+impl Shared for Store {
+    fn progress(&self) -> Option<&Progress> {
+        self.stream.as_ref().map(|stream| stream.progress())
     }
 }
 

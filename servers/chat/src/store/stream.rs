@@ -13,7 +13,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use kez_core::{Code, Error};
 use kez_server::{
     nats::{self, Entry, HeaderMap, Log, Message, Nats, Refused, Shape},
-    replica::{self, Replica},
+    replica::{self, Progress, Replica},
     secret,
     sqlite::{Failure, Writer},
 };
@@ -77,13 +77,8 @@ impl Stream {
         settings: &nats::Settings,
     ) -> Result<(Store, JoinHandle<()>), Failure> {
         let (log, key) = open(dir, quotas, settings).await?;
-        let connection = SCHEMA.open(&dir.join(FILE), None)?;
-        // What this file loses, the stream gives again.
-        connection.execute_batch("PRAGMA synchronous = NORMAL")?;
-        let empty = "SELECT count(*) = 0 FROM handles";
-        let empty = connection.query_row(empty, [], |row| row.get(0))?;
-        let seq = replica::position(&connection, &log, FILE, empty)?;
-        connection.execute_batch(TABLE)?;
+        let path = dir.join(FILE);
+        let (connection, seq) = replica::open(&SCHEMA, &path, &log, "handles", TABLE)?;
         let (mut store, thread) = Store::start(dir, connection, quotas)?;
         let (applying, applied) = watch::channel(seq);
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -108,9 +103,9 @@ impl Stream {
         }
     }
 
-    /// This server's copy.
-    pub(super) const fn replica(&self) -> &Replica<Reply> {
-        &self.replica
+    /// How far this server's copy is.
+    pub(super) const fn progress(&self) -> &Progress {
+        self.replica.progress()
     }
 }
 

@@ -46,7 +46,7 @@ fn verify(db: &Connection) -> Result<(), Refusal> {
 }
 
 /// Goes through the chains in the order of their age.
-pub(super) fn each(
+fn each(
     db: &Connection,
     mut work: impl FnMut(&Identity, &str) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {

@@ -1,12 +1,12 @@
 //! From a file of one server to a stream that several share, and back.
 
-use super::{FILE, Options, Refusal, SCHEMA, Store, copy, stream};
+use super::{FILE, Options, Refusal, SCHEMA, Store, stream};
 use crate::log;
 use axum::body::Bytes;
 use kez_core::Identity;
 use kez_server::{
     nats::{self, Entry, HeaderMap, Log},
-    replica,
+    replica::{self, Shared as _},
     sqlite::Failure,
 };
 use rusqlite::Connection;
@@ -93,13 +93,11 @@ fn totals(db: &Connection) -> Result<Totals, Refusal> {
 }
 
 async fn publish(db: &Connection, log: &Log) -> Result<(), Refusal> {
-    let mut names = Vec::new();
-    copy::each(db, |name, _| {
-        names.push(name.clone());
-        Ok(())
-    })?;
-    for name in &names {
-        chain(db, log, name).await?;
+    let mut query = db.prepare("SELECT id, name, fork FROM chains ORDER BY id")?;
+    let mut chains = query.query([])?;
+    while let Some(row) = chains.next()? {
+        let name = Identity::from_canonical(&row.get::<_, String>(1)?)?;
+        chain(log, &name, &super::lines(db, row.get(0)?)?, row.get(2)?).await?;
     }
     let (size, mut last) = (log::size(db)?, 0);
     for from in (0..size).step_by(ENTRIES) {
@@ -111,9 +109,13 @@ async fn publish(db: &Connection, log: &Log) -> Result<(), Refusal> {
 }
 
 /// A chain's events and the evidence of its fork.
-async fn chain(db: &Connection, log: &Log, name: &Identity) -> Result<(), Refusal> {
-    let Some(row) = super::find(db, name)? else { return Ok(()) };
-    let (lines, subject) = (super::lines(db, row.id)?, stream::subject(name));
+async fn chain(
+    log: &Log,
+    name: &Identity,
+    lines: &str,
+    fork: Option<String>,
+) -> Result<(), Refusal> {
+    let subject = stream::subject(name);
     let (mut body, mut last) = (String::new(), 0);
     for line in lines.split_inclusive('\n') {
         if body.len() + line.len() > MESSAGE && !body.is_empty() {
@@ -123,8 +125,6 @@ async fn chain(db: &Connection, log: &Log, name: &Identity) -> Result<(), Refusa
         body += line;
     }
     last = send(log, "chain", subject.clone(), last, body.into()).await?;
-    let fork: Option<String> =
-        db.query_row("SELECT fork FROM chains WHERE id = ?", [row.id], |row| row.get(0))?;
     if let Some(fork) = fork {
         send(log, "fork", subject, last, fork.into()).await?;
     }

@@ -19,7 +19,8 @@ use kez_core::{
     log::{Checkpoint, Proof},
 };
 use kez_server::{
-    nats, replica,
+    nats,
+    replica::{self, Progress, Shared},
     sqlite::{Failure, Readers, Schema},
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -286,20 +287,6 @@ impl Store {
         answer.await.unwrap_or_else(|_| Err(Refusal::storage("the writer is gone")))
     }
 
-    /// As [`replica::Fresh::current`], of a copy that is just being made.
-    async fn copied(&self) -> Result<(), Failure> {
-        match &self.stream {
-            Some(stream) => stream.replica().copied().await,
-            None => Ok(()),
-        }
-    }
-
-    /// Up to where the stream is applied, if there is one.
-    #[must_use]
-    pub fn applied(&self) -> Option<u64> {
-        self.stream.as_ref().map(|stream| stream.replica().applied())
-    }
-
     /// New heads from now on.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<NewHead> {
@@ -481,12 +468,9 @@ impl Store {
     }
 }
 
-impl replica::Fresh for Store {
-    async fn current(&self) -> Result<(), Failure> {
-        match &self.stream {
-            Some(stream) => stream.replica().catch_up().await,
-            None => Ok(()),
-        }
+impl Shared for Store {
+    fn progress(&self) -> Option<&Progress> {
+        self.stream.as_ref().map(|stream| stream.progress())
     }
 }
 

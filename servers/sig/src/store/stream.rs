@@ -13,7 +13,7 @@ use axum::body::Bytes;
 use kez_core::{Code, Error, Identity};
 use kez_server::{
     nats::{self, Entry, HeaderMap, Log, Message, Nats, Refused, Shape},
-    replica::{self, Replica},
+    replica::{self, Progress, Replica},
     sqlite::Failure,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -54,13 +54,8 @@ impl Stream {
         settings: &nats::Settings,
     ) -> Result<(Store, JoinHandle<()>), Refusal> {
         let (log, key) = open(dir, options, settings).await?;
-        let connection = SCHEMA.open(&dir.join(FILE), None)?;
-        // What this file loses, the stream gives again.
-        connection.execute_batch("PRAGMA synchronous = NORMAL")?;
-        let empty = "SELECT count(*) = 0 FROM chains";
-        let empty = connection.query_row(empty, [], |row| row.get(0))?;
-        let seq = replica::position(&connection, &log, FILE, empty)?;
-        connection.execute_batch(TABLE)?;
+        let path = dir.join(FILE);
+        let (connection, seq) = replica::open(&SCHEMA, &path, &log, "chains", TABLE)?;
         let (applying, applied) = watch::channel(seq);
         let (mut store, thread) = Store::start(dir, connection, key, Some(applying))?;
         let replica = Replica::follow(log, applied, store.jobs.clone(), job);
@@ -75,7 +70,7 @@ impl Stream {
         match self.0.order(entry).await {
             Ok(reply) => reply,
             Err(Refused::Moved) => {
-                self.0.catch_up().await?;
+                self.0.progress().catch_up().await?;
                 Ok(Done::Moved)
             }
             Err(Refused::TooLarge(most)) => {
@@ -86,9 +81,9 @@ impl Stream {
         }
     }
 
-    /// This server's copy.
-    pub(super) const fn replica(&self) -> &Replica<Reply> {
-        &self.0
+    /// How far this server's copy is.
+    pub(super) const fn progress(&self) -> &Progress {
+        self.0.progress()
     }
 }
 

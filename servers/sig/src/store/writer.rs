@@ -168,7 +168,7 @@ impl Writer {
     /// Does one job.
     fn work(&mut self, work: Work) -> Result<Done, Refusal> {
         match work {
-            Work::Change(change) => self.make(*change),
+            Work::Change(change) => self.make(*change, true),
             Work::Told(told) => {
                 stream::note(&self.connection, &told)?;
                 self.connection.execute_batch("SAVEPOINT message")?;
@@ -207,24 +207,20 @@ impl Writer {
         let (unchanged, prepared) = prepare(name, &told.body, stored, told.at);
         unchanged.into_iter().for_each(|chain| self.cache.keep(chain));
         match prepared {
-            Ok(Prepared::Change(change)) if told.kind == Kind::Chain => {
-                let Change { chain: Some(chain), fork: None, after, .. } = *change else {
-                    return refused(Code::HeadConflict);
-                };
-                let head = chain.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
-                self.save(&chain, head, after, false)?;
-                self.changed.push(*chain);
-                Ok(Done::Appended(head))
+            // A chain that is moved has one history.
+            Ok(Prepared::Change(change)) if told.kind == Kind::Chain && change.fork.is_some() => {
+                refused(Code::HeadConflict)
             }
-            Ok(Prepared::Change(change)) => self.make(*change),
+            Ok(Prepared::Change(change)) => self.make(*change, told.kind == Kind::Post),
             Ok(Prepared::Known(head)) => Ok(Done::Known(head)),
             Err(Refusal::Failed(failure)) => Err(failure.into()),
             Err(refusal) => Ok(Done::Refused(refusal)),
         }
     }
 
-    /// Makes one change, if the chain is still the one that it was made for.
-    fn make(&mut self, change: Change) -> Result<Done, Refusal> {
+    /// Makes one change, if the chain is still the one that it was made for. With `enter`, its head
+    /// becomes an entry of the log.
+    fn make(&mut self, change: Change, enter: bool) -> Result<Done, Refusal> {
         let stored = find(&self.connection, &change.name)?;
         if stored.map(|row| row.head) != change.base {
             return Ok(Done::Moved);
@@ -235,8 +231,10 @@ impl Writer {
         let Some(chain) = change.chain else { return Ok(Done::Forked(change.base)) };
         let head = chain.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
         let id = self.save(&chain, head, change.after, change.fork.is_some())?;
-        log::add(&self.connection, self.size, id, chain.name(), head)?;
-        self.size += 1;
+        if enter {
+            log::add(&self.connection, self.size, id, chain.name(), head)?;
+            self.size += 1;
+        }
         self.changed.push(*chain);
         Ok(Done::Appended(head))
     }
