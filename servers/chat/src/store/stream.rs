@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS done (
     nonce BLOB PRIMARY KEY,
     at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS done_by_age ON done (at);
 ";
 
 /// What becomes of a command.
@@ -226,6 +227,11 @@ fn batch_in(
     batch: &[Message],
     key: &VerifyingKey,
 ) -> Result<Vec<(Reply, News)>, Refusal> {
+    if let Some(first) = batch.first() {
+        // Whatever is older could not be done again anyway.
+        let old = first.at.seconds() - 3 * LIFE;
+        db.prepare_cached("DELETE FROM done WHERE at < ?")?.execute([old])?;
+    }
     let mut results = Vec::with_capacity(batch.len());
     for message in batch {
         db.execute_batch("SAVEPOINT command")?;
@@ -258,7 +264,6 @@ fn one(db: &Connection, message: &Message, key: &VerifyingKey, news: &mut News) 
     if (now - at).abs() > LIFE {
         return refused("the clocks of the servers and of NATS differ");
     }
-    db.prepare_cached("DELETE FROM done WHERE at < ?")?.execute([now - 3 * LIFE])?;
     let new = db
         .prepare_cached("INSERT INTO done (nonce, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
         .execute(params![nonce, now])?;
