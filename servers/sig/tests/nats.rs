@@ -6,6 +6,7 @@ mod common;
 use common::{Server, add, agent, append, chain_of, code, key, now};
 use kez_core::{Chain, Head, Op, Reason, Scheme, commitment};
 use kez_server::testing::{Nats, Process, Trouble, Troubles};
+use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -293,6 +294,78 @@ fn the_servers_name_and_the_users_password_are_checked() {
     ] {
         let said = refusal(&mut command);
         assert!(said.contains("NATS at ") && !said.contains("hidden"), "{said}");
+    }
+}
+
+/// A NATS in operator mode: its users prove a key, and their accounts say that it is theirs.
+#[test]
+fn a_user_has_credentials() {
+    use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+    use nkeys::KeyPair;
+    let (operator, system, account, user) = (
+        KeyPair::new_operator(),
+        KeyPair::new_account(),
+        KeyPair::new_account(),
+        KeyPair::new_user(),
+    );
+    let token = |by: &KeyPair, of: &KeyPair, mut nats: Value| {
+        nats["version"] = json!(2);
+        let header = json!({ "typ": "JWT", "alg": "ed25519-nkey" });
+        let claims = json!({
+            "iss": by.public_key(), "sub": of.public_key(), "name": "test", "jti": "test",
+            "iat": now().seconds(), "nats": nats,
+        });
+        let text = [header, claims].map(|part| BASE64.encode(part.to_string())).join(".");
+        format!("{text}.{}", BASE64.encode(by.sign(text.as_bytes()).unwrap()))
+    };
+    let limits = json!({
+        "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
+        "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1,
+        "consumer": -1,
+    });
+    let users_account = json!({ "type": "account", "limits": limits });
+    let nats = Nats::start(
+        1,
+        &format!(
+            "operator: {}\nsystem_account: {}\nresolver: MEMORY\n\
+             resolver_preload: {{ {}: {}, {}: {} }}",
+            token(&operator, &operator, json!({ "type": "operator" })),
+            system.public_key(),
+            system.public_key(),
+            token(&operator, &system, json!({ "type": "account" })),
+            account.public_key(),
+            token(&operator, &account, users_account),
+        ),
+    );
+    let user_claims = json!({ "type": "user", "subs": -1, "data": -1, "payload": -1 });
+    let credentials = |name: &str, by: &KeyPair| {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join(name);
+        let text = format!(
+            "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+            token(by, &user, user_claims.clone()),
+            user.seed().unwrap()
+        );
+        fs::write(&path, text).unwrap();
+        (dir, path)
+    };
+    let data = TempDir::new().unwrap();
+    let with = |path: Option<&Path>| {
+        let mut command = command(data.path(), &nats.url());
+        command.envs(path.map(|path| ("NATS_CREDS", path)));
+        command
+    };
+    let (_right, right) = credentials("right.creds", &account);
+    let (_wrong, wrong) = credentials("wrong.creds", &KeyPair::new_account());
+    let server = Server(Process::start(&mut with(Some(&right))));
+    let chain = chain_of(&key(Scheme::Ed25519), 1);
+    assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
+    server.terminate();
+    for path in [Some(&*wrong), None] {
+        let said = refusal(&mut with(path));
+        assert!(said.contains("authorization violation"), "{said}");
+        assert!(!said.contains(&user.seed().unwrap()), "{said}");
     }
 }
 
