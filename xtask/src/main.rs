@@ -2,6 +2,7 @@
 
 use std::{
     process::{Command, ExitCode},
+    thread,
     time::Instant,
 };
 use xtask::{Result, api, check, cross, demo, generate, npm, setup, size, web};
@@ -96,7 +97,7 @@ fn cargo(args: &[&str]) -> Result<()> {
 /// What one implementation writes the others read, with the same ids, verdicts and bytes.
 fn crosstest(options: &[&str]) -> Result<()> {
     // The other two run the vectors in the script and in the package's tests.
-    cargo(&["test", "--quiet", "-p", "kez-core", "--test", "vectors"])?;
+    cargo(&["test", "--quiet", "--workspace", "--test", "vectors"])?;
     let kez = demo::build()?.join("kez");
     let script = setup::root().join("crosstest.sh");
     let status = Command::new(script).args(options).arg(kez).arg(setup::node()).status()?;
@@ -140,33 +141,70 @@ fn several() -> Result<()> {
     tests(&[&["--test", "operation", "--"][..], &inboxes].concat())
 }
 
+/// What is done, in words, and what does it.
+type Step = (&'static str, fn() -> Result<()>);
+
+/// Steps, one after the other.
+fn steps(all: &[Step]) -> Result<()> {
+    for (name, step) in all {
+        let start = Instant::now();
+        eprintln!("xtask: {name}");
+        step()?;
+        eprintln!("xtask: {name}: {} s", start.elapsed().as_secs());
+    }
+    Ok(())
+}
+
+/// What cargo builds for the machine itself, without running it.
+const NATIVE: [Step; 3] = [
+    ("lints", || {
+        cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+        // Without what signs, and the modules beside it.
+        for feature in ["verify", "import", "chat"] {
+            let words = ["clippy", "-q", "-p", "kez-wasm", "--no-default-features"];
+            let rest = ["--features", feature, "--", "-D", "warnings"];
+            cargo(&[&words[..], &rest].concat())?;
+        }
+        Ok(())
+    }),
+    ("documentation", || {
+        let mut doc = Command::new(env!("CARGO"));
+        doc.args(["doc", "--quiet", "--workspace", "--no-deps"]);
+        doc.current_dir(setup::root()).env("RUSTDOCFLAGS", "-D warnings");
+        setup::quietly(&mut doc).map(drop)
+    }),
+    ("compiling the tests", || cargo(&["test", "--quiet", "--workspace", "--no-run"])),
+];
+
+/// What is built for others, in target directories of its own.
+const FOREIGN: [Step; 3] = [
+    ("the modules of the npm package", npm::built),
+    ("the size of what pages load", size::check),
+    ("kez-core for bare metal and wasm32", cross::core),
+];
+
+/// Both at a time: a module is linked by one core alone.
+fn compilers() -> Result<()> {
+    thread::scope(|scope| {
+        // A thread gives its error's words alone.
+        let foreign = scope.spawn(|| steps(&FOREIGN).map_err(|error| error.to_string()));
+        let native = steps(&NATIVE);
+        foreign.join().map_err(|_| "a build broke")??;
+        native
+    })
+}
+
 /// Everything that CI runs, the quick checks first.
 fn test() -> Result<()> {
-    type Step = (&'static str, fn() -> Result<()>);
-    let steps: [Step; 16] = [
+    steps(&[
         ("formatting", || cargo(&["fmt", "--all", "--check"])),
         ("generated files", || generate::run(true)),
         ("boundaries and coverage", check::run),
         ("set-up", setup::all),
-        ("lints", || {
-            cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-            // Without what signs, and the modules beside it.
-            for feature in ["verify", "import", "chat"] {
-                let words = ["clippy", "-q", "-p", "kez-wasm", "--no-default-features"];
-                let rest = ["--features", feature, "--", "-D", "warnings"];
-                cargo(&[&words[..], &rest].concat())?;
-            }
-            Ok(())
-        }),
-        ("documentation", || {
-            let mut doc = Command::new(env!("CARGO"));
-            doc.args(["doc", "--quiet", "--workspace", "--no-deps"]);
-            doc.current_dir(setup::root()).env("RUSTDOCFLAGS", "-D warnings");
-            setup::quietly(&mut doc).map(drop)
-        }),
-        ("kez-core for bare metal and wasm32", cross::core),
+    ])?;
+    compilers()?;
+    steps(&[
         ("the npm package", npm::test),
-        ("the size of what pages load", size::check),
         ("the npm package where users have it", npm::packaging),
         ("the web app", || web::test(&[])),
         ("three implementations", || crosstest(&[])),
@@ -174,12 +212,5 @@ fn test() -> Result<()> {
         ("tests", workspace),
         ("servers on NATS", several),
         ("the package's command", npm_command),
-    ];
-    for (name, step) in steps {
-        let start = Instant::now();
-        eprintln!("xtask: {name}");
-        step()?;
-        eprintln!("xtask: {name}: {} s", start.elapsed().as_secs());
-    }
-    Ok(())
+    ])
 }

@@ -10,7 +10,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// The folder of the package.
@@ -23,25 +23,36 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).map(drop).map_err(|e| format!("{}: {e}", from.display()).into())
 }
 
+/// A module's place in the package: the folder of its glue, and its file.
+type Part = (Module, &'static str, &'static str);
+
+/// The whole package. The largest first: it takes longest to make small.
+const WHOLE: [Part; 5] = [
+    (Module::Cli, "cli-glue", "kez-cli.wasm"),
+    (Module::Verify, "verify-glue", "kez-verify.wasm"),
+    (Module::Library, "glue", "kez.wasm"),
+    (Module::Import, "import-glue", "kez-import.wasm"),
+    (Module::Chat, "chat-glue", "kez-chat.wasm"),
+];
+
+/// Of that, what the web app has: `tsconfig.web.json` leaves out what needs the rest.
+const WEB: &[Part] = WHOLE.split_at(2).1;
+
 /// Builds `npm/dist`.
 ///
 /// # Errors
 /// What the compilers say.
 pub fn build() -> Result<()> {
+    build_parts(&WHOLE)
+}
+
+fn build_parts(parts: &[Part]) -> Result<()> {
     setup::npm_package()?;
     let npm = folder();
     let dist = npm.join("dist");
     let _ = fs::remove_dir_all(&dist);
-    // The largest first: it takes longest to make small.
-    let modules = [
-        (Module::Cli, "cli-glue", "kez-cli.wasm"),
-        (Module::Library, "glue", "kez.wasm"),
-        (Module::Verify, "verify-glue", "kez-verify.wasm"),
-        (Module::Import, "import-glue", "kez-import.wasm"),
-        (Module::Chat, "chat-glue", "kez-chat.wasm"),
-    ];
-    wasm::build(&modules.map(|(module, ..)| module))?;
-    for (module, glue, wasm) in modules {
+    wasm::build(&parts.iter().map(|(module, ..)| *module).collect::<Vec<_>>())?;
+    for (module, glue, wasm) in parts {
         let built = module.folder();
         let source = npm.join("src").join(glue);
         fs::create_dir_all(&source)?;
@@ -55,11 +66,12 @@ pub fn build() -> Result<()> {
         format!("/** The module, in base64. */\nexport const base64: string =\n  '{text}'\n");
     fs::write(npm.join("src/wasm-inline.ts"), inline)?;
     let tsc = npm.join("node_modules/typescript/bin/tsc");
-    quietly(Command::new(node()).arg(tsc).arg("--project").arg(&npm).current_dir(&npm))?;
+    let project = if parts.len() == WHOLE.len() { "tsconfig.json" } else { "tsconfig.web.json" };
+    quietly(Command::new(node()).arg(tsc).args(["--project", project]).current_dir(&npm))?;
     for name in ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         copy(&root().join(name), &npm.join(name))?;
     }
-    DONE.store(true, Ordering::Relaxed);
+    DONE.fetch_max(parts.len(), Ordering::Relaxed);
     fs::write(stamp(), "built")?;
     Ok(())
 }
@@ -67,24 +79,24 @@ pub fn build() -> Result<()> {
 /// The variable that says so where the package was built just before: tests that need it do not
 /// build it again, and not under those that run its command.
 pub const BUILT: &str = "KEZ_PACKAGE_BUILT";
-/// The same within this process.
-static DONE: AtomicBool = AtomicBool::new(false);
+/// The same within this process: of how many parts.
+static DONE: AtomicUsize = AtomicUsize::new(0);
 
 /// When the package was built last: the age of a file.
 fn stamp() -> PathBuf {
     root().join("target/npm-built")
 }
 
-/// Whether nothing that the package is made of is newer than it.
-fn fresh() -> Result<bool> {
+/// Whether parts of the package are there, and nothing that it is made of is newer than they.
+fn fresh(parts: &[Part]) -> Result<bool> {
     let Ok(built) = fs::metadata(stamp()).and_then(|m| m.modified()) else { return Ok(false) };
-    let mut parts = vec![root().join("Cargo.lock"), folder().join("package.json")];
+    let mut sources = vec![root().join("Cargo.lock"), folder().join("package.json")];
     for room in ["kez-core", "kez-cli", "kez-wasm", "npm"] {
-        parts.extend(check::sources_in(&root().join(room).join("src"), &[".rs", ".ts"])?);
+        sources.extend(check::sources_in(&root().join(room).join("src"), &[".rs", ".ts"])?);
     }
     let old = |path: &PathBuf| fs::metadata(path)?.modified().map(|changed| changed <= built);
-    let mut all = folder().join("dist/kez-chat.wasm").is_file();
-    for path in &parts {
+    let mut all = parts.iter().all(|(.., wasm)| folder().join("dist").join(wasm).is_file());
+    for path in &sources {
         all = all && old(path)?;
     }
     Ok(all)
@@ -95,8 +107,20 @@ fn fresh() -> Result<bool> {
 /// # Errors
 /// As for [`build`].
 pub fn built() -> Result<()> {
-    let done = DONE.load(Ordering::Relaxed) || std::env::var_os(BUILT).is_some();
-    if done || fresh()? { Ok(()) } else { build() }
+    built_parts(&WHOLE)
+}
+
+/// The same for what the web app needs of it.
+///
+/// # Errors
+/// As for [`build`].
+pub fn built_for_web() -> Result<()> {
+    built_parts(WEB)
+}
+
+fn built_parts(parts: &[Part]) -> Result<()> {
+    let done = DONE.load(Ordering::Relaxed) >= parts.len() || std::env::var_os(BUILT).is_some();
+    if done || fresh(parts)? { Ok(()) } else { build_parts(parts) }
 }
 
 /// Packs what [`build`] made into the tarball that would be published. Gives its path.
@@ -118,7 +142,7 @@ pub fn pack() -> Result<PathBuf> {
 /// # Errors
 /// What fails.
 pub fn test() -> Result<()> {
-    build()?;
+    built()?;
     let mut tests: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(folder().join("test"))? {
         let path = entry?.path();

@@ -29,7 +29,7 @@ const SVELTE_CHECK: &str = "node_modules/svelte-check/bin/svelte-check";
 /// # Errors
 /// What the compilers say.
 pub fn build() -> Result<PathBuf> {
-    npm::built()?;
+    npm::built_for_web()?;
     setup::web()?;
     script(VITE, &["build", "--logLevel", "warn"])?;
     script(SVELTE_CHECK, &["--fail-on-warnings", "--tsconfig", "./tsconfig.json"])?;
