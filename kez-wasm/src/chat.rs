@@ -273,6 +273,17 @@ impl Chat {
         or_throw(client.as_ref().ok_or_else(|| Code::Usage.into()).and_then(Client::stream_url))
     }
 
+    /// What a client of the server's NATS sends as its `sig`, for the nonce that it was given.
+    ///
+    /// # Errors
+    /// While a call is in progress; for what is no nonce.
+    #[wasm_bindgen(js_name = natsSignature)]
+    pub fn nats_signature(&self, nonce: &str) -> Result<String, JsValue> {
+        let client = self.client.borrow();
+        let client = client.as_ref().ok_or_else(|| Code::Usage.into());
+        or_throw(client.and_then(|client| client.nats_signature(nonce)))
+    }
+
     /// Takes what waits, and posts what waits here.
     #[must_use]
     pub fn sync(&self, wake: Function) -> Task {

@@ -221,6 +221,20 @@ export class Chat {
     return this.#held.use((inner) => inner.account() as { handle: string; server: string; primary: string; device: string })
   }
 
+  /**
+   * What a client of the NATS behind the server sends as its `sig`, for the nonce that NATS gave the connection. It may
+   * then subscribe to `kez.chat.inbox.<handle>`, if the server's operator lets devices in.
+   *
+   * ```js
+   * const authenticator = (nonce) => ({ sig: chat.natsSignature(nonce) })
+   * const nats = await wsconnect({ servers, authenticator })
+   * ```
+   */
+  natsSignature(nonce: string): string {
+    const text = check.text(nonce, 'nonce')
+    return this.#held.use((inner) => inner.natsSignature(text))
+  }
+
   /** Takes what waits at the server, and posts what waits here. */
   async sync(): Promise<void> {
     await this.#run((wake) => this.#inner.sync(wake))

@@ -5,6 +5,7 @@ use alloc::{
     format,
     string::{String, ToString},
 };
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 /// How far a request's time may be from the server's, in milliseconds; a signature counts once
@@ -53,6 +54,38 @@ pub struct Request<'a> {
     pub binds: Binds<'a>,
     /// Milliseconds since 1970, never twice the same for a device.
     pub at_ms: u64,
+}
+
+/// The method of what a device signs to connect to the server's NATS (SPEC.md, KEZ-AUTH-04).
+pub const NATS: &str = "NATS";
+
+/// The path of that: it binds the signature to one connection, by the nonce that NATS gave it.
+///
+/// ```
+/// use kez_core::{Scheme, SecretKey, chat::auth::{Binds, Credentials, NATS, Request, nats_path}};
+/// let device = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?;
+/// let connection = Request {
+///     origin: "https://chat.example",
+///     method: NATS,
+///     path: &nats_path("pX0x9vTkq8LzY2w")?,
+///     binds: Binds::Nothing,
+///     at_ms: 1_795_262_400_000,
+/// };
+/// // What a client of NATS sends as its `sig`.
+/// let sig = connection.sign(&device)?.to_nats();
+/// assert_eq!(Credentials::from_nats(&sig)?.at_ms, connection.at_ms);
+/// # Ok::<(), kez_core::Error>(())
+/// ```
+///
+/// # Errors
+/// `auth_refused` for a nonce that is not 1 to 64 characters of base64url: whoever asks for
+/// signatures of other texts wants something else.
+pub fn nats_path(nonce: &str) -> Result<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if (1..=64).contains(&nonce.len()) && nonce.bytes().all(plain) {
+        return Ok(format!("/{nonce}"));
+    }
+    Err(Error::about(Code::AuthRefused, "no nonce of NATS"))
 }
 
 impl Request<'_> {
@@ -110,6 +143,21 @@ impl Credentials {
     pub fn to_query(&self) -> String {
         let device = hex::encode(&self.device.to_bytes());
         format!("device={device}&auth={}:{}", self.at_ms, hex::encode(&self.sig))
+    }
+
+    /// What a client of NATS sends as its `sig`: that header in base64url.
+    #[must_use]
+    pub fn to_nats(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.to_header())
+    }
+
+    /// From the `sig` of a client of NATS.
+    ///
+    /// # Errors
+    /// `auth_missing` if there is none, `auth_refused` for one that is not well-formed.
+    pub fn from_nats(sig: &str) -> Result<Self> {
+        let header = BASE64_URL_SAFE_NO_PAD.decode(sig).map_err(|_| malformed())?;
+        Self::from_header(&String::from_utf8(header).map_err(|_| malformed())?)
     }
 
     /// From the value of the header `Authorization`.

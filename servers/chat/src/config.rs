@@ -45,6 +45,9 @@ pub(crate) enum Job {
         #[arg(long, requires = "back")]
         as_it_is: bool,
     },
+    /// Prints what nats.conf needs for the keys of --nats-callout, and makes them if they are
+    /// missing.
+    Callout,
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -99,6 +102,10 @@ pub(crate) struct Settings {
     /// Where to serve metrics for Prometheus [default: nowhere].
     #[arg(long, env = "KEZ_CHAT_METRICS")]
     pub(crate) metrics: Option<SocketAddr>,
+    /// A file with the keys by which this server lets devices connect to the NATS at NATS_URL, each
+    /// to its own inbox; it is made if it is missing [default: no device is let in].
+    #[arg(long, env = "NATS_CALLOUT", global = true)]
+    pub(crate) nats_callout: Option<PathBuf>,
     /// The operator's NATS, in a file as `[nats]`.
     #[command(flatten)]
     #[serde(default)]
@@ -129,6 +136,7 @@ impl Settings {
             streams: self.streams.or(file.streams),
             stream_life: self.stream_life.or(file.stream_life),
             metrics: self.metrics.or(file.metrics),
+            nats_callout: self.nats_callout.or(file.nats_callout),
             nats: self.nats.or(file.nats),
             log_json: self.log_json || file.log_json,
         })

@@ -5,16 +5,20 @@
 
 mod api;
 pub mod broker;
+pub mod callout;
 pub mod feed;
 mod limit;
 pub mod metrics;
+mod seen;
 pub mod store;
 
 pub use api::openapi;
 pub use limit::Limits;
 
+use callout::Callout;
 use kez_server::connection::{self, Bounds};
 use metrics::Metrics;
+use seen::Seen;
 use std::{future::Future, io, path::PathBuf, sync::Arc, time::Duration};
 use store::Store;
 use tokio::net::TcpListener;
@@ -23,7 +27,6 @@ use tokio::net::TcpListener;
 const UPKEEP: Duration = Duration::from_secs(60);
 
 /// A server.
-#[derive(Clone)]
 pub struct Server {
     /// What it keeps.
     pub store: Store,
@@ -35,6 +38,8 @@ pub struct Server {
     pub origin: String,
     /// The web app's files, if they are there.
     pub app: Option<PathBuf>,
+    /// Who is let into the operator's NATS, if anybody is.
+    pub callout: Option<Callout>,
 }
 
 impl Server {
@@ -42,7 +47,7 @@ impl Server {
     #[must_use]
     pub fn new(store: Store, origin: String) -> Self {
         let (limits, metrics) = Default::default();
-        Self { store, limits, metrics, origin, app: None }
+        Self { store, limits, metrics, origin, app: None, callout: None }
     }
 
     /// Serves until `shutdown` is done: then streams end with a hint when to come back, and
@@ -59,14 +64,14 @@ impl Server {
         let app = Arc::new(api::Shared {
             store: self.store.clone(),
             limiter: limit::Limiter::new(self.limits),
-            seen: api::Seen::default(),
+            seen: Seen::of(&self.store),
             streams: api::Streams::default(),
             metrics: self.metrics.clone(),
             origin: self.origin,
             limits: self.limits,
             ended,
         });
-        let router = api::router(app, self.app.as_deref());
+        let router = api::router(app.clone(), self.app.as_deref());
         let bounds = Bounds {
             most: self.limits.connections.get(),
             // Ten thousand idle streams shall not cost more than they need to.
@@ -83,8 +88,23 @@ impl Server {
         tokio::select! {
             done = serving => done,
             () = upkeep(self.store) => Ok(()),
+            () = callout(self.callout, app.clone()) => Ok(()),
+            () = app.seen.listen() => Ok(()),
         }
     }
+}
+
+async fn callout(callout: Option<Callout>, app: Arc<api::Shared>) {
+    if let Some(callout) = callout {
+        callout.serve(app).await;
+    }
+    // Without it, HTTP is served all the same.
+    std::future::pending().await
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    u64::try_from(kez_server::since_epoch().as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn upkeep(store: Store) {

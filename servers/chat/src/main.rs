@@ -5,7 +5,9 @@ mod config;
 use clap::Parser as _;
 use config::{Command, Job, Settings};
 use kez_chat_server::{
-    Limits, Server, openapi,
+    Limits, Server,
+    callout::{Callout, Keys},
+    openapi,
     store::{self, Quotas, Store, migrate},
 };
 use kez_server::process;
@@ -32,6 +34,12 @@ fn run(command: Command) -> Result<(), String> {
             migrate::leave(&data).map_err(|e| e.to_string())
         }
         Some(Job::Migrate { back, .. }) => move_data(&settings, &data, back),
+        Some(Job::Callout) => {
+            let path =
+                settings.nats_callout.ok_or("--nats-callout says which file has the keys")?;
+            let keys = Keys::open(&path).map_err(|e| e.to_string())?;
+            process::print(&keys.config())
+        }
         Some(Job::Openapi) => process::print_openapi(&openapi()),
     }
 }
@@ -78,11 +86,19 @@ async fn move_data(settings: &Settings, data: &Path, back: bool) -> Result<(), S
 #[tokio::main]
 async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
     let quotas = quotas(&settings);
-    let opened = match settings.nats.url {
-        Some(_) => Store::join(data, quotas, &settings.nats).await,
+    let (nats, keys) = (&settings.nats, settings.nats_callout.as_deref());
+    let opened = match nats.url {
+        Some(_) => Store::join(data, quotas, nats, keys.is_some()).await,
         None => Store::open(data, quotas),
     };
     let (store, writer) = opened.map_err(|e| e.to_string())?;
+    let callout = match keys {
+        Some(path) => {
+            let keys = Keys::open(path).map_err(|e| e.to_string())?;
+            Some(Callout::start(nats, &store, keys).await?)
+        }
+        None => None,
+    };
     let usual = Limits::default();
     let life = settings.stream_life.map(|seconds| Duration::from_secs(seconds.get().into()));
     let limits = Limits {
@@ -100,7 +116,7 @@ async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
     check_origin(&origin)?;
     let found = || Some(PathBuf::from("kez-web")).filter(|dir| dir.is_dir());
     let app = settings.app.or_else(found);
-    let server = Server { limits, app, ..Server::new(store, origin) };
+    let server = Server { limits, app, callout, ..Server::new(store, origin) };
     let (metrics, store) = (server.metrics.clone(), server.store.clone());
     let text = move || metrics.text(&store);
     let serve = |ended| server.serve(listener, process::end(ended));

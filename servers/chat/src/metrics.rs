@@ -24,6 +24,8 @@ pub struct Metrics {
     pub(crate) resyncs: Counter,
     /// Requests whose signature was refused.
     pub(crate) refused: Counter,
+    /// Devices that were let into NATS.
+    pub(crate) admitted: Counter,
 }
 
 impl Default for Metrics {
@@ -31,14 +33,16 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("kez_chat");
         let http = Http::new(&mut registry);
         let [waiting, inboxes, position]: [Gauge<u64, AtomicU64>; 3] = Default::default();
-        let (resyncs, refused) = (Counter::default(), Counter::default());
+        let [resyncs, refused, admitted]: [Counter; 3] = Default::default();
         registry.register("waiting_writes", "Writes that wait for the disk", waiting.clone());
         registry.register("inboxes", "Inboxes that somebody listens to", inboxes.clone());
         let help = "Up to where the stream of NATS is applied, if there is one";
         registry.register("stream_position", help, position.clone());
         registry.register("resyncs", "Streams that read on from the storage", resyncs.clone());
         registry.register("auth_refused", "Requests with a refused signature", refused.clone());
-        Self { registry: Arc::new(registry), http, waiting, inboxes, position, resyncs, refused }
+        registry.register("nats_admitted", "Devices that were let into NATS", admitted.clone());
+        let registry = Arc::new(registry);
+        Self { registry, http, waiting, inboxes, position, resyncs, refused, admitted }
     }
 }
 

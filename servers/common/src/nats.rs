@@ -1,7 +1,7 @@
 //! The operator's NATS, for servers of which there are several: one stream is the one order of
 //! what they write. The operator runs it; a server connects to it as to a database.
 
-pub use async_nats::HeaderMap;
+pub use async_nats::{Client, HeaderMap, Message as Incoming, Subscriber};
 
 use crate::sqlite::Failure;
 use async_nats::{
@@ -11,7 +11,7 @@ use async_nats::{
         consumer::{DeliverPolicy, pull},
         context::{CreateStreamErrorKind, GetStreamErrorKind, PublishErrorKind},
         message::PublishMessage,
-        stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType},
+        stream::{Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType},
     },
 };
 use axum::body::Bytes;
@@ -122,7 +122,74 @@ impl Version {
     }
 }
 
-/// A connection to NATS, which comes back by itself.
+/// Connects, as the user of the settings or as the one of a seed. Gives where, too.
+///
+/// # Errors
+/// A sentence that says what the operator can do.
+pub async fn connect(
+    settings: &Settings,
+    name: &str,
+    seed: Option<String>,
+) -> Result<(Client, String), String> {
+    let (addresses, hosts) = settings.addresses()?;
+    let failed = |why: &dyn fmt::Display| format!("NATS at {hosts}: {why}");
+    let mut options = ConnectOptions::new()
+        .name(name)
+        .ping_interval(PING)
+        .request_timeout(Some(LIMIT))
+        .event_callback(async |event| match event {
+            Event::Connected => tracing::info!("NATS: connected"),
+            Event::Disconnected => tracing::warn!("NATS: disconnected"),
+            event => tracing::warn!("NATS: {event}"),
+        });
+    if let Some(seed) = seed {
+        options = options.nkey(seed);
+    } else {
+        // The client looks for neither in the addresses.
+        if let Some(user) = addresses.iter().find_map(ServerAddr::username) {
+            options = match addresses.iter().find_map(ServerAddr::password) {
+                Some(password) => options.user_and_password(user.to_owned(), password.to_owned()),
+                None => options.token(user.to_owned()),
+            };
+        }
+        if let Some(path) = &settings.creds {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|e| format!("{}: {e}", path.display()))?;
+            let unread = |_| format!("{}: no credentials of NATS", path.display());
+            options = options.credentials(&text).map_err(unread)?;
+        }
+    }
+    if let Some(path) = &settings.ca {
+        options = options.add_root_certificates(path.clone());
+    }
+    let client = options.connect(addresses).await.map_err(|e| failed(&e))?;
+    let info = client.server_info();
+    let version = Version::parse(&info.version);
+    let version = version.ok_or_else(|| failed(&"it names no version"))?;
+    if let Some(why) = version.refused() {
+        return Err(failed(&format_args!("version {}: {why}", info.version)));
+    }
+    if let Some(why) = version.warning() {
+        tracing::warn!("NATS at {hosts}: version {}: {why}", info.version);
+    }
+    Ok((client, hosts))
+}
+
+/// The name of the account that a connection's user is of.
+///
+/// # Errors
+/// What NATS says.
+pub async fn account(client: &Client) -> Result<String, String> {
+    let failed = |why: &dyn fmt::Display| format!("NATS does not name its user's account: {why}");
+    let answer = client.request("$SYS.REQ.USER.INFO", Bytes::new()).await;
+    let answer = answer.map_err(|e| failed(&e))?;
+    let answer: serde_json::Value =
+        serde_json::from_slice(&answer.payload).map_err(|e| failed(&e))?;
+    let account = answer["data"]["account"].as_str();
+    account.map(str::to_owned).ok_or_else(|| failed(&"no account"))
+}
+
+/// A connection to NATS with its JetStream, which comes back by itself.
 #[derive(Clone)]
 pub struct Nats {
     jetstream: jetstream::Context,
@@ -137,53 +204,18 @@ impl fmt::Debug for Nats {
 }
 
 impl Nats {
-    /// Connects, under a name that the operator will see.
+    /// Connects to JetStream, under a name that the operator will see.
     ///
     /// # Errors
     /// A sentence that says what the operator can do: no server there, credentials that are not
     /// taken, a server that is too old or has no JetStream.
     pub async fn connect(settings: &Settings, name: &str) -> Result<Self, String> {
-        let (addresses, hosts) = settings.addresses()?;
-        let failed = |why: &dyn fmt::Display| format!("NATS at {hosts}: {why}");
-        let mut options = ConnectOptions::new()
-            .name(name)
-            .ping_interval(PING)
-            .request_timeout(Some(LIMIT))
-            .event_callback(async |event| match event {
-                Event::Connected => tracing::info!("NATS: connected"),
-                Event::Disconnected => tracing::warn!("NATS: disconnected"),
-                event => tracing::warn!("NATS: {event}"),
-            });
-        // The client looks for neither in the addresses.
-        if let Some(user) = addresses.iter().find_map(ServerAddr::username) {
-            options = match addresses.iter().find_map(ServerAddr::password) {
-                Some(password) => options.user_and_password(user.to_owned(), password.to_owned()),
-                None => options.token(user.to_owned()),
-            };
-        }
-        if let Some(path) = &settings.creds {
-            let text = std::fs::read_to_string(path);
-            let text = text.map_err(|e| format!("{}: {e}", path.display()))?;
-            let unread = |_| format!("{}: no credentials of NATS", path.display());
-            options = options.credentials(&text).map_err(unread)?;
-        }
-        if let Some(path) = &settings.ca {
-            options = options.add_root_certificates(path.clone());
-        }
-        let client = options.connect(addresses).await.map_err(|e| failed(&e))?;
-        let info = client.server_info();
-        let version = Version::parse(&info.version);
-        let version = version.ok_or_else(|| failed(&"it names no version"))?;
-        if let Some(why) = version.refused() {
-            return Err(failed(&format_args!("version {}: {why}", info.version)));
-        }
-        if let Some(why) = version.warning() {
-            tracing::warn!("NATS at {hosts}: version {}: {why}", info.version);
-        }
+        let (client, hosts) = connect(settings, name, None).await?;
         let mut jetstream = jetstream::new(client);
         jetstream.set_timeout(LIMIT);
         jetstream.query_account().await.map_err(|e| {
-            failed(&format_args!("JetStream is not enabled for this user, or not ready: {e}"))
+            let why = "JetStream is not enabled for this user, or not ready";
+            format!("NATS at {hosts}: {why}: {e}")
         })?;
         Ok(Self { jetstream, hosts, replicas: settings.replicas })
     }
@@ -210,7 +242,7 @@ impl Nats {
         }
     }
 
-    /// Opens a stream in which nothing is ever dropped, and makes it if it is missing.
+    /// Opens a stream, and makes it if it is missing.
     ///
     /// # Errors
     /// What NATS says; a stream of that name that is another one than is wanted.
@@ -222,14 +254,15 @@ impl Nats {
             description: Some(shape.description.into()),
             subjects: vec![shape.subjects.into()],
             retention: RetentionPolicy::Limits,
-            discard: DiscardPolicy::New,
+            discard: shape.keep.discard(),
+            max_age: shape.keep.age(),
             storage: StorageType::File,
             num_replicas: self.replicas.map_or(1, |n| n.get().into()),
             max_bytes: shape.bytes.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX)),
             max_messages: -1,
             max_messages_per_subject: -1,
-            deny_delete: true,
-            deny_purge: true,
+            deny_delete: shape.keep == Keep::All,
+            deny_purge: shape.keep == Keep::All,
             metadata: shape.metadata,
             ..Config::default()
         };
@@ -258,6 +291,7 @@ impl Nats {
         if shape.bytes.is_some() {
             changed.max_bytes = wanted.max_bytes;
         }
+        changed.max_age = wanted.max_age;
         if changed != found.config {
             self.jetstream.update_stream(&changed).await.map_err(|e| failed(&e))?;
         }
@@ -280,8 +314,8 @@ impl Nats {
 /// Why a stream that is there cannot be used.
 fn refused(found: &Config, wanted: &Config) -> Option<String> {
     let kept = found.retention == RetentionPolicy::Limits
-        && found.discard == DiscardPolicy::New
-        && found.max_age.is_zero()
+        && found.discard == wanted.discard
+        && found.max_age.is_zero() == wanted.max_age.is_zero()
         && found.max_messages <= 0
         && found.max_messages_per_subject <= 0
         && found.storage == StorageType::File
@@ -293,11 +327,37 @@ fn refused(found: &Config, wanted: &Config) -> Option<String> {
     } else if !kept {
         let why = "the stream would lose what it took: it must keep all (retention limits, \
                    discard new, storage file, no limits but its size)";
-        Some(why.into())
+        let other = "the stream keeps something else than KEZ made it for: delete it";
+        Some(if wanted.max_age.is_zero() { why } else { other }.into())
     } else if metadata.any(|(key, value)| found.metadata.get(key) != Some(value)) {
         Some("the stream belongs to another server".into())
     } else {
         None
+    }
+}
+
+/// What a stream keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything: when it is full it takes no more.
+    All,
+    /// What is new enough, as much as there is space for.
+    For(Duration),
+}
+
+impl Keep {
+    const fn discard(self) -> DiscardPolicy {
+        match self {
+            Self::All => DiscardPolicy::New,
+            Self::For(_) => DiscardPolicy::Old,
+        }
+    }
+
+    const fn age(self) -> Duration {
+        match self {
+            Self::All => Duration::ZERO,
+            Self::For(age) => age,
+        }
     }
 }
 
@@ -314,6 +374,8 @@ pub struct Shape {
     pub metadata: HashMap<String, String>,
     /// How many bytes it may have.
     pub bytes: Option<u64>,
+    /// What it keeps.
+    pub keep: Keep,
 }
 
 /// What is appended to a stream.
@@ -395,18 +457,74 @@ impl Log {
             None => message,
         };
         let sent = self.jetstream.send_publish(subject, message).await;
-        let failed = |e: jetstream::context::PublishError| match e.kind() {
-            PublishErrorKind::WrongLastSequence => Refused::Moved,
+        let ack = sent.map_err(|e| self.refused(&e))?.await;
+        Ok(ack.map_err(|e| self.refused(&e))?.sequence)
+    }
+
+    /// Appends messages, each with a name that no other has, behind the last one of the whole
+    /// stream, `end`, and nothing if there is a later one. None waits for the one before it, and
+    /// none comes anywhere but right behind it, whatever others append meanwhile.
+    ///
+    /// # Errors
+    /// Why one was not appended; those before it may have been, those behind it were not.
+    pub async fn append_behind(
+        &self,
+        end: u64,
+        entries: Vec<(String, Entry)>,
+    ) -> Result<(), Refused> {
+        let (mut acks, mut before) = (Vec::with_capacity(entries.len()), None);
+        for (end, (id, Entry { subject, headers, body, .. })) in (end..).zip(entries) {
+            let message = PublishMessage::build().payload(body).headers(headers);
+            // Where one is refused, another's makes the position of the next one right again.
+            let message = match before {
+                Some(before) => message.expected_last_message_id(before),
+                None => message,
+            };
+            let message = message.expected_last_sequence(end).message_id(&id);
+            let sent = self.jetstream.send_publish(subject, message).await;
+            acks.push(sent.map_err(|e| self.refused(&e))?);
+            before = Some(id);
+        }
+        for ack in acks {
+            ack.await.map_err(|e| self.refused(&e))?;
+        }
+        Ok(())
+    }
+
+    fn refused(&self, error: &jetstream::context::PublishError) -> Refused {
+        match error.kind() {
+            PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => {
+                Refused::Moved
+            }
             PublishErrorKind::MaxPayloadExceeded => {
                 Refused::TooLarge(self.jetstream.client().max_payload())
             }
             kind => {
-                tracing::error!("NATS: {}: {e}", self.name);
-                let full = kind == PublishErrorKind::Other && is_full(&e);
+                tracing::error!("NATS: {}: {error}", self.name);
+                let full = kind == PublishErrorKind::Other && is_full(error);
                 Refused::Failed(if full { Failure::Full } else { Failure::Unreachable })
             }
-        };
-        Ok(sent.map_err(failed)?.await.map_err(failed)?.sequence)
+        }
+    }
+
+    /// What is beside the body of a message, if that is still there.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    pub async fn headers(&self, seq: u64) -> Result<Option<HeaderMap>, Failure> {
+        let stream = self.jetstream.get_stream_no_info(self.name).await;
+        let stream = stream.map_err(|_| Failure::Unreachable)?;
+        match stream.get_raw_message(seq).await {
+            Ok(message) => Ok(Some(message.headers)),
+            Err(e) if e.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(_) => Err(Failure::Unreachable),
+        }
+    }
+
+    /// The connection, for what nobody keeps.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.jetstream.client()
     }
 
     /// The position of the last message, as it is at some time after this was called.

@@ -28,7 +28,14 @@ pub fn exit(name: &str, done: Result<(), String>) -> ExitCode {
 /// # Errors
 /// If nobody takes it.
 pub fn print_openapi(document: &OpenApi) -> Result<(), String> {
-    let text = document.to_pretty_json().map_err(|e| e.to_string())?;
+    print(&document.to_pretty_json().map_err(|e| e.to_string())?)
+}
+
+/// Prints what was asked for.
+///
+/// # Errors
+/// If nobody takes it.
+pub fn print(text: &str) -> Result<(), String> {
     writeln!(io::stdout(), "{text}").map_err(|e| e.to_string())
 }
 

@@ -3,7 +3,7 @@
 //! copy in their order, and the one that wrote answers then.
 
 use crate::{
-    nats::{Entry, Log, Message, Refused},
+    nats::{Client, Entry, Log, Message, Refused},
     problem::Problem,
     sqlite::{Failure, Schema},
 };
@@ -135,7 +135,8 @@ pub fn leave(db: &Connection, tables: &[&str]) -> Result<(), Failure> {
     if !is_copy(db)? {
         return Err(Failure::Storage("the data is no copy of a NATS stream".into()));
     }
-    let drops: String = tables.iter().map(|table| format!("DROP TABLE {table};")).collect();
+    let drops: String =
+        tables.iter().map(|table| format!("DROP TABLE IF EXISTS {table};")).collect();
     Ok(db.execute_batch(&format!("BEGIN; DROP TABLE stream; {drops} COMMIT"))?)
 }
 
@@ -277,6 +278,12 @@ impl Progress {
     /// Up to where the stream is applied.
     fn applied(&self) -> u64 {
         *self.applied.borrow()
+    }
+
+    /// The connection, for what nobody keeps.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.log.client()
     }
 
     /// Waits until what was in the stream when this was called is applied.

@@ -107,7 +107,11 @@ pub fn ask(url: &str, method: &str, lines: &str) -> (u16, BTreeMap<String, Strin
 }
 
 /// A port that is free, below those that the system gives to clients.
-fn port() -> u16 {
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id().wrapping_mul(103);
     let place = |_| first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 8000;
@@ -153,6 +157,8 @@ impl Drop for Node {
 /// The operator's NATS: one server, or a cluster of them. It ends with the value.
 pub struct Nats {
     nodes: Vec<Node>,
+    /// Who servers are there, as it stands in a URL: `user:password@`.
+    pub login: &'static str,
     _dir: TempDir,
 }
 
@@ -181,14 +187,22 @@ impl Nats {
             node.start();
             node
         };
-        Self { nodes: ports.iter().enumerate().map(node).collect(), _dir: dir }
+        let nodes = ports.iter().enumerate().map(node).collect();
+        Self { nodes, login: "", _dir: dir }
     }
 
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> String {
-        let all = self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.port));
+        let url = |node: &Node| format!("nats://{}127.0.0.1:{}", self.login, node.port);
+        let all = self.nodes.iter().map(url);
         all.collect::<Vec<_>>().join(",")
+    }
+
+    /// The port of a node.
+    #[must_use]
+    pub fn port(&self, node: usize) -> u16 {
+        self.nodes[node].port
     }
 
     /// Kills a node, as `kill -9` does.

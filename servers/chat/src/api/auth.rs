@@ -1,29 +1,26 @@
 //! Who asks: devices sign their requests.
 
 use super::{App, Shared, read_json};
+use crate::now_ms;
 use axum::{
     extract,
     http::{Method, StatusCode, Uri, header, request::Parts},
 };
 use kez_core::{
     Code, Identity,
-    chat::auth::{Binds, Credentials, Request, WINDOW_MS},
+    chat::auth::{Binds, Credentials, Request},
 };
 use kez_server::problem::Problem;
 use serde::de::DeserializeOwned;
-use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
-};
 
 /// Who asks.
-pub(super) struct Caller {
+pub(crate) struct Caller {
     /// The device's key.
-    pub(super) device: Identity,
+    pub(crate) device: Identity,
     /// The handle of its owner.
-    pub(super) handle: String,
+    pub(crate) handle: String,
     /// Its owner.
-    pub(super) person: String,
+    pub(crate) person: String,
 }
 
 impl Caller {
@@ -35,39 +32,6 @@ impl Caller {
         let why = "the device is somebody else's";
         Err(Problem::new(StatusCode::FORBIDDEN, Code::AuthRefused, why))
     }
-}
-
-/// Signatures that were used, for as long as they would count: two generations, each of a whole
-/// window in both directions.
-#[derive(Default)]
-pub(crate) struct Seen(Mutex<Generations>);
-
-#[derive(Default)]
-struct Generations {
-    since: u64,
-    now: HashSet<[u8; 32]>,
-    before: HashSet<[u8; 32]>,
-}
-
-impl Seen {
-    /// Whether it is new.
-    fn insert(&self, nonce: [u8; 32], now_ms: u64) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if now_ms.saturating_sub(seen.since) > 2 * WINDOW_MS {
-            seen.before = std::mem::take(&mut seen.now);
-            // After a silence, what was seen before counts no more either.
-            if now_ms.saturating_sub(seen.since) > 4 * WINDOW_MS {
-                seen.before.clear();
-            }
-            seen.since = now_ms;
-        }
-        !seen.before.contains(&nonce) && seen.now.insert(nonce)
-    }
-}
-
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    u64::try_from(kez_server::since_epoch().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The device that signed a request in its header.
@@ -129,15 +93,24 @@ async fn admit(
     uri: &Uri,
     binds: Binds<'_>,
 ) -> Result<Caller, Problem> {
+    let caller = enter(app, credentials, method.as_str(), uri.path(), binds).await?;
+    if matches!(binds, Binds::Body(_)) {
+        app.limiter.device(caller.device.as_str()).map_err(Problem::too_often)?;
+    }
+    Ok(caller)
+}
+
+/// The device that signed something, once.
+pub(crate) async fn enter(
+    app: &Shared,
+    credentials: Credentials,
+    method: &str,
+    path: &str,
+    binds: Binds<'_>,
+) -> Result<Caller, Problem> {
     let unauthorized =
         |code, why: &str| refuse(app, Problem::new(StatusCode::UNAUTHORIZED, code, why));
-    let request = Request {
-        origin: &app.origin,
-        method: method.as_str(),
-        path: uri.path(),
-        binds,
-        at_ms: credentials.at_ms,
-    };
+    let request = Request { origin: &app.origin, method, path, binds, at_ms: credentials.at_ms };
     let now = now_ms();
     credentials.verify(&request, now).map_err(|e| refuse(app, e.into()))?;
     let device = credentials.device.identity().clone();
@@ -152,11 +125,8 @@ async fn admit(
         ));
     }
     // Only what verifies is remembered: others cannot fill the memory.
-    if !app.seen.insert(credentials.nonce(), now) {
+    if !app.seen.insert(credentials.nonce(), now).await {
         return Err(unauthorized(Code::AuthRefused, "the signature was used already"));
-    }
-    if matches!(binds, Binds::Body(_)) {
-        app.limiter.device(device.as_str()).map_err(Problem::too_often)?;
     }
     Ok(Caller { device, handle: found.handle, person: found.person })
 }

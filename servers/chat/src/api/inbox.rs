@@ -82,11 +82,15 @@ impl ItemBody {
     }
 }
 
+/// An item in JSON.
+pub(crate) fn text(item: &Item) -> String {
+    // What is made of strings and numbers can always be written.
+    serde_json::to_string(&ItemBody::of(item)).unwrap_or_default()
+}
+
 /// An item as it is streamed: rendered once for all who listen.
 pub(crate) fn frame(item: &Item) -> Bytes {
-    // What is made of strings and numbers can always be written.
-    let data = serde_json::to_string(&ItemBody::of(item)).unwrap_or_default();
-    format!("event: item\nid: {}\ndata: {data}\n\n", item.position).into()
+    format!("event: item\nid: {}\ndata: {}\n\n", item.position, text(item)).into()
 }
 
 /// Items of an inbox.

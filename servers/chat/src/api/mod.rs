@@ -6,13 +6,14 @@ mod directory;
 mod inbox;
 mod pages;
 
-pub(crate) use auth::Seen;
-pub(crate) use inbox::{Streams, frame};
+pub(crate) use auth::enter;
+pub(crate) use inbox::{Streams, frame, text};
 
 use crate::{
     Limits,
     limit::Limiter,
     metrics::Metrics,
+    seen::Seen,
     store::{Refusal, Store},
 };
 use axum::{

@@ -87,14 +87,10 @@ impl Store {
         self.read(move |db| {
             let tx = db.unchecked_transaction()?;
             let last = last(&tx, &handle)?;
-            let mut query = tx.prepare_cached(
-                "SELECT inbox.seq, inbox.conversation, inbox.position, inbox.at, inbox.device,
-                        inbox.body, entries.kind, entries.id, entries.body
-                 FROM inbox LEFT JOIN entries ON inbox.body IS NULL
-                      AND entries.conversation = inbox.conversation
-                      AND entries.position = inbox.position
-                 WHERE handle = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-            )?;
+            let mut query = tx.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM inbox LEFT JOIN entries ON {ENTRY}
+                 WHERE handle = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+            ))?;
             let mut rows = query.query(params![handle, since, PAGE as i64])?;
             let (mut items, mut bytes) = (Vec::new(), 0);
             while let Some(row) = rows.next()? {
@@ -150,7 +146,13 @@ pub(super) fn acknowledge(
     Ok(position)
 }
 
-fn read_item(row: &Row<'_>) -> Result<Item, rusqlite::Error> {
+/// What [`read_item`] reads, of an inbox and the entry that its item points to.
+pub(super) const COLUMNS: &str = "inbox.seq, inbox.conversation, inbox.position, inbox.at, \
+    inbox.device, inbox.body, entries.kind, entries.id, entries.body";
+pub(super) const ENTRY: &str = "inbox.body IS NULL \
+    AND entries.conversation = inbox.conversation AND entries.position = inbox.position";
+
+pub(super) fn read_item(row: &Row<'_>) -> Result<Item, rusqlite::Error> {
     let own: Option<Vec<u8>> = row.get(5)?;
     let device: Option<String> = row.get(4)?;
     let (kind, id, body) = match own {

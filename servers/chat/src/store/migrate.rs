@@ -83,7 +83,7 @@ pub async fn to_nats(
     let file = dir.join(FILE);
     fs::metadata(&file).map_err(Failure::of(&file))?;
     let db = SCHEMA.open(&file, None)?;
-    let (log, key) = stream::open(dir, quotas, settings).await?;
+    let (_, log, key) = stream::open(dir, quotas, settings).await?;
     let publish = async |db: &Connection, log: &Log| {
         for table in TABLES {
             let (mut rows, mut bytes) = (Vec::new(), 0);
@@ -130,13 +130,13 @@ pub async fn to_file(
 /// # Errors
 /// What the file system or SQLite says; a file that is no copy.
 pub fn leave(dir: &Path) -> Result<(), Refusal> {
-    replica::leave(&SCHEMA.open(&dir.join(FILE), None)?, &["done"])?;
+    replica::leave(&SCHEMA.open(&dir.join(FILE), None)?, &["done", "outbox"])?;
     Ok(())
 }
 
 /// Copies the stream, up to its end.
 async fn copied(dir: &Path, quotas: Quotas, settings: &nats::Settings) -> Result<Totals, Refusal> {
-    let (store, writer) = Store::join(dir, quotas, settings).await?;
+    let (store, writer) = Store::join(dir, quotas, settings, false).await?;
     store.copied().await?;
     let all = store.read(totals).await?;
     drop(store);

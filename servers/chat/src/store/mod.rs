@@ -7,16 +7,19 @@ mod conversation;
 mod directory;
 mod inbox;
 pub mod migrate;
+mod outbox;
 mod stream;
 mod upkeep;
 
 pub use conversation::{Commit, NewEntry, Posted, Welcome};
 pub use directory::{Claimed, DeviceRow, HandleRow, NewKeyPackage};
 pub use inbox::{Item, ItemKind, Page};
+pub use outbox::subject;
 pub use stream::KEY_FILE;
 
 use crate::broker::{Broker, Local};
 use command::{Command, News, Output};
+use ed25519_dalek::SigningKey;
 use kez_core::{Code, Error};
 use kez_server::{
     nats,
@@ -213,7 +216,8 @@ impl Store {
 
     /// Opens a store that is one of several on the operator's NATS: the stream there is what is
     /// kept, and the folder has a copy of it, which is made again if it is gone, and `cluster.key`,
-    /// which all of them share. The quota of bytes is the stream's.
+    /// which all of them share. The quota of bytes is the stream's. With `inboxes`, what comes into
+    /// an inbox is published on its [`subject`], too.
     ///
     /// # Errors
     /// What the file system, SQLite or NATS says; a copy of another stream; another key.
@@ -221,8 +225,14 @@ impl Store {
         dir: &Path,
         quotas: Quotas,
         settings: &nats::Settings,
+        inboxes: bool,
     ) -> Result<(Self, JoinHandle<()>), Failure> {
-        Stream::join(dir, quotas, settings).await
+        Stream::join(dir, quotas, settings, inboxes).await
+    }
+
+    /// The way to the other servers, if there may be any, and the key by which they know each other.
+    pub(crate) fn others(&self) -> Option<(nats::Client, SigningKey)> {
+        self.stream.as_ref().map(|stream| stream.others())
     }
 
     fn start(

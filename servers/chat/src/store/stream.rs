@@ -7,12 +7,13 @@
 use super::{
     FILE, News, Quotas, Refusal, SCHEMA, Store,
     command::{self, Command, Output},
+    outbox::{self, Outbox},
 };
 use crate::broker::Broker;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use kez_core::{Code, Error};
 use kez_server::{
-    nats::{self, Entry, HeaderMap, Log, Message, Nats, Refused, Shape},
+    nats::{self, Entry, HeaderMap, Keep, Log, Message, Nats, Refused, Shape},
     replica::{self, Progress, Replica},
     secret,
     sqlite::{Failure, Writer},
@@ -76,19 +77,31 @@ impl Stream {
         dir: &Path,
         quotas: Quotas,
         settings: &nats::Settings,
+        inboxes: bool,
     ) -> Result<(Store, JoinHandle<()>), Failure> {
-        let (log, key) = open(dir, quotas, settings).await?;
+        let (nats, log, key) = open(dir, quotas, settings).await?;
         let path = dir.join(FILE);
-        let (connection, seq) = replica::open(&SCHEMA, &path, &log, "handles", TABLE)?;
+        let tables = [TABLE, outbox::TABLE].concat();
+        let (connection, seq) = replica::open(&SCHEMA, &path, &log, "handles", &tables)?;
         let (mut store, thread) = Store::start(dir, connection, quotas)?;
         let (applying, applied) = watch::channel(seq);
+        let outbox = Outbox::new(inboxes);
+        let (writer, readers) = (store.writer.clone(), store.readers.clone());
+        let kept = (quotas.file, quotas.retention);
+        outbox.start(&nats, kept, writer, readers, applied.clone()).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let replica = Replica::follow(log, applied, jobs, |message, reply| (message, reply));
         let (writer, broker, public) =
             (store.writer.clone(), store.broker.clone(), key.verifying_key());
-        tokio::spawn(apply(queue, writer, broker, public, applying));
+        tokio::spawn(apply(queue, writer, broker, (public, outbox), applying));
         store.stream = Some(Arc::new(Self { replica, key }));
         Ok((store, thread))
+    }
+
+    /// What reaches the other servers and is kept by none, and the key by which they know each
+    /// other.
+    pub(super) fn others(&self) -> (nats::Client, SigningKey) {
+        (self.replica.progress().client(), self.key.clone())
     }
 
     /// Puts a command into the stream, and gives what became of it.
@@ -115,7 +128,7 @@ pub(super) async fn open(
     dir: &Path,
     quotas: Quotas,
     settings: &nats::Settings,
-) -> Result<(Log, SigningKey), Failure> {
+) -> Result<(Nats, Log, SigningKey), Failure> {
     let nats = Nats::connect(settings, "kez-chat-server").await.map_err(Failure::Storage)?;
     let there = nats.metadata(STREAM).await.map_err(Failure::Storage)?.is_some();
     let path = dir.join(KEY_FILE);
@@ -139,8 +152,10 @@ pub(super) async fn open(
         description: "What KEZ's chat servers do, in one order",
         metadata: HashMap::from([(KEY.to_owned(), public)]),
         bytes: quotas.file,
+        keep: Keep::All,
     };
-    Ok((nats.log(shape).await.map_err(Failure::Storage)?, key))
+    let log = nats.log(shape).await.map_err(Failure::Storage)?;
+    Ok((nats, log, key))
 }
 
 /// A command as it goes into the stream: a signature of 64 bytes, and what it signs, which are the
@@ -181,7 +196,7 @@ async fn apply(
     mut queue: mpsc::Receiver<Job>,
     writer: Writer,
     broker: Arc<dyn Broker>,
-    key: VerifyingKey,
+    how: (VerifyingKey, Outbox),
     applying: watch::Sender<u64>,
 ) {
     while let Some((message, reply)) = queue.recv().await {
@@ -194,8 +209,8 @@ async fn apply(
         let last = batch.last().map_or(0, |message| message.seq);
         let batch = Arc::new(batch);
         let results = loop {
-            let (batch, broker) = (batch.clone(), broker.clone());
-            let work = move |db: &Connection| batch_in(db, &batch, &key);
+            let (batch, broker, how) = (batch.clone(), broker.clone(), how.clone());
+            let work = move |db: &Connection| batch_in(db, &batch, &how);
             let tell = move |done: &Vec<(Reply, News)>| {
                 done.iter().for_each(|(_, news)| command::tell(&*broker, news));
             };
@@ -225,7 +240,7 @@ async fn apply(
 fn batch_in(
     db: &Connection,
     batch: &[Message],
-    key: &VerifyingKey,
+    (key, outbox): &(VerifyingKey, Outbox),
 ) -> Result<Vec<(Reply, News)>, Refusal> {
     if let Some(first) = batch.first() {
         // Whatever is older could not be done again anyway.
@@ -250,6 +265,7 @@ fn batch_in(
         db.execute_batch(end)?;
         let post = matches!(&reply, Ok(output) if !matches!(output, Output::Migrated));
         replica::note(db, message.seq, post)?;
+        outbox.note(db, message.seq, &news)?;
         results.push((reply, news));
     }
     Ok(results)

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 pub mod client;
+pub mod several;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use kez_core::{
@@ -310,11 +311,21 @@ impl Person {
         conversation
     }
 
-    pub fn message(&self, server: &Server, conversation: &str, text: &str) -> Answer {
+    /// A message to a server that may be dying.
+    pub fn try_message(
+        &self,
+        server: &Server,
+        conversation: &str,
+        text: &str,
+    ) -> Result<Answer, ureq::Error> {
         let message = json!({
             "conversation": conversation, "id": id(16), "body": base64(text.as_bytes()),
         });
-        self.send(server, "POST", "/v1/messages", Some(&message))
+        self.try_send(&agent(), server, 0, "POST", "/v1/messages", Some(&message))
+    }
+
+    pub fn message(&self, server: &Server, conversation: &str, text: &str) -> Answer {
+        self.try_message(server, conversation, text).unwrap()
     }
 
     pub fn poll(&self, server: &Server, since: u64) -> Vec<Value> {

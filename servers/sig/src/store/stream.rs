@@ -12,7 +12,7 @@ use crate::log::{KEY_FILE, LogKey};
 use axum::body::Bytes;
 use kez_core::{Code, Error, Identity};
 use kez_server::{
-    nats::{self, Entry, HeaderMap, Log, Message, Nats, Refused, Shape},
+    nats::{self, Entry, HeaderMap, Keep, Log, Message, Nats, Refused, Shape},
     replica::{self, Progress, Replica},
     sqlite::Failure,
 };
@@ -111,6 +111,7 @@ pub(super) async fn open(
         description: "Sigchains of KEZ, and the order of their log",
         metadata: HashMap::from([(LOG_KEY.to_owned(), key.public().to_string())]),
         bytes: options.quota,
+        keep: Keep::All,
     };
     Ok((nats.log(shape).await.map_err(Refusal::storage)?, key))
 }

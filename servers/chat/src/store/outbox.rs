@@ -1,0 +1,265 @@
+//! Inboxes on NATS, for devices that connect to it themselves: what came into an inbox is published
+//! once on `kez.chat.inbox.<handle>`, in the order of the stream. What has to be published stands in
+//! the copy with what it is of (a transactional outbox), so that no server's death loses any. One
+//! server does it; each message names the end that it was made for, so that no second one can do it
+//! at the same time; the others see that it goes on, and one of them takes over if it does not.
+
+use super::{Item, Refusal, command::News, inbox};
+use crate::api;
+use kez_server::{
+    nats::{Entry, HeaderMap, Keep, Log, Nats, Refused, Shape},
+    sqlite::{Failure, Readers, Writer},
+};
+use rusqlite::{Connection, params};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::watch, time::sleep};
+
+/// The stream's name, and what it takes.
+const STREAM: &str = "KEZ_INBOX";
+const SUBJECTS: &str = "kez.chat.inbox.*";
+/// Names a message's place in the stream of commands.
+const PLACE: &str = "Kez-Place";
+
+/// What has to be published: the n-th item of what a message of the stream did.
+pub(super) const TABLE: &str = "
+CREATE TABLE IF NOT EXISTS outbox (
+    seq INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    handle TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (seq, n)
+) STRICT, WITHOUT ROWID;
+";
+
+/// How many items, and how many bytes of them, are on their way at once.
+const BATCH: usize = 256;
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How much of a message is not its body.
+const HEAD: usize = 1024;
+/// How many messages of others are passed over at the end of the stream.
+const FOREIGN: usize = 1000;
+/// How often a server looks whether another one publishes, and takes over if it did not.
+const WATCH: Duration = Duration::from_secs(1);
+/// How long nothing is tried after a failure.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The subject of an inbox: what its owner's devices may subscribe to. A handle has no dot, space or
+/// wildcard.
+#[must_use]
+pub fn subject(handle: &str) -> String {
+    format!("kez.chat.inbox.{handle}")
+}
+
+/// Whether anything is published, and up to which message of the stream it was.
+#[derive(Clone, Default)]
+pub(super) struct Outbox(Option<Arc<AtomicU64>>);
+
+impl Outbox {
+    pub(super) fn new(wanted: bool) -> Self {
+        Self(wanted.then(Arc::default))
+    }
+
+    /// Notes what a message of the stream put into inboxes, in the transaction that applies it.
+    pub(super) fn note(&self, db: &Connection, seq: u64, news: &News) -> Result<(), Refusal> {
+        let wanted = self.0.as_ref().is_some_and(|done| seq >= done.load(Ordering::Relaxed));
+        let items = news.iter().filter_map(|(handle, item)| Some((handle, item.as_ref()?)));
+        for (n, (handle, item)) in items.enumerate().take_while(|_| wanted) {
+            db.prepare_cached(
+                "INSERT INTO outbox (seq, n, handle, position) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![seq, n, handle, item.position])?;
+        }
+        Ok(())
+    }
+
+    /// Publishes for as long as the copy is kept, if it is wanted.
+    pub(super) async fn start(
+        &self,
+        nats: &Nats,
+        (bytes, retention): (Option<u64>, i64),
+        writer: Writer,
+        readers: Arc<Readers>,
+        applied: watch::Receiver<u64>,
+    ) -> Result<(), Failure> {
+        let Some(done) = &self.0 else { return Ok(()) };
+        let shape = Shape {
+            name: STREAM,
+            subjects: SUBJECTS,
+            description: "What comes into the inboxes of KEZ's chat servers",
+            metadata: HashMap::new(),
+            bytes,
+            keep: Keep::For(Duration::from_secs(retention.unsigned_abs())),
+        };
+        let log = nats.log(shape).await.map_err(Failure::Storage)?;
+        let publisher = Publisher { log, writer, readers, applied, done: done.clone() };
+        // So that a copy that is made anew notes nothing that was published long ago.
+        publisher.end().await?;
+        tokio::spawn(publisher.run());
+        Ok(())
+    }
+}
+
+/// A place in the stream of commands: a message, and which of its items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(u64, u64);
+
+impl Place {
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let (seq, n) = headers.get(PLACE)?.as_str().split_once('/')?;
+        Some(Self(seq.parse().ok()?, n.parse().ok()?))
+    }
+}
+
+/// Where the inboxes' stream ends: its position, and the place of what is there.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    seq: u64,
+    place: Place,
+}
+
+struct Row {
+    place: Place,
+    handle: String,
+    position: u64,
+    /// `None` if all devices have it already.
+    item: Option<Item>,
+}
+
+struct Publisher {
+    log: Log,
+    writer: Writer,
+    readers: Arc<Readers>,
+    applied: watch::Receiver<u64>,
+    done: Arc<AtomicU64>,
+}
+
+impl Publisher {
+    async fn run(mut self) {
+        // Where the stream ends, if this server published last.
+        let mut mine: Option<End> = None;
+        // What waited when it was last looked at, while another one shall publish it.
+        let mut waited = None;
+        // Nobody applies any more: the store is gone.
+        while self.applied.has_changed().is_ok() {
+            self.applied.borrow_and_update();
+            let (end, rows) = match self.look(mine).await {
+                Ok(found) => found,
+                Err(refusal) => {
+                    tracing::warn!("inboxes are not published: {refusal:?}");
+                    mine = None;
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(first) = rows.first().map(|row| row.place) else {
+                if self.applied.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            if mine.is_none() && waited != Some(first) {
+                waited = Some(first);
+                sleep(WATCH).await;
+                continue;
+            }
+            let (seq, place) = (end.seq + rows.len() as u64, rows.last().map(|row| row.place));
+            let entries = rows.into_iter().map(|row| self.entry(row)).collect();
+            mine = match self.log.append_behind(end.seq, entries).await {
+                Ok(()) => place.map(|place| End { seq, place }),
+                // Another server publishes.
+                Err(Refused::Moved) => None,
+                Err(refused) => {
+                    tracing::warn!("inboxes are not published: {refused:?}");
+                    sleep(PAUSE).await;
+                    None
+                }
+            };
+        }
+    }
+
+    /// Where the stream ends, and what has to be published behind it.
+    async fn look(&self, known: Option<End>) -> Result<(End, Vec<Row>), Refusal> {
+        if known.is_none() && !self.any().await? {
+            return Ok((End { seq: 0, place: Place::default() }, Vec::new()));
+        }
+        let end = match known {
+            Some(end) => end,
+            None => self.end().await?,
+        };
+        let Place(seq, n) = end.place;
+        self.done.fetch_max(seq, Ordering::Relaxed);
+        let forget = move |db: &Connection| {
+            let sql = "DELETE FROM outbox WHERE (seq, n) <= (?1, ?2)";
+            Ok::<_, Refusal>(db.prepare_cached(sql)?.execute([seq, n])?)
+        };
+        self.writer.write(forget, |_| ()).await?;
+        Ok((end, self.readers.read(rows).await?))
+    }
+
+    async fn any(&self) -> Result<bool, Refusal> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM outbox)";
+        self.readers.read(|db| Ok(db.query_row(sql, [], |row| row.get(0))?)).await
+    }
+
+    async fn end(&self) -> Result<End, Failure> {
+        let seq = self.log.end().await?;
+        let mut place = Place::default();
+        // What others may have published there has no place.
+        for seq in (1..=seq).rev().take(FOREIGN) {
+            let headers = self.log.headers(seq).await?;
+            if let Some(found) = headers.as_ref().and_then(Place::read) {
+                place = found;
+                break;
+            }
+        }
+        self.done.fetch_max(place.0, Ordering::Relaxed);
+        Ok(End { seq, place })
+    }
+
+    fn entry(&self, row: Row) -> (String, Entry) {
+        let Row { place: Place(seq, n), handle, position, item } = row;
+        let most = self.log.client().max_payload().saturating_sub(HEAD);
+        let body = item.map(|item| api::text(&item)).filter(|body| body.len() <= most);
+        // Whoever is told of an item alone asks the server for it.
+        let body = body.unwrap_or_else(|| format!("{{\"seq\":{position}}}"));
+        let mut headers = HeaderMap::new();
+        headers.insert(PLACE, format!("{seq}/{n}"));
+        let entry = Entry { subject: subject(&handle), after: None, headers, body: body.into() };
+        (format!("{handle}/{position}"), entry)
+    }
+}
+
+/// What waits, the oldest first.
+fn rows(db: &Connection) -> Result<Vec<Row>, Refusal> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT {}, outbox.seq, outbox.n, outbox.handle, outbox.position
+         FROM outbox LEFT JOIN inbox
+              ON inbox.handle = outbox.handle AND inbox.seq = outbox.position
+         LEFT JOIN entries ON {}
+         ORDER BY outbox.seq, outbox.n LIMIT {BATCH}",
+        inbox::COLUMNS,
+        inbox::ENTRY
+    ))?;
+    let mut found = query.query([])?;
+    let (mut all, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.next()? {
+        let item = match row.get::<_, Option<u64>>(0)? {
+            Some(_) => Some(inbox::read_item(row)?),
+            None => None,
+        };
+        bytes += item.as_ref().map_or(0, |item| item.body.len());
+        if bytes > BATCH_BYTES && !all.is_empty() {
+            break;
+        }
+        let place = Place(row.get(9)?, row.get(10)?);
+        all.push(Row { place, handle: row.get(11)?, position: row.get(12)?, item });
+    }
+    Ok(all)
+}
