@@ -2,7 +2,7 @@
 //! with claims on them, verified by the real `kez`; one claim revoked, and verified again.
 
 use crate::{
-    Result, api,
+    Result, api, both,
     setup::{self, quietly, root},
     testnet::{SOCIAL, Testnet, free_port},
     web,
@@ -64,9 +64,11 @@ pub fn build() -> Result<PathBuf> {
 /// The first step that fails.
 pub fn run() -> Result<()> {
     setup::servers()?;
-    let pages = web::build()?;
-    eprintln!("xtask: building kez and the servers");
-    let programs = build()?;
+    setup::npm_package()?;
+    setup::web()?;
+    eprintln!("xtask: building kez and the servers, and beside them what pages load");
+    // A module is linked by one core alone.
+    let (programs, pages) = both(build, web::build)?;
     let kez = programs.join("kez");
     let dir = root().join("target/run");
     eprintln!(

@@ -2,10 +2,9 @@
 
 use std::{
     process::{Command, ExitCode},
-    thread,
     time::Instant,
 };
-use xtask::{Result, api, check, cross, demo, generate, npm, setup, size, web};
+use xtask::{Result, api, both, check, cross, demo, generate, npm, setup, size, web};
 
 const USAGE: &str = "usage: cargo xtask <command>
   run             set up, build, and show the main job on local servers
@@ -25,6 +24,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
   bench chat [subscribers] [idle streams]
                   from a POST to every open stream, beside nchan and NATS; what idle streams cost
+  bench nats [subscribers]...
+                  one to three chat servers on one NATS JetStream, beside NATS alone
   bench mls       conversations in WebAssembly, beside other MLS and Olm for JavaScript
   bench sig [events]...
                   the sigchain server under load as its store grows, beside SQLite with a transaction
@@ -74,6 +75,10 @@ fn main() -> ExitCode {
                 cargo(&[&words[..], numbers].concat())
             })
         }
+        ["bench", "nats", ref numbers @ ..] => setup::nats().and_then(|_| {
+            let words = ["bench", "-p", "kez-chat-server", "--bench", "push", "--", "nats"];
+            cargo(&[&words[..], numbers].concat())
+        }),
         ["bench", "mls"] => npm::bench_mls(),
         ["bench", "npm"] => setup::npm().and_then(|()| npm::bench()),
         ["size", "chat"] => setup::npm().and_then(|()| size::chat()),
@@ -183,17 +188,6 @@ const FOREIGN: [Step; 3] = [
     ("kez-core for bare metal and wasm32", cross::core),
 ];
 
-/// Both at a time: a module is linked by one core alone.
-fn compilers() -> Result<()> {
-    thread::scope(|scope| {
-        // A thread gives its error's words alone.
-        let foreign = scope.spawn(|| steps(&FOREIGN).map_err(|error| error.to_string()));
-        let native = steps(&NATIVE);
-        foreign.join().map_err(|_| "a build broke")??;
-        native
-    })
-}
-
 /// Everything that CI runs, the quick checks first.
 fn test() -> Result<()> {
     steps(&[
@@ -202,7 +196,8 @@ fn test() -> Result<()> {
         ("boundaries and coverage", check::run),
         ("set-up", setup::all),
     ])?;
-    compilers()?;
+    // A module is linked by one core alone.
+    both(|| steps(&FOREIGN), || steps(&NATIVE))?;
     steps(&[
         ("the npm package", npm::test),
         ("the npm package where users have it", npm::packaging),

@@ -235,12 +235,14 @@ pub fn snac() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A NATS server that is new enough for the servers (2.10), beside what the system may have.
+/// A NATS server that is new enough for the servers (2.10), beside what the system may have; and
+/// what makes networks for it.
 ///
 /// # Errors
 /// What apt says.
 pub fn nats() -> Result<PathBuf> {
-    debian(&["openssl", "setpriv"], &["openssl", "util-linux"])?;
+    let programs = ["ip", "nsenter", "openssl", "setpriv", "tc", "unshare"];
+    debian(&programs, &["iproute2", "openssl", "util-linux"])?;
     unpacked("nats-server/trixie", "usr/sbin/nats-server")
 }
 

@@ -4,13 +4,24 @@
 //! nothing else does.
 //!
 //!     cargo xtask bench chat [subscribers] [idle streams]
+//!
+//! And one, two and three servers on one nats-server with JetStream, beside that nats-server alone:
+//!
+//!     cargo xtask bench nats [subscribers]...
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use common::{Person, Server, base64, id};
-use kez_core::chat::auth::{Binds, Request};
+use common::{
+    Person, Server, base64, id,
+    several::{Front, folders},
+};
+use kez_core::{
+    SecretKey,
+    chat::auth::{Binds, Request},
+};
+use kez_server::testing;
 use serde_json::json;
 use std::{
     fs,
@@ -32,6 +43,10 @@ use tokio::{
 /// Messages of a paced measurement, and the pause between two.
 const PACED: usize = 100;
 const PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause, of which each subscriber needs a part of its own.
+const PART: Duration = Duration::from_micros(50);
+/// How many write at once, to see how many messages are taken a second.
+const WRITERS: usize = 32;
 /// For how long the flood lasts.
 const FLOOD: Duration = Duration::from_secs(3);
 /// What stands at the start of each text that is sent: its number follows.
@@ -187,10 +202,11 @@ struct Measured {
 }
 
 async fn measure(clock: Arc<Clock>, subscribers: usize, mut publisher: impl Publisher) -> Measured {
+    let pause = PAUSE.max(PART * u32::try_from(subscribers).unwrap());
     for number in 0..PACED {
         clock.sent[number].store(clock.now(), Ordering::Relaxed);
         publisher.publish(number).await;
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     clock.paced.store(false, Ordering::Relaxed);
@@ -220,19 +236,17 @@ fn show(name: &str, measured: &Measured, note: &str) {
     println!("{name:<28} {p50:>8.1} {p99:>8.1} {flood:>12.0}   {note}");
 }
 
-fn ours(runtime: &tokio::runtime::Runtime, subscribers: usize) -> (Measured, String) {
-    let dir = TempDir::new().unwrap();
-    let many = ["--streams", "1000000", "--connections", "100000", "--inbox-items", "10000000"];
-    let server = Server::start(dir.path(), &many);
-    let (alice, bob) = (Person::join("alice", &server), Person::join("bob", &server));
-    let conversation = alice.converse(&server, &[&bob]);
-    let address: SocketAddr = server.address().parse().unwrap();
-    let clock = Clock::new();
+/// Requests of somebody who posts a text of a number.
+fn post(
+    server: &Server,
+    writer: &Person,
+    conversation: String,
+) -> impl FnMut(usize) -> Vec<u8> + use<> {
     let origin = server.url().to_owned();
-    let device = common::client::copy(&alice.devices[0]);
-    let post = move |number: usize| {
+    let device: SecretKey = common::client::copy(&writer.devices[0]);
+    move |number: usize| {
         // The text is not plain to see, so its number stands in the entry's name.
-        let name = format!("{number:04}{}", &id(14));
+        let name = format!("{:04}{}", number % 10_000, &id(14));
         let body = json!({
             "conversation": conversation, "id": name, "body": base64(text(number).as_bytes()),
         })
@@ -247,15 +261,137 @@ fn ours(runtime: &tokio::runtime::Runtime, subscribers: usize) -> (Measured, Str
             body.len()
         )
         .into_bytes()
-    };
-    // The entry's name begins with the number: that is what is looked for.
-    let marks = Arc::new(vec![b"\"id\":\"".to_vec()]);
-    let hellos: Vec<Vec<u8>> = (0..subscribers)
-        .map(|_| {
-            let query = bob.stream_query(&server, 0);
-            format!("GET /v1/inbox/bob/stream?{query} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes()
+    }
+}
+
+/// The entry's name begins with the number: that is what is looked for.
+fn marks() -> Arc<Vec<Vec<u8>>> {
+    Arc::new(vec![b"\"id\":\"".to_vec()])
+}
+
+/// What opens a stream of somebody's inbox.
+fn hello(server: &Server, reader: &Person) -> Vec<u8> {
+    let query = reader.stream_query(server, 0);
+    let handle = &reader.handle;
+    format!("GET /v1/inbox/{handle}/stream?{query} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes()
+}
+
+const MANY: [&str; 6] =
+    ["--streams", "1000000", "--connections", "100000", "--inbox-items", "10000000"];
+
+/// So many servers on one NATS. Gives how many messages a second they took, too.
+fn several(runtime: &tokio::runtime::Runtime, count: usize, subscribers: usize) -> (Measured, f64) {
+    let nats = testing::Nats::start(1, "");
+    let (front, dirs) = (Front::new(), folders(count));
+    let servers: Vec<_> =
+        dirs.iter().map(|dir| front.start(dir.path(), &nats, &MANY).unwrap()).collect();
+    front.lead_to(&servers);
+    let server = &front.server;
+    let addresses: Vec<SocketAddr> =
+        servers.iter().map(|server| server.address().parse().unwrap()).collect();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|n| {
+            let writer = Person::join(&format!("writer{n}"), server);
+            let conversation = writer.converse(server, &[]);
+            post(server, &writer, conversation)
         })
         .collect();
+    let taken = runtime.block_on(async {
+        let taken = Arc::new(AtomicU64::new(0));
+        let start = Instant::now();
+        let writers = writers.into_iter().enumerate().map(|(n, post)| {
+            let (taken, address) = (taken.clone(), addresses[n % count]);
+            tokio::spawn(async move {
+                let mut http = Http(TcpStream::connect(address).await.unwrap(), post);
+                for number in 0.. {
+                    if start.elapsed() > FLOOD {
+                        return;
+                    }
+                    http.publish(number).await;
+                    taken.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.unwrap();
+        }
+        taken.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64()
+    });
+    let (alice, bob) = (Person::join("alice", server), Person::join("bob", server));
+    let conversation = alice.converse(server, &[&bob]);
+    let post = post(server, &alice, conversation);
+    let hellos: Vec<_> = (0..subscribers).map(|_| hello(server, &bob)).collect();
+    let (clock, marks) = (Clock::new(), marks());
+    let measured = runtime.block_on(async {
+        for (n, hello) in hellos.into_iter().enumerate() {
+            tokio::spawn(subscribe(addresses[n % count], hello, marks.clone(), clock.clone()));
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let socket = TcpStream::connect(addresses[0]).await.unwrap();
+        measure(clock, subscribers, Http(socket, post)).await
+    });
+    (measured, taken)
+}
+
+/// How many messages a second a stream of NATS takes, each written by one of as many as write to the
+/// servers, who waits until it is taken.
+fn stream(runtime: &tokio::runtime::Runtime) -> f64 {
+    let nats = testing::Nats::start(1, "");
+    runtime.block_on(async {
+        let client = async_nats::connect(nats.url()).await.unwrap();
+        let jetstream = async_nats::jetstream::new(client);
+        let config = async_nats::jetstream::stream::Config {
+            name: "BENCH".into(),
+            subjects: vec!["bench".into()],
+            ..Default::default()
+        };
+        jetstream.create_stream(config).await.unwrap();
+        let (taken, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
+        let writers = (0..WRITERS).map(|_| {
+            let (jetstream, taken) = (jetstream.clone(), taken.clone());
+            tokio::spawn(async move {
+                while start.elapsed() < FLOOD {
+                    let sent = jetstream.publish("bench", text(0).into()).await.unwrap();
+                    sent.await.unwrap();
+                    taken.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.unwrap();
+        }
+        taken.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64()
+    })
+}
+
+/// One, two and three servers, with so many subscribers.
+fn scale(runtime: &tokio::runtime::Runtime, subscribers: &[usize]) {
+    println!("300 bytes a message; all of it on the same processors");
+    println!("{:<28} {:>8} {:>8} {:>12}   {:>8}", "", "p50 ms", "p99 ms", "flood /s", "taken /s");
+    let limit = stream(runtime);
+    let program = testing::nats_server();
+    for subscribers in subscribers {
+        println!("{subscribers} subscribers");
+        for count in 1..=3 {
+            let (measured, taken) = several(runtime, count, *subscribers);
+            show(&format!("  kez-chat-server, {count}"), &measured, &format!("{taken:>6.0}"));
+        }
+        if let Some(measured) = nats(runtime, &program, *subscribers) {
+            show("  nats-server", &measured, &format!("{limit:>6.0}"));
+        }
+    }
+}
+
+fn ours(runtime: &tokio::runtime::Runtime, subscribers: usize) -> (Measured, String) {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &MANY);
+    let (alice, bob) = (Person::join("alice", &server), Person::join("bob", &server));
+    let conversation = alice.converse(&server, &[&bob]);
+    let address: SocketAddr = server.address().parse().unwrap();
+    let clock = Clock::new();
+    let post = post(&server, &alice, conversation);
+    let marks = marks();
+    let hellos: Vec<_> = (0..subscribers).map(|_| hello(&server, &bob)).collect();
     let before = memory(server.0.child.id());
     let measured = runtime.block_on(async {
         for hello in hellos {
@@ -332,9 +468,9 @@ fn nchan(runtime: &tokio::runtime::Runtime, dir: &Path, subscribers: usize) -> O
     Some(measured)
 }
 
-fn nats(runtime: &tokio::runtime::Runtime, subscribers: usize) -> Option<Measured> {
+fn nats(runtime: &tokio::runtime::Runtime, program: &Path, subscribers: usize) -> Option<Measured> {
     let port = port();
-    let mut server = Command::new("nats-server");
+    let mut server = Command::new(program);
     server.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
     let server = Running(server.stderr(Stdio::null()).stdout(Stdio::null()).spawn().ok()?);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -368,11 +504,8 @@ fn idle(count: usize) {
     let mut sockets = Vec::with_capacity(count);
     for n in 0..count {
         let person = &people[n % people.len()];
-        let query = person.stream_query(&server, 0);
         let mut socket = std::net::TcpStream::connect(server.address()).unwrap();
-        let hello =
-            format!("GET /v1/inbox/{}/stream?{query} HTTP/1.1\r\nhost: x\r\n\r\n", person.handle);
-        std::io::Write::write_all(&mut socket, hello.as_bytes()).unwrap();
+        std::io::Write::write_all(&mut socket, &hello(&server, person)).unwrap();
         sockets.push(socket);
     }
     std::thread::sleep(Duration::from_secs(17));
@@ -390,6 +523,10 @@ fn main() {
     let idle_streams = numbers.get(1).copied().unwrap_or(8000);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if std::env::args().any(|word| word == "nats") {
+        let usual = [1000, 5000, 10_000];
+        return scale(&runtime, if numbers.is_empty() { &usual } else { &numbers });
+    }
     let dir = TempDir::new().unwrap();
     println!("{subscribers} subscribers of one channel, 300 bytes a message");
     println!("{:<28} {:>8} {:>8} {:>12}", "", "p50 ms", "p99 ms", "flood /s");
@@ -408,7 +545,7 @@ fn main() {
         }
         None => println!("nginx + nchan: not installed"),
     }
-    match nats(&runtime, subscribers) {
+    match nats(&runtime, Path::new("nats-server"), subscribers) {
         Some(peer) => show("nats-server", &peer, "in memory"),
         None => println!("nats-server: not installed"),
     }

@@ -6,6 +6,7 @@ mod common;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use common::{
     Person, Server, base64,
+    client::{Seat, run},
     several::{Front, command, folders},
     unbase64,
 };
@@ -259,6 +260,31 @@ fn a_device_hears_of_its_own_inbox_and_does_nothing_else() {
     // And all of it left the connection as it was.
     assert_eq!(alice.message(server, &conversation, "still there").0, 201);
     assert_eq!(text(&wire.message()), "still there");
+}
+
+/// What comes by NATS a client takes as it does what a stream pushes.
+#[test]
+fn a_client_chats_by_what_it_hears() {
+    let operator = Operator::start();
+    let (front, data) = (Front::new(), &folders(1)[0]);
+    let running = operator.server(&front, data);
+    front.lead_to([&running]);
+    let (_, mut alice) = Seat::join("alice", &front.server);
+    let (_, mut bob) = Seat::join("bob", &front.server);
+    let mut wire = operator.dial();
+    let signature = bob.client.nats_signature(&wire.nonce).unwrap();
+    assert_eq!(wire.connect(&signature), Ok(()));
+    assert_eq!(wire.attempt(&format!("SUB {} 1", subject("bob"))), Ok(()));
+    for text in ["hello", "are you there?"] {
+        alice.write("bob", text).unwrap();
+    }
+    while bob.texts().len() < 2 {
+        run(bob.client.pushed(wire.message().to_string().as_bytes())).unwrap();
+    }
+    assert_eq!(bob.texts(), ["hello", "are you there?"]);
+    assert_eq!(bob.refused(), []);
+    let refused = bob.client.nats_signature("KEZ1-AUTH\n").unwrap_err();
+    assert_eq!(refused.code(), kez_core::Code::AuthRefused);
 }
 
 /// A client as others have it, which comes back by itself when its time is over.

@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod network;
+
+use network::{Network, Place};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
@@ -119,26 +122,39 @@ pub fn port() -> u16 {
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
+/// The program of NATS that `cargo xtask` unpacks.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn nats_server() -> PathBuf {
+    let own = "../../target/services/debs/root/usr/sbin/nats-server";
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(own);
+    assert!(program.is_file(), "no nats-server: `cargo xtask nats` brings it");
+    program
+}
+
 /// A node of NATS.
 struct Node {
+    host: String,
     port: u16,
+    /// What goes before its program's words.
+    enter: Vec<String>,
     config: PathBuf,
     child: Option<Child>,
 }
 
 impl Node {
     fn start(&mut self) {
-        // What `cargo xtask` unpacks there.
-        let own = "../../target/services/debs/root/usr/sbin/nats-server";
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(own);
-        assert!(program.is_file(), "no nats-server: `cargo xtask nats` brings it");
+        let program = nats_server();
         // It ends with the test.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program).arg("-c").arg(&self.config);
+        command.args(["--pdeathsig", "KILL", "--"]).args(&self.enter);
+        command.arg(program).arg("-c").arg(&self.config);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().unwrap());
         let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect((&*self.host, self.port)).is_err() {
             assert!(start.elapsed() < Duration::from_secs(20), "NATS does not start");
             thread::sleep(Duration::from_millis(20));
         }
@@ -159,6 +175,7 @@ pub struct Nats {
     nodes: Vec<Node>,
     /// Who servers are there, as it stands in a URL: `user:password@`.
     pub login: &'static str,
+    network: Option<Network>,
     _dir: TempDir,
 }
 
@@ -167,34 +184,45 @@ impl Nats {
     /// into their configuration.
     #[must_use]
     pub fn start(count: usize, more: &str) -> Self {
+        Self::start_in(Place::Here, count, more)
+    }
+
+    /// The same, each on a host of its own where there is a network for that.
+    #[must_use]
+    pub fn start_in(place: Place, count: usize, more: &str) -> Self {
         let dir = TempDir::new().unwrap();
+        let network = (place == Place::OwnNetwork).then(|| Network::new(count));
+        let host = |n| network.as_ref().map_or("127.0.0.1".into(), |_| Network::address(n));
         let ports: Vec<_> = (0..count).map(|_| (port(), port())).collect();
-        let routes: String = ports.iter().map(|(_, c)| format!("nats://127.0.0.1:{c}, ")).collect();
+        let route =
+            |(n, (_, cluster)): (usize, &(u16, u16))| format!("nats://{}:{cluster}", host(n));
+        let routes = ports.iter().enumerate().map(route).collect::<Vec<_>>().join(", ");
         let node = |(n, (port, cluster)): (usize, &(u16, u16))| {
-            let store = dir.path().join(format!("node{n}"));
+            let (host, store) = (host(n), dir.path().join(format!("node{n}")));
             let mut text = format!(
-                "listen: 127.0.0.1:{port}\nserver_name: node{n}\nmax_payload: 36MB\n\
+                "listen: \"{host}:{port}\"\nserver_name: node{n}\nmax_payload: 36MB\n\
                  jetstream {{ store_dir: {store:?} }}\n{more}\n"
             );
             if count > 1 {
                 text += &format!(
-                    "cluster {{ name: test, listen: 127.0.0.1:{cluster}, routes: [{routes}] }}\n"
+                    "cluster {{ name: test, listen: \"{host}:{cluster}\", routes: [{routes}] }}\n"
                 );
             }
             let config = dir.path().join(format!("node{n}.conf"));
             fs::write(&config, text).unwrap();
-            let mut node = Node { port: *port, config, child: None };
+            let enter = network.as_ref().map_or_else(Vec::new, |network| network.enter(n));
+            let mut node = Node { host, port: *port, enter, config, child: None };
             node.start();
             node
         };
         let nodes = ports.iter().enumerate().map(node).collect();
-        Self { nodes, login: "", _dir: dir }
+        Self { nodes, login: "", network, _dir: dir }
     }
 
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> String {
-        let url = |node: &Node| format!("nats://{}127.0.0.1:{}", self.login, node.port);
+        let url = |node: &Node| format!("nats://{}{}:{}", self.login, node.host, node.port);
         let all = self.nodes.iter().map(url);
         all.collect::<Vec<_>>().join(",")
     }
@@ -234,23 +262,27 @@ pub enum Trouble {
     Server(usize),
     /// A node of NATS dies, and comes back.
     Node(usize),
-    /// A node of NATS stands still for a while, as one that is cut off or too slow.
+    /// A node of NATS stands still for a while.
     Pause(usize),
     /// Two nodes die: without a majority nothing is acknowledged.
     Majority(usize),
+    /// A node of NATS is cut off for a while from the others and from all servers.
+    Cut(usize),
+    /// The way to a node of NATS is slow for a while.
+    Slow(usize),
 }
 
 /// Troubles of a cluster of three, by a seed, with some time in between; how many there were.
 pub struct Troubles {
     random: u64,
-    counts: [usize; 4],
+    counts: [usize; 6],
 }
 
 impl Troubles {
     /// Troubles that are the same for the same seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { random: seed, counts: [0; 4] }
+        Self { random: seed, counts: [0; 6] }
     }
 
     fn below(&mut self, most: u64) -> u64 {
@@ -263,22 +295,43 @@ impl Troubles {
         thread::sleep(Duration::from_millis(300 + self.below(1500)));
         let one = usize::try_from(self.below(3)).unwrap();
         let pause = Duration::from_millis(500 + self.below(3000));
-        let kind = usize::try_from(self.below(4)).unwrap();
+        let kinds: &[fn(usize) -> Trouble] = &[
+            Trouble::Server,
+            Trouble::Node,
+            Trouble::Pause,
+            Trouble::Majority,
+            Trouble::Cut,
+            Trouble::Slow,
+        ];
+        // The last two need a network.
+        let kinds = if nats.network.is_some() { kinds } else { &kinds[..4] };
+        let kind = usize::try_from(self.below(kinds.len() as u64)).unwrap();
         self.counts[kind] += 1;
-        let kinds = [Trouble::Server, Trouble::Node, Trouble::Pause, Trouble::Majority];
         let trouble = kinds[kind](one);
         let nodes = match trouble {
-            Trouble::Server(_) | Trouble::Pause(_) => vec![],
             Trouble::Node(node) => vec![node],
             Trouble::Majority(node) => vec![node, (node + 1) % 3],
+            _ => vec![],
         };
         nodes.iter().for_each(|node| nats.kill(*node));
-        if let Trouble::Pause(node) = trouble {
-            nats.signal(node, "STOP");
-            thread::sleep(pause);
-            nats.signal(node, "CONT");
-        } else if !nodes.is_empty() {
-            thread::sleep(pause);
+        match (trouble, &nats.network) {
+            (Trouble::Pause(node), _) => {
+                nats.signal(node, "STOP");
+                thread::sleep(pause);
+                nats.signal(node, "CONT");
+            }
+            (Trouble::Cut(node) | Trouble::Slow(node), Some(network)) => {
+                if matches!(trouble, Trouble::Cut(_)) {
+                    network.cut(node);
+                } else {
+                    network.slow(node);
+                }
+                // Long enough for the others to give up on it.
+                thread::sleep(pause * 3);
+                network.heal(node);
+            }
+            _ if !nodes.is_empty() => thread::sleep(pause),
+            _ => {}
         }
         nodes.iter().for_each(|node| nats.restart(*node));
         trouble
@@ -287,11 +340,11 @@ impl Troubles {
 
 impl std::fmt::Display for Troubles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [servers, nodes, pauses, majorities] = self.counts;
+        let [servers, nodes, pauses, majorities, cuts, slow] = self.counts;
         write!(
             f,
             "{servers} servers killed, {nodes} nodes killed, {pauses} stopped, {majorities} times \
-             no majority"
+             no majority, {cuts} nodes cut off, {slow} slow"
         )
     }
 }
