@@ -15,7 +15,7 @@ mod common;
 
 use common::{
     Person, Server, base64, id,
-    several::{Front, folders},
+    several::{Front, command, folders},
 };
 use kez_core::{
     SecretKey,
@@ -279,12 +279,18 @@ fn hello(server: &Server, reader: &Person) -> Vec<u8> {
 const MANY: [&str; 6] =
     ["--streams", "1000000", "--connections", "100000", "--inbox-items", "10000000"];
 
-/// So many servers on one NATS. Gives how many messages a second they took, too.
+/// So many servers on one NATS; 0 for one on a file. Gives how many messages a second they took, too.
 fn several(runtime: &tokio::runtime::Runtime, count: usize, subscribers: usize) -> (Measured, f64) {
     let nats = testing::Nats::start(1, "");
-    let (front, dirs) = (Front::new(), folders(count));
-    let servers: Vec<_> =
-        dirs.iter().map(|dir| front.start(dir.path(), &nats, &MANY).unwrap()).collect();
+    let (front, dirs) = (Front::new(), folders(count.max(1)));
+    let start = |dir: &TempDir| {
+        let mut command = command(dir.path(), &nats.url());
+        if count == 0 {
+            command.env_remove("NATS_URL");
+        }
+        front.run(command, &MANY).unwrap()
+    };
+    let servers: Vec<_> = dirs.iter().map(start).collect();
     front.lead_to(&servers);
     let server = &front.server;
     let addresses: Vec<SocketAddr> =
@@ -300,7 +306,7 @@ fn several(runtime: &tokio::runtime::Runtime, count: usize, subscribers: usize) 
         let taken = Arc::new(AtomicU64::new(0));
         let start = Instant::now();
         let writers = writers.into_iter().enumerate().map(|(n, post)| {
-            let (taken, address) = (taken.clone(), addresses[n % count]);
+            let (taken, address) = (taken.clone(), addresses[n % servers.len()]);
             tokio::spawn(async move {
                 let mut http = Http(TcpStream::connect(address).await.unwrap(), post);
                 for number in 0.. {
@@ -324,7 +330,12 @@ fn several(runtime: &tokio::runtime::Runtime, count: usize, subscribers: usize) 
     let (clock, marks) = (Clock::new(), marks());
     let measured = runtime.block_on(async {
         for (n, hello) in hellos.into_iter().enumerate() {
-            tokio::spawn(subscribe(addresses[n % count], hello, marks.clone(), clock.clone()));
+            tokio::spawn(subscribe(
+                addresses[n % addresses.len()],
+                hello,
+                marks.clone(),
+                clock.clone(),
+            ));
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
         let socket = TcpStream::connect(addresses[0]).await.unwrap();
@@ -372,9 +383,10 @@ fn scale(runtime: &tokio::runtime::Runtime, subscribers: &[usize]) {
     let program = testing::nats_server();
     for subscribers in subscribers {
         println!("{subscribers} subscribers");
-        for count in 1..=3 {
+        let names = ["one on a file", "one on NATS", "two on NATS", "three on NATS"];
+        for (count, name) in names.iter().enumerate() {
             let (measured, taken) = several(runtime, count, *subscribers);
-            show(&format!("  kez-chat-server, {count}"), &measured, &format!("{taken:>6.0}"));
+            show(&format!("  {name}"), &measured, &format!("{taken:>6.0}"));
         }
         if let Some(measured) = nats(runtime, &program, *subscribers) {
             show("  nats-server", &measured, &format!("{limit:>6.0}"));

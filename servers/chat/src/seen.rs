@@ -1,10 +1,11 @@
 //! Signatures count once: at this server, and at all that share a stream with it.
 
 use crate::store::Store;
-use ed25519_dalek::{Signature, Signer as _, SigningKey};
 use futures_util::StreamExt as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use kez_core::chat::auth::WINDOW_MS;
 use kez_server::nats;
+use sha2::Sha256;
 use std::{
     collections::HashSet,
     sync::{Mutex, PoisonError},
@@ -14,7 +15,7 @@ use tokio::time::sleep;
 
 /// Where servers tell each other what they have seen.
 const SUBJECT: &str = "kez.chat.seen";
-/// What is signed of a nonce: the servers' key signs commands, too, and none begins so.
+/// What of the servers' key they know each other by here.
 const PURPOSE: &[u8] = b"KEZ-SEEN";
 /// How long nothing is tried after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,7 +25,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Seen {
     own: Mutex<Generations>,
-    others: Option<(nats::Client, SigningKey)>,
+    /// How the others are told, and what they know this server by.
+    others: Option<(nats::Client, Hmac<Sha256>)>,
 }
 
 #[derive(Default)]
@@ -37,7 +39,11 @@ struct Generations {
 impl Seen {
     /// What was seen by this server, and by those that share the store's stream.
     pub(crate) fn of(store: &Store) -> Self {
-        Self { others: store.others(), ..Self::default() }
+        let others = store.others().and_then(|(client, key)| {
+            let key = Hmac::new_from_slice(&[PURPOSE, key.as_bytes()].concat()).ok()?;
+            Some((client, key))
+        });
+        Self { others, ..Self::default() }
     }
 
     /// Whether a signature is new. The other servers are told of it; who uses it at two of them in
@@ -45,8 +51,8 @@ impl Seen {
     pub(crate) async fn insert(&self, nonce: [u8; 32], now_ms: u64) -> bool {
         let new = self.note(nonce, now_ms);
         if let Some((client, key)) = self.others.as_ref().filter(|_| new) {
-            let signature = key.sign(&[PURPOSE, &nonce].concat()).to_bytes();
-            let message = [&nonce[..], &signature].concat();
+            let tag = key.clone().chain_update(nonce).finalize().into_bytes();
+            let message = [&nonce[..], &tag].concat();
             // Where NATS is gone, nobody is let in anyway: the store is not current.
             let _ = client.publish(SUBJECT, message.into()).await;
         }
@@ -69,17 +75,14 @@ impl Seen {
     /// Hears of what others have seen, for ever.
     pub(crate) async fn listen(&self) {
         let Some((client, key)) = &self.others else { return std::future::pending().await };
-        let public = key.verifying_key();
         loop {
             match client.subscribe(SUBJECT).await {
                 Ok(mut told) => {
                     while let Some(message) = told.next().await {
-                        let Some((nonce, signature)) = message.payload.split_first_chunk() else {
+                        let Some((nonce, tag)) = message.payload.split_first_chunk() else {
                             continue;
                         };
-                        let Ok(signature) = Signature::from_slice(signature) else { continue };
-                        let text = [PURPOSE, nonce].concat();
-                        if public.verify_strict(&text, &signature).is_ok() {
+                        if key.clone().chain_update(nonce).verify_slice(tag).is_ok() {
                             self.note(*nonce, crate::now_ms());
                         }
                     }

@@ -135,6 +135,8 @@ pub async fn connect(
     let failed = |why: &dyn fmt::Display| format!("NATS at {hosts}: {why}");
     let mut options = ConnectOptions::new()
         .name(name)
+        // What this server says to the others it knows already.
+        .no_echo()
         .ping_interval(PING)
         .request_timeout(Some(LIMIT))
         .event_callback(async |event| match event {

@@ -249,20 +249,20 @@ fn batch_in(
     }
     let mut results = Vec::with_capacity(batch.len());
     for message in batch {
-        db.execute_batch("SAVEPOINT command")?;
+        db.prepare_cached("SAVEPOINT command")?.execute([])?;
         let mut news = Vec::new();
         let reply = one(db, message, key, &mut news);
-        let end = match &reply {
-            Ok(_) => "RELEASE command",
+        match &reply {
+            Ok(_) => {}
             Err(Refusal::Failed(failure)) if !matches!(failure, Failure::Misfit(_)) => {
                 return Err(failure.clone().into());
             }
             Err(_) => {
                 news.clear();
-                "ROLLBACK TO command; RELEASE command"
+                db.prepare_cached("ROLLBACK TO command")?.execute([])?;
             }
-        };
-        db.execute_batch(end)?;
+        }
+        db.prepare_cached("RELEASE command")?.execute([])?;
         let post = matches!(&reply, Ok(output) if !matches!(output, Output::Migrated));
         replica::note(db, message.seq, post)?;
         outbox.note(db, message.seq, &news)?;

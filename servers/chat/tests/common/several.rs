@@ -61,7 +61,11 @@ impl Front {
 
     /// Starts a server behind it.
     pub fn start(&self, data: &Path, nats: &Nats, options: &[&str]) -> Option<Server> {
-        let mut command = command(data, &nats.url());
+        self.run(command(data, &nats.url()), options)
+    }
+
+    /// Starts a server by a command.
+    pub fn run(&self, mut command: Command, options: &[&str]) -> Option<Server> {
         command.args(["--origin", self.server.url()]).args(options);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
