@@ -11,7 +11,10 @@ use async_nats::{
         consumer::{DeliverPolicy, pull},
         context::{CreateStreamErrorKind, GetStreamErrorKind, PublishErrorKind},
         message::PublishMessage,
-        stream::{Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType},
+        stream::{
+            ClusterInfo, Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy,
+            StorageType,
+        },
     },
 };
 use axum::body::Bytes;
@@ -34,6 +37,9 @@ const PING: Duration = Duration::from_secs(2);
 const WAIT: Duration = Duration::from_secs(2);
 /// After how long without a message a reader is asked whether there is none.
 const STILL: Duration = Duration::from_secs(3);
+/// For how long the leader of a stream may not have heard from most of its nodes: another one is
+/// elected after four seconds at the earliest.
+const LED: Duration = Duration::from_secs(3);
 /// How long nothing is tried after a failure.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -529,7 +535,8 @@ impl Log {
         self.jetstream.client()
     }
 
-    /// The position of the last message, as it is at some time after this was called.
+    /// The position of the last message, as it is at some time after this was called; in the second
+    /// in which a cluster of NATS has two leaders that others still follow, it may be an older one.
     ///
     /// # Errors
     /// `Unreachable`.
@@ -633,13 +640,28 @@ async fn rounds(
 ) {
     while asked.changed().await.is_ok() {
         let round = *asked.borrow_and_update();
-        let end = stream.get_info().await.map(|info| info.state.last_sequence);
-        let end = end.map_err(|e| {
-            tracing::warn!("NATS: the end of a stream: {e}");
-            Failure::Unreachable
-        });
+        let end = match stream.get_info().await {
+            Ok(info) if led(info.cluster.as_ref()) => Ok(info.state.last_sequence),
+            Ok(_) => {
+                tracing::warn!("NATS: the leader of a stream is alone");
+                Err(Failure::Unreachable)
+            }
+            Err(e) => {
+                tracing::warn!("NATS: the end of a stream: {e}");
+                Err(Failure::Unreachable)
+            }
+        };
         drop(tell.send_replace((round, end)));
     }
+}
+
+/// Whether who tells about a stream leads most of its nodes: one that is cut off from them takes
+/// itself for their leader for a while, and knows nothing of what they have taken since.
+fn led(cluster: Option<&ClusterInfo>) -> bool {
+    let others = cluster.map_or(&[][..], |cluster| &cluster.replicas);
+    let near = others.iter().filter(|node| !node.offline && node.active <= LED).count();
+    // The leader is one of them, too.
+    (near + 1) * 2 > others.len() + 1
 }
 
 #[cfg(test)]
@@ -670,6 +692,25 @@ mod tests {
         for text in ["", "2", "2.10", "v2.10.27", "2.10.x"] {
             assert_eq!(Version::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_leader_whom_most_do_not_follow_is_not_asked() {
+        let led_by = |seconds: &[f64], offline: bool| {
+            let node = |active: &f64| {
+                let active = (active * 1e9) as u64;
+                serde_json::json!({ "name": "x", "current": true, "active": active, "offline": offline })
+            };
+            let all: Vec<_> = seconds.iter().map(node).collect();
+            let cluster = serde_json::json!({ "name": "c", "leader": "l", "replicas": all });
+            led(Some(&serde_json::from_value(cluster).unwrap()))
+        };
+        assert!(led(None) && led_by(&[], false));
+        assert!(led_by(&[0.5, 2.9], false) && led_by(&[0.5, 100.0], false));
+        assert!(!led_by(&[3.1, 100.0], false) && !led_by(&[0.5, 0.5], true));
+        assert!(led_by(&[1.0, 1.0, 9.0, 9.0], false) && !led_by(&[1.0, 9.0, 9.0, 9.0], false));
+        // Two of two.
+        assert!(led_by(&[1.0], false) && !led_by(&[9.0], false));
     }
 
     #[test]

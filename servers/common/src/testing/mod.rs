@@ -268,6 +268,8 @@ pub enum Trouble {
     Majority(usize),
     /// A node of NATS is cut off for a while from the others and from all servers.
     Cut(usize),
+    /// A node of NATS is cut off from the others, and servers still reach it.
+    Split(usize),
     /// The way to a node of NATS is slow for a while.
     Slow(usize),
 }
@@ -275,14 +277,14 @@ pub enum Trouble {
 /// Troubles of a cluster of three, by a seed, with some time in between; how many there were.
 pub struct Troubles {
     random: u64,
-    counts: [usize; 6],
+    counts: [usize; 7],
 }
 
 impl Troubles {
     /// Troubles that are the same for the same seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { random: seed, counts: [0; 6] }
+        Self { random: seed, counts: [0; 7] }
     }
 
     fn below(&mut self, most: u64) -> u64 {
@@ -301,9 +303,10 @@ impl Troubles {
             Trouble::Pause,
             Trouble::Majority,
             Trouble::Cut,
+            Trouble::Split,
             Trouble::Slow,
         ];
-        // The last two need a network.
+        // The last three need a network.
         let kinds = if nats.network.is_some() { kinds } else { &kinds[..4] };
         let kind = usize::try_from(self.below(kinds.len() as u64)).unwrap();
         self.counts[kind] += 1;
@@ -320,11 +323,11 @@ impl Troubles {
                 thread::sleep(pause);
                 nats.signal(node, "CONT");
             }
-            (Trouble::Cut(node) | Trouble::Slow(node), Some(network)) => {
-                if matches!(trouble, Trouble::Cut(_)) {
-                    network.cut(node);
-                } else {
-                    network.slow(node);
+            (Trouble::Cut(node) | Trouble::Split(node) | Trouble::Slow(node), Some(network)) => {
+                match trouble {
+                    Trouble::Cut(_) => network.cut(node),
+                    Trouble::Split(_) => network.split(node),
+                    _ => network.slow(node),
                 }
                 // Long enough for the others to give up on it.
                 thread::sleep(pause * 3);
@@ -340,11 +343,11 @@ impl Troubles {
 
 impl std::fmt::Display for Troubles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [servers, nodes, pauses, majorities, cuts, slow] = self.counts;
+        let [servers, nodes, pauses, majorities, cuts, splits, slow] = self.counts;
         write!(
             f,
             "{servers} servers killed, {nodes} nodes killed, {pauses} stopped, {majorities} times \
-             no majority, {cuts} nodes cut off, {slow} slow"
+             no majority, {cuts} nodes cut off, {splits} from the others alone, {slow} slow"
         )
     }
 }

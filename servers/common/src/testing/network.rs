@@ -111,6 +111,14 @@ impl Network {
         run(&format!("ip link set kez{n} down"));
     }
 
+    /// Cuts a host off from the other hosts, but not from this process.
+    pub fn split(&self, n: usize) {
+        for other in (0..self.hosts.len()).filter(|other| *other != n) {
+            let inside = self.enter(n).join(" ");
+            run(&format!("{inside} ip route add blackhole {}", Self::address(other)));
+        }
+    }
+
     /// Makes a host's link slow, both ways.
     pub fn slow(&self, n: usize) {
         run(&format!("tc qdisc add dev kez{n} root {SLOW}"));
@@ -120,6 +128,7 @@ impl Network {
     /// Makes a host's link as it was.
     pub fn heal(&self, n: usize) {
         run(&format!("ip link set kez{n} up"));
+        run(&format!("{} ip route flush type blackhole", self.enter(n).join(" ")));
         for tc in ["tc".to_owned(), format!("{} tc", self.enter(n).join(" "))] {
             let device = if tc == "tc" { format!("kez{n}") } else { "eth0".into() };
             let mut delete = command(&format!("{tc} qdisc del dev {device} root"));

@@ -250,6 +250,7 @@ impl Store {
     ) -> Result<Appended, Refusal> {
         // The signatures are verified here, by as many as there are cores; the writer only looks
         // whether the chain is still what they were verified against.
+        let mut sure = self.stream.is_none();
         for _ in 0..MAX_ROUNDS {
             let (cache, own, lines) = (self.cache.clone(), name.clone(), body.clone());
             let shared = self.stream.is_some();
@@ -261,9 +262,18 @@ impl Store {
                 unchanged.into_iter().for_each(|chain| cache.keep(chain));
                 Ok((prepared?, after))
             });
-            let (change, after) = match prepared.await? {
-                (Prepared::Change(change), after) => (change, after),
-                (Prepared::Known(head), _) => return Ok(Appended { head, new: false }),
+            let (change, after) = match (prepared.await, &self.stream) {
+                (Ok((Prepared::Change(change), after)), _) => (change, after),
+                (Ok((Prepared::Known(head), _)), _) => {
+                    return Ok(Appended { head, new: false });
+                }
+                // Nobody is told so by a server that may be behind.
+                (Err(Refusal::Conflict { .. }), Some(stream)) if !sure => {
+                    stream.barrier().await?;
+                    sure = true;
+                    continue;
+                }
+                (Err(refusal), _) => return Err(refusal),
             };
             let done = match &self.stream {
                 Some(stream) => stream.order(&name, after, body.clone()).await?,

@@ -32,6 +32,8 @@ const LOG_KEY: &str = "kez-log";
 /// What a message is, if it is no post.
 pub(super) const KIND: &str = "Kez-Kind";
 
+const BARRIER: &str = "barrier";
+
 /// The last message of each chain.
 const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS written (
@@ -61,6 +63,20 @@ impl Stream {
         let replica = Replica::follow(log, applied, store.jobs.clone(), job);
         store.stream = Some(Self(replica).into());
         Ok((store, thread))
+    }
+
+    /// Waits until this server has all that any has acknowledged before: most nodes of NATS take a
+    /// message, and it comes back.
+    pub(super) async fn barrier(&self) -> Result<(), Refusal> {
+        let mut headers = HeaderMap::new();
+        headers.insert(KIND, BARRIER);
+        let subject = "kez.sig.barrier".into();
+        let entry = Entry { subject, after: None, headers, body: Bytes::new() };
+        let done = self.0.order(entry).await.map_err(|refused| match refused {
+            Refused::Failed(failure) => failure,
+            _ => Failure::Busy,
+        });
+        done?.map(drop)
     }
 
     /// Puts a post into the stream, after the chain's last message, and gives what became of it.
@@ -123,6 +139,7 @@ fn job(message: Message, reply: Option<oneshot::Sender<Reply>>) -> Job {
         None => Kind::Post,
         Some("chain") => Kind::Chain,
         Some("fork") => Kind::Fork,
+        Some(BARRIER) => Kind::Barrier,
         Some(_) => Kind::Entries,
     };
     let name = subject.strip_prefix(PREFIX).map(|rest| rest.replacen('.', ":", 1));

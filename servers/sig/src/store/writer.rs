@@ -55,6 +55,8 @@ pub(super) enum Kind {
     Fork,
     /// Of a migration: entries of the log, one a line.
     Entries,
+    /// Nothing: whoever wrote it has what was written before when it comes back.
+    Barrier,
 }
 
 /// What became of it.
@@ -189,6 +191,9 @@ impl Writer {
     /// Applies a message of the stream. What does not hold is refused; only the storage fails.
     fn apply(&mut self, told: &Told) -> Result<Done, Refusal> {
         let refused = |code: Code| Ok(Done::Refused(Error::from(code).into()));
+        if told.kind == Kind::Barrier {
+            return Ok(Done::Moved);
+        }
         if told.kind != Kind::Post && !replica::is_new(&self.connection)? {
             return refused(Code::HeadConflict);
         }
