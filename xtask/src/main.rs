@@ -18,7 +18,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   web [app|looks|firefox|extension|extension-firefox]
                   build the web app and the browser extension, and live a life in them in real browsers
   extension       build the browser extension, as a folder to load and as the zip for the stores
-  nats            both servers' tests once more with NATS under them, and several of them that are killed at random
+  nats            both servers' tests once more with NATS under them, one and three nodes of it, and
+                  several servers while all of it is killed and cut off at random
   api             hold the servers against their OpenAPI documents
   size [chat]     how large the WebAssembly modules are, against their budgets, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
@@ -57,7 +58,8 @@ fn main() -> ExitCode {
             .map(|folder| println!("load this folder, or install the zip: {}", folder.display())),
         ["nats"] => setup::nats().and_then(|_| {
             cargo(&["test", "--quiet", "--workspace", "--test", "nats", "--", "--nocapture"])?;
-            several()
+            several(1)?;
+            several(3)
         }),
         ["api"] => api::run(),
         ["bench"] => cargo(&["bench", "-p", "kez-core"]),
@@ -131,12 +133,13 @@ fn workspace() -> Result<()> {
     if status.success() { Ok(()) } else { Err("cargo test --workspace failed".into()) }
 }
 
-/// What holds for one server on a file holds for one of several on NATS.
-fn several() -> Result<()> {
+/// What holds for one server on a file holds for one of several on NATS, of so many nodes.
+fn several(nodes: usize) -> Result<()> {
     let tests = |rest: &[&str]| -> Result<()> {
         let mut tests = Command::new(env!("CARGO"));
         tests.current_dir(setup::root()).args(["test", "--quiet", "--workspace"]).args(rest);
-        let status = tests.env("KEZ_STORAGE", "nats").env(npm::BUILT, "1").status()?;
+        tests.env("KEZ_STORAGE", "nats").env("NATS_REPLICAS", nodes.to_string());
+        let status = tests.env(npm::BUILT, "1").status()?;
         if status.success() { Ok(()) } else { Err("the servers differ on NATS".into()) }
     };
     let suites = ["contract", "server", "log", "push", "directory", "clients"];
@@ -205,7 +208,7 @@ fn test() -> Result<()> {
         ("three implementations", || crosstest(&[])),
         ("the servers against their descriptions", api::run),
         ("tests", workspace),
-        ("servers on NATS", several),
+        ("servers on NATS", || several(1)),
         ("the package's command", npm_command),
     ])
 }

@@ -9,7 +9,7 @@ use async_nats::{
     jetstream::{
         self, ErrorCode,
         consumer::{DeliverPolicy, pull},
-        context::{CreateStreamErrorKind, GetStreamErrorKind, PublishErrorKind},
+        context::{AccountErrorKind, CreateStreamErrorKind, GetStreamErrorKind, PublishErrorKind},
         message::PublishMessage,
         stream::{
             ClusterInfo, Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy,
@@ -26,7 +26,7 @@ use std::{collections::HashMap, fmt, num::NonZeroU8, path::PathBuf, str::FromStr
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// For how long NATS may take to answer.
@@ -221,10 +221,16 @@ impl Nats {
         let (client, hosts) = connect(settings, name, None).await?;
         let mut jetstream = jetstream::new(client);
         jetstream.set_timeout(LIMIT);
-        jetstream.query_account().await.map_err(|e| {
-            let why = "JetStream is not enabled for this user, or not ready";
-            format!("NATS at {hosts}: {why}: {e}")
-        })?;
+        let start = Instant::now();
+        while let Err(e) = jetstream.query_account().await {
+            let unsettled = matches!(e.kind(), AccountErrorKind::JetStream(e)
+                if unsettled(e.error_code()));
+            if !unsettled || start.elapsed() > LIMIT {
+                let why = "JetStream is not enabled for this user, or not ready";
+                return Err(format!("NATS at {hosts}: {why}: {e}"));
+            }
+            sleep(PAUSE).await;
+        }
         Ok(Self { jetstream, hosts, replicas: settings.replicas })
     }
 
@@ -247,6 +253,30 @@ impl Nats {
                 }
                 _ => Err(format!("NATS at {}: the stream {stream}: {e}", self.hosts)),
             },
+        }
+    }
+
+    /// Makes a stream, unless another server was faster.
+    async fn create(&self, wanted: &Config) -> Result<Info, String> {
+        let start = Instant::now();
+        loop {
+            let error = match self.jetstream.create_stream(wanted).await {
+                Ok(made) => return Ok(made.cached_info().clone()),
+                Err(error) => error,
+            };
+            let code = match error.kind() {
+                CreateStreamErrorKind::JetStream(e) => Some(e.error_code()),
+                _ => None,
+            };
+            if code == Some(ErrorCode::STREAM_NAME_EXIST)
+                && let Some(found) = self.find(&wanted.name).await?
+            {
+                return Ok(found);
+            }
+            if !code.is_some_and(unsettled) || start.elapsed() > LIMIT {
+                return Err(error.to_string());
+            }
+            sleep(PAUSE).await;
         }
     }
 
@@ -276,16 +306,7 @@ impl Nats {
         };
         let found = match self.find(name).await? {
             Some(found) => found,
-            None => match self.jetstream.create_stream(&wanted).await {
-                Ok(made) => made.cached_info().clone(),
-                // Another server was faster.
-                Err(e) => {
-                    let there = matches!(e.kind(), CreateStreamErrorKind::JetStream(e)
-                        if e.error_code() == ErrorCode::STREAM_NAME_EXIST);
-                    let found = if there { self.find(name).await? } else { None };
-                    found.ok_or_else(|| failed(&e))?
-                }
-            },
+            None => self.create(&wanted).await.map_err(|e| failed(&e))?,
         };
         refused(&found.config, &wanted).map_or(Ok(()), |why| Err(failed(&why)))?;
         // What the operator says here holds; of what is not said, the stream's own does.
@@ -317,6 +338,19 @@ impl Nats {
             task,
         })
     }
+}
+
+/// Whether a cluster says that it has just started: it does not know all of its nodes yet, or who
+/// leads them.
+fn unsettled(code: ErrorCode) -> bool {
+    [
+        ErrorCode::CLUSTER_INCOMPLETE,
+        ErrorCode::CLUSTER_NO_PEERS,
+        ErrorCode::CLUSTER_NOT_ACTIVE,
+        ErrorCode::CLUSTER_NOT_AVAILABLE,
+        ErrorCode::CLUSTER_NOT_LEADER,
+    ]
+    .contains(&code)
 }
 
 /// Why a stream that is there cannot be used.
@@ -458,15 +492,26 @@ impl Log {
     /// # Errors
     /// Why it was not appended; with `Unreachable` it may have been.
     pub async fn append(&self, entry: Entry) -> Result<u64, Refused> {
-        let Entry { subject, after, headers, body } = entry;
-        let message = PublishMessage::build().payload(body).headers(headers);
-        let message = match after {
-            Some(after) => message.expected_last_subject_sequence(after),
-            None => message,
-        };
-        let sent = self.jetstream.send_publish(subject, message).await;
-        let ack = sent.map_err(|e| self.refused(&e))?.await;
-        Ok(ack.map_err(|e| self.refused(&e))?.sequence)
+        let start = Instant::now();
+        loop {
+            let message = PublishMessage::build().payload(entry.body.clone());
+            let message = message.headers(entry.headers.clone());
+            let message = match entry.after {
+                Some(after) => message.expected_last_subject_sequence(after),
+                None => message,
+            };
+            let sent = self.jetstream.send_publish(entry.subject.clone(), message).await;
+            match sent.map_err(|e| self.refused(&e))?.await {
+                Ok(ack) => return Ok(ack.sequence),
+                // Nobody was there to take it: a cluster that has just started.
+                Err(e)
+                    if e.kind() == PublishErrorKind::StreamNotFound && start.elapsed() < LIMIT =>
+                {
+                    sleep(PAUSE).await;
+                }
+                Err(e) => return Err(self.refused(&e)),
+            }
+        }
     }
 
     /// Appends messages, each with a name that no other has, behind the last one of the whole

@@ -194,6 +194,7 @@ impl Nats {
         let network = (place == Place::OwnNetwork).then(|| Network::new(count));
         let host = |n| network.as_ref().map_or("127.0.0.1".into(), |_| Network::address(n));
         let ports: Vec<_> = (0..count).map(|_| (port(), port())).collect();
+        let monitors: Vec<_> = (0..count).filter(|_| count > 1).map(|_| port()).collect();
         let route =
             |(n, (_, cluster)): (usize, &(u16, u16))| format!("nats://{}:{cluster}", host(n));
         let routes = ports.iter().enumerate().map(route).collect::<Vec<_>>().join(", ");
@@ -205,7 +206,9 @@ impl Nats {
             );
             if count > 1 {
                 text += &format!(
-                    "cluster {{ name: test, listen: \"{host}:{cluster}\", routes: [{routes}] }}\n"
+                    "cluster {{ name: test, listen: \"{host}:{cluster}\", routes: [{routes}] }}\n\
+                     http: \"{host}:{}\"\n",
+                    monitors[n]
                 );
             }
             let config = dir.path().join(format!("node{n}.conf"));
@@ -216,6 +219,15 @@ impl Nats {
             node
         };
         let nodes = ports.iter().enumerate().map(node).collect();
+        let start = Instant::now();
+        for (n, monitor) in monitors.iter().enumerate() {
+            let url = format!("http://{}:{monitor}/healthz", host(n));
+            // It has to elect who keeps streams.
+            while ask(&url, "GET", "").0 != 200 {
+                assert!(start.elapsed() < Duration::from_secs(60), "no cluster comes about");
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
         Self { nodes, login: "", network, _dir: dir }
     }
 
@@ -353,7 +365,8 @@ impl std::fmt::Display for Troubles {
 }
 
 /// Where NATS is for a server with this data, in a run in which servers keep their data there:
-/// `KEZ_STORAGE=nats`. Each folder has a NATS of its own, until the test ends.
+/// `KEZ_STORAGE=nats`. Each folder has a NATS of its own, until the test ends: a cluster of as many
+/// nodes as `NATS_REPLICAS` says, which the server keeps to.
 #[must_use]
 pub fn nats_url(data: &Path) -> Option<String> {
     thread_local! {
@@ -363,7 +376,8 @@ pub fn nats_url(data: &Path) -> Option<String> {
         return None;
     }
     ALL.with_borrow_mut(|all| {
-        let nats = all.entry(data.to_owned()).or_insert_with(|| Nats::start(1, ""));
+        let nodes = std::env::var("NATS_REPLICAS").map_or(1, |nodes| nodes.parse().unwrap());
+        let nats = all.entry(data.to_owned()).or_insert_with(|| Nats::start(nodes, ""));
         Some(nats.url())
     })
 }
