@@ -67,7 +67,6 @@ pub fn run() -> Result<()> {
     setup::npm_package()?;
     setup::web()?;
     eprintln!("xtask: building kez and the servers, and beside them what pages load");
-    // A module is linked by one core alone.
     let (programs, pages) = both(build, web::build)?;
     let kez = programs.join("kez");
     let dir = root().join("target/run");

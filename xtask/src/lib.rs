@@ -16,7 +16,8 @@ pub mod web;
 /// Errors here end the command, so that their text is all that matters.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Does two things at the same time.
+/// Does two things at the same time, such as two builds: a module of WebAssembly is linked by one
+/// core alone.
 ///
 /// # Errors
 /// Those of either; the first one's are given as their words alone.

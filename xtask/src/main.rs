@@ -186,7 +186,7 @@ const NATIVE: [Step; 3] = [
 
 /// What is built for others, in target directories of its own.
 const FOREIGN: [Step; 3] = [
-    ("the modules of the npm package", npm::built),
+    ("the modules of the npm package", npm::build),
     ("the size of what pages load", size::check),
     ("kez-core for bare metal and wasm32", cross::core),
 ];
@@ -199,7 +199,6 @@ fn test() -> Result<()> {
         ("boundaries and coverage", check::run),
         ("set-up", setup::all),
     ])?;
-    // A module is linked by one core alone.
     both(|| steps(&FOREIGN), || steps(&NATIVE))?;
     steps(&[
         ("the npm package", npm::test),

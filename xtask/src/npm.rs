@@ -137,12 +137,14 @@ pub fn pack() -> Result<PathBuf> {
     Ok(out.join(name.trim()))
 }
 
-/// Builds the package and runs its own tests, under Node.
+/// Builds the package, unless this process did, and runs its own tests, under Node.
 ///
 /// # Errors
 /// What fails.
 pub fn test() -> Result<()> {
-    built()?;
+    if DONE.load(Ordering::Relaxed) < WHOLE.len() {
+        build()?;
+    }
     let mut tests: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(folder().join("test"))? {
         let path = entry?.path();

@@ -43,7 +43,7 @@ use tokio::{
 /// Messages of a paced measurement, and the pause between two.
 const PACED: usize = 100;
 const PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause, of which each subscriber needs a part of its own.
+/// What each subscriber of several servers needs of it.
 const PART: Duration = Duration::from_micros(50);
 /// How many write at once, to see how many messages are taken a second.
 const WRITERS: usize = 32;
@@ -201,8 +201,12 @@ struct Measured {
     flood: f64,
 }
 
-async fn measure(clock: Arc<Clock>, subscribers: usize, mut publisher: impl Publisher) -> Measured {
-    let pause = PAUSE.max(PART * u32::try_from(subscribers).unwrap());
+async fn measure(
+    clock: Arc<Clock>,
+    subscribers: usize,
+    pause: Duration,
+    mut publisher: impl Publisher,
+) -> Measured {
     for number in 0..PACED {
         clock.sent[number].store(clock.now(), Ordering::Relaxed);
         publisher.publish(number).await;
@@ -279,6 +283,11 @@ fn hello(server: &Server, reader: &Person) -> Vec<u8> {
 const MANY: [&str; 6] =
     ["--streams", "1000000", "--connections", "100000", "--inbox-items", "10000000"];
 
+/// How long to wait between two messages, so that all subscribers keep up.
+fn pace(subscribers: usize) -> Duration {
+    PAUSE.max(PART * u32::try_from(subscribers).unwrap())
+}
+
 /// So many servers on one NATS; 0 for one on a file. Gives how many messages a second they took, too.
 fn several(runtime: &tokio::runtime::Runtime, count: usize, subscribers: usize) -> (Measured, f64) {
     let nats = testing::Nats::start(1, "");
@@ -339,7 +348,7 @@ fn several(runtime: &tokio::runtime::Runtime, count: usize, subscribers: usize) 
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
         let socket = TcpStream::connect(addresses[0]).await.unwrap();
-        measure(clock, subscribers, Http(socket, post)).await
+        measure(clock, subscribers, pace(subscribers), Http(socket, post)).await
     });
     (measured, taken)
 }
@@ -388,7 +397,7 @@ fn scale(runtime: &tokio::runtime::Runtime, subscribers: &[usize]) {
             let (measured, taken) = several(runtime, count, *subscribers);
             show(&format!("  {name}"), &measured, &format!("{taken:>6.0}"));
         }
-        if let Some(measured) = nats(runtime, &program, *subscribers) {
+        if let Some(measured) = nats(runtime, &program, *subscribers, pace(*subscribers)) {
             show("  nats-server", &measured, &format!("{limit:>6.0}"));
         }
     }
@@ -411,14 +420,10 @@ fn ours(runtime: &tokio::runtime::Runtime, subscribers: usize) -> (Measured, Str
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
         let socket = TcpStream::connect(address).await.unwrap();
-        measure(clock, subscribers, Http(socket, post)).await
+        measure(clock, subscribers, PAUSE, Http(socket, post)).await
     });
     let grown = memory(server.0.child.id()).saturating_sub(before);
     (measured, format!("durable; {:.1} KiB a subscriber", grown as f64 / subscribers as f64))
-}
-
-fn port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn wait(address: SocketAddr) -> bool {
@@ -433,7 +438,7 @@ fn nchan(runtime: &tokio::runtime::Runtime, dir: &Path, subscribers: usize) -> O
     if !module.exists() {
         return None;
     }
-    let (port, place) = (port(), dir.display());
+    let (port, place) = (testing::port(), dir.display());
     let conf = format!(
         "load_module {}; worker_processes auto; worker_rlimit_nofile 20000;
          pid {place}/nginx.pid; error_log {place}/nginx.log; daemon off;
@@ -474,14 +479,19 @@ fn nchan(runtime: &tokio::runtime::Runtime, dir: &Path, subscribers: usize) -> O
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
         let socket = TcpStream::connect(address).await.unwrap();
-        measure(clock, subscribers, Http(socket, post)).await
+        measure(clock, subscribers, PAUSE, Http(socket, post)).await
     });
     drop(nginx);
     Some(measured)
 }
 
-fn nats(runtime: &tokio::runtime::Runtime, program: &Path, subscribers: usize) -> Option<Measured> {
-    let port = port();
+fn nats(
+    runtime: &tokio::runtime::Runtime,
+    program: &Path,
+    subscribers: usize,
+    pause: Duration,
+) -> Option<Measured> {
+    let port = testing::port();
     let mut server = Command::new(program);
     server.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
     let server = Running(server.stderr(Stdio::null()).stdout(Stdio::null()).spawn().ok()?);
@@ -500,7 +510,7 @@ fn nats(runtime: &tokio::runtime::Runtime, program: &Path, subscribers: usize) -
         tokio::time::sleep(Duration::from_secs(2)).await;
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(connect).await.unwrap();
-        measure(clock, subscribers, Nats(socket)).await
+        measure(clock, subscribers, pause, Nats(socket)).await
     });
     drop(server);
     Some(measured)
@@ -557,7 +567,7 @@ fn main() {
         }
         None => println!("nginx + nchan: not installed"),
     }
-    match nats(&runtime, Path::new("nats-server"), subscribers) {
+    match nats(&runtime, Path::new("nats-server"), subscribers, PAUSE) {
         Some(peer) => show("nats-server", &peer, "in memory"),
         None => println!("nats-server: not installed"),
     }

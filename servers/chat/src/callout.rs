@@ -17,7 +17,7 @@ use kez_server::{
     sqlite::Failure,
 };
 use nkeys::{KeyPair, KeyPairType, XKey};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{fmt, net::IpAddr, path::Path, sync::Arc};
 
@@ -62,20 +62,14 @@ impl Keys {
     /// What the file system says; a file with something else.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let text = secret::open(path, || {
-            let damaged = |e: nkeys::error::Error| Failure::Storage(e.to_string());
-            let new = |kind| {
-                let mut seed = [0; 32];
-                getrandom::fill(&mut seed)
-                    .map_err(|e| Failure::Storage(format!("no randomness: {e}")))?;
-                if kind == KeyPairType::Curve {
-                    return XKey::new_from_raw(seed).seed().map_err(damaged);
-                }
-                let key = KeyPair::new_from_raw(kind, seed);
-                key.and_then(|key| key.seed()).map_err(damaged)
+            let key = |kind| -> Result<String, Failure> {
+                let key = KeyPair::new_from_raw(kind, kez_server::random()?);
+                key.and_then(|key| key.seed()).map_err(|e| Failure::Storage(e.to_string()))
             };
-            let all = [KeyPairType::Account, KeyPairType::User, KeyPairType::Curve].map(new);
-            let all = all.into_iter().collect::<Result<Vec<_>, Failure>>()?;
-            Ok::<_, Failure>(all.join(" "))
+            let (issuer, user) = (key(KeyPairType::Account)?, key(KeyPairType::User)?);
+            let curve = XKey::new_from_raw(kez_server::random()?).seed();
+            let curve = curve.map_err(|e| Failure::Storage(e.to_string()))?;
+            Ok::<_, Failure>(format!("{issuer} {user} {curve}"))
         })?;
         let damaged = || Failure::Storage(format!("{}: the keys are damaged", path.display()));
         let [issuer, user, curve] =
@@ -149,25 +143,24 @@ struct ConnectOptions {
 
 /// A JSON web token of NATS.
 #[derive(Deserialize)]
-struct Token<T> {
+struct Token {
     iss: String,
     aud: String,
     iat: i64,
     exp: Option<i64>,
-    nats: T,
+    nats: Request,
 }
 
 /// This server's part in the callout.
 pub struct Callout {
-    keys: Keys,
+    answers: Answers,
     client: nats::Client,
-    account: String,
     requests: Subscriber,
 }
 
 impl fmt::Debug for Callout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Callout").field("account", &self.account).finish_non_exhaustive()
+        f.debug_struct("Callout").field("account", &self.answers.account).finish_non_exhaustive()
     }
 }
 
@@ -190,18 +183,17 @@ impl Callout {
         let requests = client.queue_subscribe(SUBJECT, QUEUE.into()).await;
         let requests = requests.map_err(|e| format!("NATS at {hosts}: {SUBJECT}: {e}"))?;
         client.flush().await.map_err(|e| format!("NATS at {hosts}: {e}"))?;
-        Ok(Self { keys, client, account, requests })
+        Ok(Self { answers: Answers { keys, account }, client, requests })
     }
 
     /// Answers, for ever.
     pub(crate) async fn serve(self, app: Arc<Shared>) {
-        let Self { keys, client, account, requests } = self;
-        let callout = Answers { keys, account };
+        let Self { answers, client, requests } = self;
         let answered = requests.for_each_concurrent(AT_ONCE, |message| {
-            let (app, client, callout) = (&app, &client, &callout);
+            let (app, client, answers) = (&app, &client, &answers);
             async move {
                 let Some(reply) = message.reply.clone() else { return };
-                match callout.answer(app, &message).await {
+                match answers.answer(app, &message).await {
                     Ok(answer) => drop(client.publish(reply, answer.into()).await),
                     // Not even who asks is certain: NATS lets nobody in then.
                     Err(why) => tracing::warn!("an auth callout is not answered: {why}"),
@@ -228,7 +220,7 @@ impl Answers {
             return Err("it is too large".into());
         }
         let text = self.keys.curve.open(&message.payload, &sender).map_err(|e| e.to_string())?;
-        let token: Token<Request> = read(&text, KeyPairType::Server)?;
+        let token = read(&text)?;
         let (request, now) = (token.nats, kez_server::now().seconds());
         let wrong = [
             (token.aud != AUDIENCE || request.kind != "authorization_request", "it is no request"),
@@ -284,8 +276,7 @@ impl Answers {
 
     /// Signs claims as the issuer.
     fn sign(&self, mut claims: Value) -> Result<String, String> {
-        let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(|e| format!("no randomness: {e}"))?;
+        let id = kez_server::random::<16>().map_err(|e| e.to_string())?;
         claims["jti"] = kez_core::hex::encode(&id).into();
         claims["iss"] = self.keys.issuer.public_key().into();
         claims["iat"] = kez_server::now().seconds().into();
@@ -297,8 +288,8 @@ impl Answers {
     }
 }
 
-/// Reads a token that its issuer, of this kind, has signed.
-fn read<T: DeserializeOwned>(text: &[u8], kind: KeyPairType) -> Result<Token<T>, String> {
+/// Reads a token that a server of NATS has signed.
+fn read(text: &[u8]) -> Result<Token, String> {
     let text = str::from_utf8(text).map_err(|e| e.to_string())?;
     let (signed, signature) = text.rsplit_once('.').ok_or("it is no token")?;
     let (header, claims) = signed.split_once('.').ok_or("it is no token")?;
@@ -307,9 +298,10 @@ fn read<T: DeserializeOwned>(text: &[u8], kind: KeyPairType) -> Result<Token<T>,
     if header["alg"] != "ed25519-nkey" {
         return Err("it is signed in another way".into());
     }
-    let token: Token<T> = serde_json::from_slice(&decode(claims)?).map_err(|e| e.to_string())?;
+    let token: Token = serde_json::from_slice(&decode(claims)?).map_err(|e| e.to_string())?;
     let issuer = KeyPair::from_public_key(&token.iss).ok();
-    let issuer = issuer.filter(|key| key.key_pair_type() == kind).ok_or("its issuer is no key")?;
+    let issuer = issuer.filter(|key| key.key_pair_type() == KeyPairType::Server);
+    let issuer = issuer.ok_or("its issuer is no server")?;
     let verified = issuer.verify(signed.as_bytes(), &decode(signature)?);
     verified.map_err(|_| "its signature does not verify")?;
     Ok(token)

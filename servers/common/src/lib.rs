@@ -27,3 +27,14 @@ pub fn since_epoch() -> Duration {
 pub fn now() -> Timestamp {
     Timestamp::since_epoch(since_epoch())
 }
+
+/// Bytes that nobody can guess.
+///
+/// # Errors
+/// If the system has none.
+pub fn random<const N: usize>() -> Result<[u8; N], sqlite::Failure> {
+    let mut bytes = [0; N];
+    let failed = |e| sqlite::Failure::Storage(format!("no randomness: {e}"));
+    getrandom::fill(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}

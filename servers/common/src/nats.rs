@@ -9,7 +9,10 @@ use async_nats::{
     jetstream::{
         self, ErrorCode,
         consumer::{DeliverPolicy, pull},
-        context::{AccountErrorKind, CreateStreamErrorKind, GetStreamErrorKind, PublishErrorKind},
+        context::{
+            AccountError, AccountErrorKind, CreateStreamError, CreateStreamErrorKind,
+            GetStreamErrorKind, PublishError, PublishErrorKind,
+        },
         message::PublishMessage,
         stream::{
             ClusterInfo, Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy,
@@ -221,16 +224,12 @@ impl Nats {
         let (client, hosts) = connect(settings, name, None).await?;
         let mut jetstream = jetstream::new(client);
         jetstream.set_timeout(LIMIT);
-        let start = Instant::now();
-        while let Err(e) = jetstream.query_account().await {
-            let unsettled = matches!(e.kind(), AccountErrorKind::JetStream(e)
-                if unsettled(e.error_code()));
-            if !unsettled || start.elapsed() > LIMIT {
-                let why = "JetStream is not enabled for this user, or not ready";
-                return Err(format!("NATS at {hosts}: {why}: {e}"));
-            }
-            sleep(PAUSE).await;
-        }
+        let young =
+            |e: &AccountError| matches!(e.kind(), AccountErrorKind::JetStream(e) if unsettled(&e));
+        patiently(|| jetstream.query_account(), young).await.map_err(|e| {
+            let why = "JetStream is not enabled for this user, or not ready";
+            format!("NATS at {hosts}: {why}: {e}")
+        })?;
         Ok(Self { jetstream, hosts, replicas: settings.replicas })
     }
 
@@ -258,26 +257,19 @@ impl Nats {
 
     /// Makes a stream, unless another server was faster.
     async fn create(&self, wanted: &Config) -> Result<Info, String> {
-        let start = Instant::now();
-        loop {
-            let error = match self.jetstream.create_stream(wanted).await {
-                Ok(made) => return Ok(made.cached_info().clone()),
-                Err(error) => error,
-            };
-            let code = match error.kind() {
-                CreateStreamErrorKind::JetStream(e) => Some(e.error_code()),
-                _ => None,
-            };
-            if code == Some(ErrorCode::STREAM_NAME_EXIST)
-                && let Some(found) = self.find(&wanted.name).await?
-            {
-                return Ok(found);
-            }
-            if !code.is_some_and(unsettled) || start.elapsed() > LIMIT {
-                return Err(error.to_string());
-            }
-            sleep(PAUSE).await;
-        }
+        let said = |e: &CreateStreamError| match e.kind() {
+            CreateStreamErrorKind::JetStream(e) => Some(e),
+            _ => None,
+        };
+        let young = |e: &CreateStreamError| said(e).is_some_and(|e| unsettled(&e));
+        let made = patiently(|| self.jetstream.create_stream(wanted), young);
+        let error = match made.await {
+            Ok(made) => return Ok(made.cached_info().clone()),
+            Err(error) => error,
+        };
+        let there = said(&error).map(|e| e.error_code()) == Some(ErrorCode::STREAM_NAME_EXIST);
+        let found = if there { self.find(&wanted.name).await? } else { None };
+        found.ok_or_else(|| error.to_string())
     }
 
     /// Opens a stream, and makes it if it is missing.
@@ -342,7 +334,7 @@ impl Nats {
 
 /// Whether a cluster says that it has just started: it does not know all of its nodes yet, or who
 /// leads them.
-fn unsettled(code: ErrorCode) -> bool {
+fn unsettled(error: &jetstream::Error) -> bool {
     [
         ErrorCode::CLUSTER_INCOMPLETE,
         ErrorCode::CLUSTER_NO_PEERS,
@@ -350,7 +342,21 @@ fn unsettled(code: ErrorCode) -> bool {
         ErrorCode::CLUSTER_NOT_AVAILABLE,
         ErrorCode::CLUSTER_NOT_LEADER,
     ]
-    .contains(&code)
+    .contains(&error.error_code())
+}
+
+/// Does something, and again for a while, if it fails as with a cluster that has just started.
+async fn patiently<T, E, F: Future<Output = Result<T, E>>>(
+    work: impl Fn() -> F,
+    again: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let start = Instant::now();
+    loop {
+        match work().await {
+            Err(error) if again(&error) && start.elapsed() < LIMIT => sleep(PAUSE).await,
+            done => return done,
+        }
+    }
 }
 
 /// Why a stream that is there cannot be used.
@@ -492,26 +498,20 @@ impl Log {
     /// # Errors
     /// Why it was not appended; with `Unreachable` it may have been.
     pub async fn append(&self, entry: Entry) -> Result<u64, Refused> {
-        let start = Instant::now();
-        loop {
-            let message = PublishMessage::build().payload(entry.body.clone());
-            let message = message.headers(entry.headers.clone());
-            let message = match entry.after {
+        let Entry { subject, after, headers, body } = entry;
+        let publish = || {
+            let message = PublishMessage::build().payload(body.clone()).headers(headers.clone());
+            let message = match after {
                 Some(after) => message.expected_last_subject_sequence(after),
                 None => message,
             };
-            let sent = self.jetstream.send_publish(entry.subject.clone(), message).await;
-            match sent.map_err(|e| self.refused(&e))?.await {
-                Ok(ack) => return Ok(ack.sequence),
-                // Nobody was there to take it: a cluster that has just started.
-                Err(e)
-                    if e.kind() == PublishErrorKind::StreamNotFound && start.elapsed() < LIMIT =>
-                {
-                    sleep(PAUSE).await;
-                }
-                Err(e) => return Err(self.refused(&e)),
-            }
-        }
+            let sent = self.jetstream.send_publish(subject.clone(), message);
+            async move { sent.await?.await }
+        };
+        // Nobody was there to take it.
+        let nobody = |e: &PublishError| e.kind() == PublishErrorKind::StreamNotFound;
+        let ack = patiently(publish, nobody).await;
+        Ok(ack.map_err(|e| self.refused(&e))?.sequence)
     }
 
     /// Appends messages, each with a name that no other has, behind the last one of the whole
@@ -544,7 +544,7 @@ impl Log {
         Ok(())
     }
 
-    fn refused(&self, error: &jetstream::context::PublishError) -> Refused {
+    fn refused(&self, error: &PublishError) -> Refused {
         match error.kind() {
             PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => {
                 Refused::Moved

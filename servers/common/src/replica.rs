@@ -372,9 +372,7 @@ struct Asked<'a, R> {
 
 impl<'a, R> Asked<'a, R> {
     fn new(waiting: &'a Waiting<R>) -> Result<Self, Failure> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|e| Failure::Storage(format!("no randomness: {e}")))?;
-        let name = kez_core::hex::encode(&bytes);
+        let name = kez_core::hex::encode(&crate::random::<16>()?);
         let (reply, answer) = oneshot::channel();
         waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), reply);
         Ok(Self { name, answer, waiting })

@@ -59,8 +59,7 @@ impl LogKey {
 
     /// The name and the seed in one line: `name+seed`.
     fn make(name: Option<&str>) -> Result<String, Refusal> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|e| Refusal::storage(format!("no randomness: {e}")))?;
+        let seed = kez_server::random()?;
         let secret = SecretKey::from_bytes(Scheme::Ed25519, seed)?;
         let own = format!("kez-sig/{}", kez_core::hex::encode(&secret.public().to_bytes()[..8]));
         let name = name.unwrap_or(&own);

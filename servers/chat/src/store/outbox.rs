@@ -4,7 +4,7 @@
 //! server does it; each message names the end that it was made for, so that no second one can do it
 //! at the same time; the others see that it goes on, and one of them takes over if it does not.
 
-use super::{Item, Refusal, command::News, inbox};
+use super::{Item, Refusal, Store, command::News, inbox};
 use crate::api;
 use kez_server::{
     nats::{Entry, HeaderMap, Keep, Log, Nats, Refused, Shape},
@@ -83,9 +83,7 @@ impl Outbox {
     pub(super) async fn start(
         &self,
         nats: &Nats,
-        (bytes, retention): (Option<u64>, i64),
-        writer: Writer,
-        readers: Arc<Readers>,
+        store: &Store,
         applied: watch::Receiver<u64>,
     ) -> Result<(), Failure> {
         let Some(done) = &self.0 else { return Ok(()) };
@@ -94,10 +92,11 @@ impl Outbox {
             subjects: SUBJECTS,
             description: "What comes into the inboxes of KEZ's chat servers",
             metadata: HashMap::new(),
-            bytes,
-            keep: Keep::For(Duration::from_secs(retention.unsigned_abs())),
+            bytes: store.quotas.file,
+            keep: Keep::For(Duration::from_secs(store.quotas.retention.unsigned_abs())),
         };
         let log = nats.log(shape).await.map_err(Failure::Storage)?;
+        let (writer, readers) = (store.writer.clone(), store.readers.clone());
         let publisher = Publisher { log, writer, readers, applied, done: done.clone() };
         // So that a copy that is made anew notes nothing that was published long ago.
         publisher.end().await?;
@@ -143,40 +142,15 @@ struct Publisher {
 impl Publisher {
     async fn run(mut self) {
         // Where the stream ends, if this server published last.
-        let mut mine: Option<End> = None;
+        let mut mine = None;
         // What waited when it was last looked at, while another one shall publish it.
         let mut waited = None;
         // Nobody applies any more: the store is gone.
         while self.applied.has_changed().is_ok() {
-            self.applied.borrow_and_update();
-            let (end, rows) = match self.look(mine).await {
-                Ok(found) => found,
+            mine = match self.round(mine, &mut waited).await {
+                Ok(end) => end,
                 Err(refusal) => {
                     tracing::warn!("inboxes are not published: {refusal:?}");
-                    mine = None;
-                    sleep(PAUSE).await;
-                    continue;
-                }
-            };
-            let Some(first) = rows.first().map(|row| row.place) else {
-                if self.applied.changed().await.is_err() {
-                    return;
-                }
-                continue;
-            };
-            if mine.is_none() && waited != Some(first) {
-                waited = Some(first);
-                sleep(WATCH).await;
-                continue;
-            }
-            let (seq, place) = (end.seq + rows.len() as u64, rows.last().map(|row| row.place));
-            let entries = rows.into_iter().map(|row| self.entry(row)).collect();
-            mine = match self.log.append_behind(end.seq, entries).await {
-                Ok(()) => place.map(|place| End { seq, place }),
-                // Another server publishes.
-                Err(Refused::Moved) => None,
-                Err(refused) => {
-                    tracing::warn!("inboxes are not published: {refused:?}");
                     sleep(PAUSE).await;
                     None
                 }
@@ -184,28 +158,57 @@ impl Publisher {
         }
     }
 
-    /// Where the stream ends, and what has to be published behind it.
-    async fn look(&self, known: Option<End>) -> Result<(End, Vec<Row>), Refusal> {
-        if known.is_none() && !self.any().await? {
-            return Ok((End { seq: 0, place: Place::default() }, Vec::new()));
-        }
-        let end = match known {
+    /// Publishes what waits, or waits itself. Gives where the stream ends then, if this server
+    /// publishes.
+    async fn round(
+        &mut self,
+        mine: Option<End>,
+        waited: &mut Option<Place>,
+    ) -> Result<Option<End>, Refusal> {
+        self.applied.borrow_and_update();
+        let rows = self.readers.read(rows).await?;
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            // Or it is over.
+            let _ = self.applied.changed().await;
+            return Ok(mine);
+        };
+        let (first, last) = (first.place, last.place);
+        let end = match mine {
             Some(end) => end,
             None => self.end().await?,
         };
-        let Place(seq, n) = end.place;
+        if first <= end.place {
+            self.forget(end.place).await?;
+            return Ok(mine);
+        }
+        if mine.is_none() && *waited != Some(first) {
+            *waited = Some(first);
+            sleep(WATCH).await;
+            return Ok(None);
+        }
+        let seq = end.seq + rows.len() as u64;
+        let entries = rows.into_iter().map(|row| self.entry(row)).collect();
+        match self.log.append_behind(end.seq, entries).await {
+            Ok(()) => {
+                self.forget(last).await?;
+                Ok(Some(End { seq, place: last }))
+            }
+            // Another server publishes.
+            Err(Refused::Moved) => Ok(None),
+            Err(Refused::Failed(failure)) => Err(failure.into()),
+            Err(refused) => Err(Failure::Storage(format!("{refused:?}")).into()),
+        }
+    }
+
+    /// What was published needs not be any more.
+    async fn forget(&self, place: Place) -> Result<(), Refusal> {
+        let Place(seq, n) = place;
         self.done.fetch_max(seq, Ordering::Relaxed);
         let forget = move |db: &Connection| {
             let sql = "DELETE FROM outbox WHERE (seq, n) <= (?1, ?2)";
             Ok::<_, Refusal>(db.prepare_cached(sql)?.execute([seq, n])?)
         };
-        self.writer.write(forget, |_| ()).await?;
-        Ok((end, self.readers.read(rows).await?))
-    }
-
-    async fn any(&self) -> Result<bool, Refusal> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM outbox)";
-        self.readers.read(|db| Ok(db.query_row(sql, [], |row| row.get(0))?)).await
+        self.writer.write(forget, |_| ()).await.map(drop)
     }
 
     async fn end(&self) -> Result<End, Failure> {

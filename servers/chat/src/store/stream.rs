@@ -86,9 +86,7 @@ impl Stream {
         let (mut store, thread) = Store::start(dir, connection, quotas)?;
         let (applying, applied) = watch::channel(seq);
         let outbox = Outbox::new(inboxes);
-        let (writer, readers) = (store.writer.clone(), store.readers.clone());
-        let kept = (quotas.file, quotas.retention);
-        outbox.start(&nats, kept, writer, readers, applied.clone()).await?;
+        outbox.start(&nats, &store, applied.clone()).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let replica = Replica::follow(log, applied, jobs, |message, reply| (message, reply));
         let (writer, broker, public) =
@@ -138,9 +136,7 @@ pub(super) async fn open(
     }
     std::fs::create_dir_all(dir).map_err(Failure::of(dir))?;
     let text = secret::open(&path, || {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|e| Failure::Storage(format!("no randomness: {e}")))?;
-        Ok::<_, Failure>(kez_core::hex::encode(&seed))
+        kez_server::random::<32>().map(|seed| kez_core::hex::encode(&seed))
     })?;
     let damaged = || Failure::Storage(format!("{}: the key is damaged", path.display()));
     let seed = kez_core::hex::decode(&text).ok_or_else(damaged)?;
@@ -161,8 +157,7 @@ pub(super) async fn open(
 /// A command as it goes into the stream: a signature of 64 bytes, and what it signs, which are the
 /// version and the command.
 pub(super) fn entry(key: &SigningKey, command: Command) -> Result<Entry, Failure> {
-    let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|e| Failure::Storage(format!("no randomness: {e}")))?;
+    let nonce = kez_server::random()?;
     let signed = Signed { nonce, at: kez_server::now().seconds(), command };
     let text = postcard::to_extend(&signed, vec![VERSION]);
     let text = text.map_err(|e| Failure::Storage(e.to_string()))?;

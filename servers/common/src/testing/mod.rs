@@ -329,24 +329,31 @@ impl Troubles {
             _ => vec![],
         };
         nodes.iter().for_each(|node| nats.kill(*node));
+        // Long enough for the others to give up on it.
+        let away = |network: &Network, node| {
+            thread::sleep(pause * 3);
+            network.heal(node);
+        };
         match (trouble, &nats.network) {
+            (Trouble::Node(_) | Trouble::Majority(_), _) => thread::sleep(pause),
             (Trouble::Pause(node), _) => {
                 nats.signal(node, "STOP");
                 thread::sleep(pause);
                 nats.signal(node, "CONT");
             }
-            (Trouble::Cut(node) | Trouble::Split(node) | Trouble::Slow(node), Some(network)) => {
-                match trouble {
-                    Trouble::Cut(_) => network.cut(node),
-                    Trouble::Split(_) => network.split(node),
-                    _ => network.slow(node),
-                }
-                // Long enough for the others to give up on it.
-                thread::sleep(pause * 3);
-                network.heal(node);
+            (Trouble::Cut(node), Some(network)) => {
+                network.cut(node);
+                away(network, node);
             }
-            _ if !nodes.is_empty() => thread::sleep(pause),
-            _ => {}
+            (Trouble::Split(node), Some(network)) => {
+                network.split(node);
+                away(network, node);
+            }
+            (Trouble::Slow(node), Some(network)) => {
+                network.slow(node);
+                away(network, node);
+            }
+            (Trouble::Server(_) | Trouble::Cut(_) | Trouble::Split(_) | Trouble::Slow(_), _) => {}
         }
         nodes.iter().for_each(|node| nats.restart(*node));
         trouble

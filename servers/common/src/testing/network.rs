@@ -123,18 +123,24 @@ impl Network {
         }
     }
 
+    /// Both ends of a host's link: what sets how fast they are, and their names.
+    fn ends(&self, n: usize) -> [(String, String); 2] {
+        let inside = format!("{} tc", self.enter(n).join(" "));
+        [("tc".into(), format!("kez{n}")), (inside, "eth0".into())]
+    }
+
     /// Makes a host's link slow, both ways.
     pub fn slow(&self, n: usize) {
-        run(&format!("tc qdisc add dev kez{n} root {SLOW}"));
-        run(&format!("{} tc qdisc add dev eth0 root {SLOW}", self.enter(n).join(" ")));
+        for (tc, device) in self.ends(n) {
+            run(&format!("{tc} qdisc add dev {device} root {SLOW}"));
+        }
     }
 
     /// Makes a host's link as it was.
     pub fn heal(&self, n: usize) {
         run(&format!("ip link set kez{n} up"));
         run(&format!("{} ip route flush type blackhole", self.enter(n).join(" ")));
-        for tc in ["tc".to_owned(), format!("{} tc", self.enter(n).join(" "))] {
-            let device = if tc == "tc" { format!("kez{n}") } else { "eth0".into() };
+        for (tc, device) in self.ends(n) {
             let mut delete = command(&format!("{tc} qdisc del dev {device} root"));
             // There is none where it was cut.
             let _ = delete.stderr(Stdio::null()).status();
