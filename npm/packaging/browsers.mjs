@@ -41,8 +41,8 @@ export function withProfile(profile, { args = [], ...options } = {}) {
   })
 }
 
-/** Firefox; with a proxy for all but this machine, if one is given. */
-export function openFirefox(proxy) {
+/** Firefox; with a proxy for all but this machine, if one is given, and with further settings; its driver may see extensions' pages. */
+export function openFirefox(proxy, settings = {}) {
   const through = {
     'network.proxy.type': 1,
     'network.proxy.ssl': '127.0.0.1',
@@ -53,8 +53,9 @@ export function openFirefox(proxy) {
     browser: 'firefox',
     executablePath: '/usr/bin/firefox-esr',
     headless: true,
+    args: ['--remote-allow-system-access'],
     acceptInsecureCerts: proxy !== undefined,
-    extraPrefsFirefox: proxy === undefined ? {} : through,
+    extraPrefsFirefox: { ...(proxy === undefined ? {} : through), ...settings },
   })
 }
 

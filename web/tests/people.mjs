@@ -1,6 +1,7 @@
 // People of tests, made by the package in Node: keys, claims, chains, published where the servers of world.mjs are.
 import { Chain, Claim, init, SecretKey } from '../../npm/dist/node.js'
 import { nostrKey } from '../../npm/packaging/nip07.mjs'
+import { files } from './sites.mjs'
 import { routes, wish } from './world.mjs'
 
 await init()
@@ -66,4 +67,41 @@ export async function everywhere(login) {
     ...clients.map((site) => `https://${site}${npub}`), 'https://example.com/',
   ]
   return { person, npub, places }
+}
+
+const daysAgo = (days) => new Date(Date.now() - days * 86_400_000)
+
+/**
+ * Accounts at GitHub with which something is wrong, their logins beginning alike, and what the mark says there. The first one
+ * shows `victim`'s proof of `account` as its own.
+ */
+export async function troubles(begin, victim, account) {
+  const login = (name) => `${begin}${name}`
+  await github(login('mallory'), (await victim.claim(account, { list: false })).encode('markdown'))
+
+  const rita = new Somebody()
+  await github(login('rita'), (await rita.claim(`github:${login('rita')}`)).encode('markdown'))
+  await rita.revoke(`github:${login('rita')}`)
+  await rita.publish()
+
+  const eddy = new Somebody()
+  const times = { createdAt: daysAgo(9), expiresAt: daysAgo(2) }
+  await github(login('eddy'), (await eddy.claim(`github:${login('eddy')}`, times)).encode('markdown'))
+  await eddy.publish()
+
+  const fred = new Somebody()
+  const file = `/${login('fred')}.jsonl`
+  const sources = [fred.chain.urlAt(SIG), `https://other.example${file}`]
+  await github(login('fred'), (await fred.claim(`github:${login('fred')}`, { sources })).encode('markdown'))
+  await fred.publish()
+  const other = Chain.start(fred.key.identity)
+  await other.append({ type: 'add', subject: 'github:other', claim: 'ab'.repeat(32) }, { signers: [fred.key], createdAt: daysAgo(1) })
+  files.set(file, other.export())
+
+  return [
+    { login: login('mallory'), text: '✕ contradicted' },
+    { login: login('rita'), text: '✕ withdrawn by its owner' },
+    { login: login('eddy'), text: '✕ proof expired' },
+    { login: login('fred'), text: '✕ two histories' },
+  ]
 }

@@ -36,3 +36,50 @@ await new Promise((done) => server.listen(0, '127.0.0.1', done))
 for (const host of [...Object.keys(KINDS), 'other.example']) routes.set(host, `http://127.0.0.1:${server.address().port}`)
 
 export const closeSites = () => server.close()
+
+/**
+ * What a hostile page tries, in the page: to read the mark, to speak to the extension at `home`, to click in the user's name, to
+ * draw a mark of its own over the real one and take another's name, and to load the extension's files. Gives what it got.
+ */
+export async function attack(home) {
+  const host = document.querySelector('kez-mark')
+  const tried = { root: host.shadowRoot, attributes: host.getAttributeNames(), text: host.textContent, runtime: typeof globalThis.chrome?.runtime?.sendMessage }
+  const messages = [{ type: 'look', url: 'https://github.com/alice' }, { type: 'check', tab: 1, url: 'https://github.com/alice' }, { type: 'accept', tab: 1 }]
+  for (const message of messages) {
+    postMessage(message, '*')
+    dispatchEvent(new CustomEvent('message', { detail: message }))
+  }
+  host.click()
+  host.dispatchEvent(new MouseEvent('click', { bubbles: true, composed: true }))
+  const mine = document.createElement('div')
+  mine.textContent = '✓ 5 of 5 verified'
+  mine.style.cssText = 'position: fixed; inset: 0; z-index: 2147483647; background: white'
+  document.body.append(mine)
+  document.querySelector('.vcard-username').textContent = 'alice'
+  tried.file = await fetch(`${home}background.js`).then(() => 'read', () => 'refused')
+  await new Promise((done) => {
+    const frame = document.createElement('iframe')
+    frame.onload = frame.onerror = done
+    // Not every browser tells a page of a frame that it refuses.
+    setTimeout(done, 2000)
+    frame.src = `${home}popup.html`
+    document.body.append(frame)
+  })
+  return tried
+}
+/** What it gets. */
+export const NOTHING = { root: null, attributes: ['style'], text: '', runtime: 'undefined', file: 'refused' }
+
+/** Takes the mark away again and again, in the page, for a second. Gives how often it was there. */
+export async function takeAway() {
+  let removed = 0
+  const take = () => {
+    const host = document.querySelector('kez-mark')
+    if (host !== null) (removed += 1), host.remove()
+  }
+  const watcher = new MutationObserver(take)
+  watcher.observe(document.documentElement, { childList: true, subtree: true })
+  take()
+  await new Promise((done) => setTimeout(done, 1000))
+  return removed
+}
