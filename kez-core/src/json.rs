@@ -54,7 +54,11 @@ impl Value {
     /// ```
     #[must_use]
     pub fn object<K: Into<String>>(members: impl IntoIterator<Item = (K, Self)>) -> Self {
-        let mut members: Vec<_> = members.into_iter().map(|(k, v)| (k.into(), v)).collect();
+        Self::sorted(members.into_iter().map(|(k, v)| (k.into(), v)).collect())
+    }
+
+    // Apart, so that it is compiled once.
+    fn sorted(mut members: Vec<(String, Self)>) -> Self {
         members.sort_by(|a, b| utf16_order(&a.0, &b.0));
         Self::Object(members)
     }

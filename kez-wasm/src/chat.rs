@@ -3,7 +3,6 @@
 
 use crate::{
     error::{or_throw, thrown},
-    plain,
     task::Task,
 };
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array, futures::JsFuture};
@@ -11,7 +10,7 @@ use kez_core::{
     Chain, Code, Envelope, Error, History, Identity, Result as CoreResult, Scheme, SecretKey,
     chat::{
         EventReader, Handle, Random, SignedHandle,
-        client::{Client, Platform},
+        client::{Client, Contact, Entry, Overview, Platform},
     },
     json::Value,
     transport::{Call, Failure},
@@ -155,13 +154,14 @@ impl Events {
         Self::default()
     }
 
-    /// Takes bytes, and gives `[name, data]` of each event that is complete with them.
+    /// Takes bytes, and gives name and data of each event that is complete with them, one after the
+    /// other.
     ///
     /// # Errors
     /// `body_too_large`.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<JsValue, JsValue> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, JsValue> {
         let events = or_throw(self.reader.push(bytes))?;
-        plain(&events.into_iter().map(|event| (event.name, event.data)).collect::<Vec<_>>())
+        Ok(events.into_iter().flat_map(|event| [event.name, event.data]).collect())
     }
 }
 
@@ -176,27 +176,14 @@ impl Chat {
         Self { client: Rc::new(RefCell::new(Some(client))) }.into()
     }
 
-    /// Does one thing after the other: the facade sees to the order.
-    fn task<F>(&self, wake: Function, work: F) -> Task
-    where
-        F: AsyncFnOnce(&mut Client<Page>) -> Result<JsValue, JsValue> + 'static,
-    {
-        let cell = self.client.clone();
-        let work = async move {
-            let taken = cell.borrow_mut().take();
-            let Some(mut client) = taken else {
-                return Err(thrown(&Error::about(Code::Usage, "two calls at once")));
-            };
-            let result = work(&mut client).await;
-            *cell.borrow_mut() = Some(client);
-            result
-        };
-        Task::new(work, wake)
+    fn now<T>(&self, ask: impl FnOnce(&Client<Page>) -> CoreResult<T>) -> Result<T, JsValue> {
+        let client = self.client.borrow();
+        or_throw(client.as_ref().ok_or_else(busy).and_then(ask))
     }
 }
 
-fn handles(names: Vec<String>) -> Result<Vec<Handle>, JsValue> {
-    or_throw(names.iter().map(|name| name.parse()).collect())
+fn busy() -> Error {
+    Error::about(Code::Usage, "two calls at once")
 }
 
 #[wasm_bindgen]
@@ -240,26 +227,23 @@ impl Chat {
         Ok(Task::new(work, wake))
     }
 
-    /// `{handle, server, primary, device}`.
+    /// `{handle, server, primary, device}`, as JSON.
     ///
     /// # Errors
     /// While a call is in progress.
-    pub fn account(&self) -> Result<JsValue, JsValue> {
-        #[derive(serde::Serialize)]
-        struct Account<'a> {
-            handle: &'a str,
-            server: &'a str,
-            primary: &'a str,
-            device: &'a str,
-        }
-        let client = self.client.borrow();
-        let client = client.as_ref().ok_or_else(|| thrown(&Code::Usage.into()))?;
-        let (account, device) = (client.account(), client.device());
-        plain(&Account {
-            handle: account.handle.as_str(),
-            server: &account.server,
-            primary: device.certificate().primary().as_str(),
-            device: device.secret().public().identity().as_str(),
+    pub fn account(&self) -> Result<String, JsValue> {
+        self.now(|client| {
+            let (account, device) = (client.account(), client.device());
+            let value = Value::object(
+                [
+                    ("handle", account.handle.as_str()),
+                    ("server", &account.server),
+                    ("primary", device.certificate().primary().as_str()),
+                    ("device", device.secret().public().identity().as_str()),
+                ]
+                .map(|(name, text)| (name, Value::from(text))),
+            );
+            Ok(value.to_canonical())
         })
     }
 
@@ -269,8 +253,7 @@ impl Chat {
     /// While a call is in progress.
     #[wasm_bindgen(js_name = streamUrl)]
     pub fn stream_url(&self) -> Result<String, JsValue> {
-        let client = self.client.borrow();
-        or_throw(client.as_ref().ok_or_else(|| Code::Usage.into()).and_then(Client::stream_url))
+        self.now(Client::stream_url)
     }
 
     /// What a client of the server's NATS sends as its `sig`, for the nonce that it was given.
@@ -279,165 +262,89 @@ impl Chat {
     /// While a call is in progress; for what is no nonce.
     #[wasm_bindgen(js_name = natsSignature)]
     pub fn nats_signature(&self, nonce: &str) -> Result<String, JsValue> {
-        let client = self.client.borrow();
-        let client = client.as_ref().ok_or_else(|| Code::Usage.into());
-        or_throw(client.and_then(|client| client.nats_signature(nonce)))
+        self.now(|client| client.nats_signature(nonce))
     }
 
-    /// Takes what waits, and posts what waits here.
+    /// Does what [`work`] knows by that name, with these words. Gives what comes of it as JSON. One
+    /// after the other: the facade sees to the order.
     #[must_use]
-    pub fn sync(&self, wake: Function) -> Task {
-        self.task(wake, async |client| or_throw(client.sync().await).map(|()| JsValue::UNDEFINED))
+    pub fn run(&self, what: String, words: Vec<String>, wake: Function) -> Task {
+        let cell = self.client.clone();
+        let work = async move {
+            let taken = cell.borrow_mut().take();
+            let Some(mut client) = taken else { return Err(thrown(&busy())) };
+            let result = work(&mut client, &what, &words).await;
+            *cell.borrow_mut() = Some(client);
+            or_throw(result).map(|value| value.to_canonical().into())
+        };
+        Task::new(work, wake)
     }
+}
 
-    /// Takes the data of an event `item` of the stream.
-    #[must_use]
-    pub fn pushed(&self, data: String, wake: Function) -> Task {
-        self.task(wake, async move |client| {
-            or_throw(client.pushed(data.as_bytes()).await).map(|()| JsValue::UNDEFINED)
-        })
-    }
-
-    /// The conversation with a handle. Gives its name.
-    ///
-    /// # Errors
-    /// `handle_refused`.
-    pub fn direct(&self, handle: &str, wake: Function) -> Result<Task, JsValue> {
-        let handle: Handle = or_throw(handle.parse())?;
-        Ok(self.task(wake, async move |client| {
-            or_throw(client.direct(&handle).await).map(JsValue::from)
-        }))
-    }
-
-    /// Begins a group. Gives its name.
-    ///
-    /// # Errors
-    /// `handle_refused`.
-    #[wasm_bindgen(js_name = createGroup)]
-    pub fn create_group(
-        &self,
-        name: String,
-        people: Vec<String>,
-        wake: Function,
-    ) -> Result<Task, JsValue> {
-        let people = handles(people)?;
-        Ok(self.task(wake, async move |client| {
-            or_throw(client.create_group(&name, &people).await).map(JsValue::from)
-        }))
-    }
-
-    /// Adds somebody to a group, or removes somebody.
-    ///
-    /// # Errors
-    /// `handle_refused`.
-    pub fn change(
-        &self,
-        conversation: String,
-        handle: &str,
-        add: bool,
-        wake: Function,
-    ) -> Result<Task, JsValue> {
-        let handle: Handle = or_throw(handle.parse())?;
-        Ok(self.task(wake, async move |client| {
-            let done = if add {
-                client.add(&conversation, &handle).await
-            } else {
-                client.remove(&conversation, &handle).await
+/// What the facade may ask of a client. One entrance instead of a binding each: what JavaScript and
+/// Rust need to call each other weighs more than what is called.
+async fn work(client: &mut Client<Page>, what: &str, words: &[String]) -> CoreResult<Value> {
+    let word = |n: usize| words.get(n).map_or("", String::as_str);
+    let number = |n: usize| word(n).parse::<u64>().map_err(|_| Error::from(Code::Usage));
+    // Whose name a word is.
+    let handle = |n: usize| word(n).parse::<Handle>();
+    match what {
+        // Takes what waits, and posts what waits here.
+        "sync" => client.sync().await?,
+        // The data of an event `item` of the stream.
+        "pushed" => client.pushed(word(0).as_bytes()).await?,
+        // The conversation with somebody; gives its name.
+        "direct" => return Ok(client.direct(&handle(0)?).await?.as_str().into()),
+        // A group with a name, of these people; gives its name.
+        "group" => {
+            let people = words.iter().skip(1).map(|name| name.parse());
+            let people = people.collect::<CoreResult<Vec<Handle>>>()?;
+            return Ok(client.create_group(word(0), &people).await?.as_str().into());
+        }
+        "add" => client.add(word(0), &handle(1)?).await?,
+        "remove" => client.remove(word(0), &handle(1)?).await?,
+        // A text into a conversation; gives the message's name.
+        "send" => return Ok(Value::String(client.send(word(0), word(1)).await?.to_string())),
+        "conversations" => return Ok(list(client.conversations().await?, Overview::to_json)),
+        "contacts" => return Ok(list(client.contacts().await?, Contact::to_json)),
+        // Of a conversation, from a place on, at most so many.
+        "entries" => {
+            let most = usize::try_from(number(2)?).unwrap_or(usize::MAX);
+            return Ok(list(client.entries(word(0), number(1)?, most).await?, Entry::to_json));
+        }
+        // `[conversation, entries]` each.
+        "news" => {
+            let pair = |(id, entries): &(String, Vec<Entry>)| {
+                let entries = Value::Array(entries.iter().map(Entry::to_json).collect());
+                Value::Array(vec![id.as_str().into(), entries])
             };
-            or_throw(done).map(|()| JsValue::UNDEFINED)
-        }))
-    }
-
-    /// Writes a text. Gives the message's name.
-    #[must_use]
-    pub fn send(&self, conversation: String, text: String, wake: Function) -> Task {
-        self.task(wake, async move |client| {
-            or_throw(client.send(&conversation, &text).await).map(|id| id.to_string().into())
-        })
-    }
-
-    /// The conversations.
-    #[must_use]
-    pub fn conversations(&self, wake: Function) -> Task {
-        self.task(wake, async |client| plain(&or_throw(client.conversations().await)?))
-    }
-
-    /// Everybody who was written to or heard of.
-    #[must_use]
-    pub fn contacts(&self, wake: Function) -> Task {
-        self.task(wake, async |client| plain(&or_throw(client.contacts().await)?))
-    }
-
-    /// Entries of a history.
-    #[must_use]
-    pub fn entries(&self, conversation: String, from: u32, most: u32, wake: Function) -> Task {
-        self.task(wake, async move |client| {
-            let entries = client.entries(&conversation, from.into(), most as usize).await;
-            plain(&or_throw(entries)?)
-        })
-    }
-
-    /// What the user was not shown yet: `[conversation, entries]` each.
-    #[must_use]
-    pub fn news(&self, wake: Function) -> Task {
-        self.task(wake, async |client| plain(&or_throw(client.news().await)?))
-    }
-
-    /// The user was shown a history up to before this place.
-    #[must_use]
-    pub fn shown(&self, conversation: String, until: u32, wake: Function) -> Task {
-        self.task(wake, async move |client| {
-            let done = client.shown(&conversation, until.into()).await;
-            or_throw(done).map(|()| JsValue::UNDEFINED)
-        })
-    }
-
-    /// The safety number with somebody: `[number, verified]`. With a number, verifies first.
-    ///
-    /// # Errors
-    /// `handle_refused`.
-    pub fn safety(
-        &self,
-        handle: &str,
-        number: Option<String>,
-        wake: Function,
-    ) -> Result<Task, JsValue> {
-        let handle: Handle = or_throw(handle.parse())?;
-        Ok(self.task(wake, async move |client| {
-            if let Some(number) = number {
-                or_throw(client.verify(&handle, &number).await)?;
+            return Ok(list(client.news().await?, pair));
+        }
+        // A history, up to before a place.
+        "shown" => client.shown(word(0), number(1)?).await?,
+        // `[number, verified]`; with a number, verifies first.
+        "safety" => {
+            let handle = handle(0)?;
+            if words.len() > 1 {
+                client.verify(&handle, word(1)).await?;
             }
-            plain(&or_throw(client.safety_number(&handle).await)?)
-        }))
-    }
-
-    /// Brings one's own new devices into the conversations.
-    #[must_use]
-    pub fn admit(&self, wake: Function) -> Task {
-        self.task(wake, async move |client| {
-            or_throw(client.admit().await).map(|()| JsValue::UNDEFINED)
-        })
-    }
-
-    /// Takes back that a safety number was compared.
-    ///
-    /// # Errors
-    /// `handle_refused`.
-    pub fn unverify(&self, handle: &str, wake: Function) -> Result<Task, JsValue> {
-        let handle: Handle = or_throw(handle.parse())?;
-        Ok(self.task(wake, async move |client| {
-            or_throw(client.unverify(&handle).await).map(|()| JsValue::UNDEFINED)
-        }))
-    }
-
-    /// Gives the server a newer chain of one's own.
-    #[wasm_bindgen(js_name = putChain)]
-    #[must_use]
-    pub fn put_chain(&self, bundle: String, wake: Function) -> Task {
-        self.task(wake, async move |client| {
+            let (number, verified) = client.safety_number(&handle).await?;
+            return Ok(Value::Array(vec![Value::String(number), Value::Bool(verified)]));
+        }
+        "unverify" => client.unverify(&handle(0)?).await?,
+        // One's own new devices, into the conversations.
+        "admit" => client.admit().await?,
+        // A newer chain of one's own, for the server.
+        "chain" => {
             let primary = client.device().certificate().primary().clone();
-            let chain = or_throw(Chain::replay_trusted(bundle.as_bytes(), &primary))?;
-            or_throw(client.put_chain(&chain).await).map(|()| JsValue::UNDEFINED)
-        })
+            let chain = Chain::replay_trusted(word(0).as_bytes(), &primary)?;
+            client.put_chain(&chain).await?;
+        }
+        _ => return Err(Error::about(Code::Usage, what)),
     }
+    Ok(Value::Null)
+}
+
+fn list<T>(items: Vec<T>, each: impl Fn(&T) -> Value) -> Value {
+    Value::Array(items.iter().map(each).collect())
 }

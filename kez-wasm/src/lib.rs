@@ -35,8 +35,10 @@ pub mod verifier;
 
 #[cfg(feature = "verify")]
 use kez_core::Timestamp;
+#[cfg(feature = "verify")]
 use serde::Serialize;
-use wasm_bindgen::prelude::*;
+#[cfg(feature = "verify")]
+use wasm_bindgen::JsValue;
 
 #[cfg(target_family = "wasm")]
 #[global_allocator]
@@ -50,6 +52,7 @@ fn time(seconds: f64) -> Timestamp {
 }
 
 /// Data as plain JavaScript values that `JSON.stringify` writes as the native build does.
+#[cfg(feature = "verify")]
 fn plain(value: &impl Serialize) -> Result<JsValue, JsValue> {
     Ok(value.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?)
 }

@@ -12,7 +12,6 @@ import type { Code } from './data.js'
 import { KezError } from './errors.js'
 import { Handle, Held, Instance, type Source } from './instance.js'
 import { identityOf, SecretKey, sign, type Signer } from './key.js'
-import type { Task } from './task.js'
 import { history, type VerifyOptions } from './verifier.js'
 
 export { browserStorage, type BrowserStorage, type ChatStorage, memoryStorage } from './chat-storage.js'
@@ -210,15 +209,16 @@ export class Chat {
     return new Chat(chat, given)
   }
 
-  #run<T>(begin: (wake: () => void) => Task): Promise<T> {
-    const next = this.#queue.then(() => instance.drive<T>(begin))
+  /** Has the module do something, with these words (`work` in kez-wasm says what there is). */
+  #run<T>(what: string, ...words: string[]): Promise<T> {
+    const next = this.#queue.then(() => instance.drive<string>((wake) => this.#inner.run(what, words, wake)))
     this.#queue = next.catch(() => undefined)
-    return next
+    return next.then((text) => JSON.parse(text) as T)
   }
 
   /** This device's account. */
   get account(): { handle: string; server: string; primary: string; device: string } {
-    return this.#held.use((inner) => inner.account() as { handle: string; server: string; primary: string; device: string })
+    return JSON.parse(this.#held.use((inner) => inner.account()))
   }
 
   /**
@@ -237,58 +237,59 @@ export class Chat {
 
   /** Takes what waits at the server, and posts what waits here. */
   async sync(): Promise<void> {
-    await this.#run((wake) => this.#inner.sync(wake))
+    await this.#run('sync')
   }
 
   /** Brings devices of one's own that are new on the sigchain into the conversations; `listen` does so as it begins. */
   async admit(): Promise<void> {
-    await this.#run((wake) => this.#inner.admit(wake))
+    await this.#run('admit')
   }
 
   /** The conversation with somebody, begun if there is none. */
   async direct(handle: string): Promise<string> {
     const value = check.text(handle, 'handle')
-    return this.#run((wake) => this.#inner.direct(value, wake))
+    return this.#run('direct', value)
   }
 
   /** Begins a group. */
   async createGroup(name: string, handles: readonly string[]): Promise<string> {
     const [title, people] = [check.text(name, 'name'), check.texts(handles, 'handles')]
-    return this.#run((wake) => this.#inner.createGroup(title, people, wake))
+    return this.#run('group', title, ...people)
   }
 
   /** Adds somebody to a group. */
   async add(conversation: string, handle: string): Promise<void> {
     const [id, who] = [check.text(conversation, 'conversation'), check.text(handle, 'handle')]
-    await this.#run((wake) => this.#inner.change(id, who, true, wake))
+    await this.#run('add', id, who)
   }
 
   /** Removes somebody from a group. */
   async remove(conversation: string, handle: string): Promise<void> {
     const [id, who] = [check.text(conversation, 'conversation'), check.text(handle, 'handle')]
-    await this.#run((wake) => this.#inner.change(id, who, false, wake))
+    await this.#run('remove', id, who)
   }
 
   /** Writes a text. If the server cannot be reached, it is kept, and goes with the next `sync`. */
   async send(conversation: string, text: string): Promise<string> {
     const [id, words] = [check.text(conversation, 'conversation'), check.text(text, 'text')]
-    return this.#run((wake) => this.#inner.send(id, words, wake))
+    return this.#run('send', id, words)
   }
 
   /** The conversations. */
   async conversations(): Promise<Conversation[]> {
-    return this.#run((wake) => this.#inner.conversations(wake))
+    return this.#run('conversations')
   }
 
   /** Everybody who was written to or heard of. */
   async contacts(): Promise<Contact[]> {
-    return this.#run((wake) => this.#inner.contacts(wake))
+    return this.#run('contacts')
   }
 
   /** Entries of a history, from a place on. */
   async entries(conversation: string, from = 0, most = 1000): Promise<ChatEntry[]> {
     const id = check.text(conversation, 'conversation')
-    return this.#run((wake) => this.#inner.entries(id, from, most, wake))
+    const [place, count] = [check.whole(from, 'from'), check.whole(most, 'most')]
+    return this.#run('entries', id, String(place), String(count))
   }
 
   /** The safety number with somebody, and whether it is the one that was verified. */
@@ -304,27 +305,28 @@ export class Chat {
   /** Takes that back: changes of the person's devices are told, and stop nothing. */
   async unverify(handle: string): Promise<void> {
     const value = check.text(handle, 'handle')
-    await this.#run((wake) => this.#inner.unverify(value, wake))
+    await this.#run('unverify', value)
   }
 
   async #safety(handle: string, given: string | undefined): Promise<{ number: string; verified: boolean }> {
     const value = check.text(handle, 'handle')
-    const [number, verified] = await this.#run<[string, boolean]>((wake) => this.#inner.safety(value, given, wake))
+    const words = given === undefined ? [value] : [value, given]
+    const [number, verified] = await this.#run<[string, boolean]>('safety', ...words)
     return { number, verified }
   }
 
   /** Gives the server a newer chain of one's own. */
   async putChain(chain: Chain): Promise<void> {
     const bundle = check.instance(chain, Chain, 'chain').export()
-    await this.#run((wake) => this.#inner.putChain(bundle, wake))
+    await this.#run('chain', bundle)
   }
 
   /** What was not shown yet; it counts as shown from now on. */
   async news(): Promise<{ conversation: string; entry: ChatEntry }[]> {
-    const told = await this.#run<[string, ChatEntry[]][]>((wake) => this.#inner.news(wake))
+    const told = await this.#run<[string, ChatEntry[]][]>('news')
     for (const [conversation, entries] of told) {
       const last = entries.at(-1)
-      if (last !== undefined) await this.#run((wake) => this.#inner.shown(conversation, last.index + 1, wake))
+      if (last !== undefined) await this.#run('shown', conversation, String(last.index + 1))
     }
     return told.flatMap(([conversation, entries]) => entries.map((entry) => ({ conversation, entry })))
   }
@@ -349,7 +351,7 @@ export class Chat {
         for await (const data of this.#stream(signal, () => onState?.('open'))) {
           failures = 0
           if (data === undefined) await this.sync()
-          else await this.#run((wake) => this.#inner.pushed(data, wake))
+          else await this.#run('pushed', data)
           yield* await this.news()
         }
         // The server ends a stream now and then: others shall not all come back in the same moment.
@@ -404,9 +406,10 @@ export class Chat {
         next = reader.read()
         clearTimeout(timer)
         timer = setTimeout(() => quiet.abort(), 45_000)
-        for (const [name, data] of events.use((inner) => inner.push(got.value) as [string, string][])) {
-          if (name === 'item') yield data
-          if (name === 'end') return
+        const told = events.use((inner) => inner.push(got.value))
+        for (let n = 0; n < told.length; n += 2) {
+          if (told[n] === 'item') yield told[n + 1]
+          if (told[n] === 'end') return
         }
       }
     } catch (error) {

@@ -77,6 +77,12 @@ export function json(value: unknown, name: string): Uint8Array {
   }
 }
 
+/** A count or a place. */
+export function whole(value: unknown, name: string): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) refuse(name, 'a whole number from 0 on', value)
+  return value
+}
+
 /** A time as the core counts it: whole seconds since 1970. */
 export function seconds(value: unknown, name: string): number {
   const millis = value instanceof Date ? value.getTime() : value

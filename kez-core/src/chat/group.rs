@@ -49,8 +49,7 @@ type Config<K> = WithMlsRules<
 type Inner<K> = mls_rs::Group<Config<K>>;
 
 /// What a conversation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Of two people, for ever.
     Direct,
@@ -59,7 +58,7 @@ pub enum Kind {
 }
 
 /// What the members of a conversation know of it, and the server does not.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     /// Of two people, or a group.
     pub kind: Kind,
@@ -82,14 +81,18 @@ impl About {
         Self { kind: Kind::Group, name: Some(name.into()), people: vec![admin] }
     }
 
-    fn to_extensions(&self) -> Result<ExtensionList> {
+    pub(super) fn to_value(&self) -> Value {
         let people = self.people.iter().map(|p| p.as_str().into()).collect();
         let mut members = vec![
             ("kind", Value::from(if self.kind == Kind::Direct { "direct" } else { "group" })),
             ("people", Value::Array(people)),
         ];
         members.extend(self.name.as_deref().map(|name| ("name", name.into())));
-        let text = Value::object(members).to_canonical();
+        Value::object(members)
+    }
+
+    fn to_extensions(&self) -> Result<ExtensionList> {
+        let text = self.to_value().to_canonical();
         let mut list = ExtensionList::new();
         list.set(Extension::new(ABOUT, text.into_bytes()));
         Self::read(&list)?;

@@ -91,12 +91,6 @@ impl fmt::Display for Handle {
     }
 }
 
-impl serde::Serialize for Handle {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> core::result::Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
 /// What a handle's owner says: this name on this server is that identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandleRecord {

@@ -46,12 +46,6 @@ impl fmt::Debug for MessageId {
     }
 }
 
-impl serde::Serialize for MessageId {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> core::result::Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -76,7 +76,7 @@ impl Account {
 }
 
 /// Somebody else.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
     /// The identity.
     pub primary: Identity,
@@ -107,6 +107,12 @@ impl Contact {
         members.extend(self.verified.as_deref().map(|devices| ("verified", names(devices))));
         members.extend(self.head.map(|head| ("head", head.to_value())));
         Value::object(members)
+    }
+
+    /// As JSON, for pages.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        record::with_nulls(self.to_value(), &["verified", "head"])
     }
 
     fn from_value(value: &Value) -> Result<Self> {

@@ -3,7 +3,7 @@
 use super::{
     Client, Entry, EntryKind, Platform, State,
     gate::Plan,
-    record::{self, Outgoing, Record, What},
+    record::{self, Outgoing, Record, What, with_nulls},
 };
 use crate::{
     Code, Error, Identity, Result,
@@ -31,7 +31,7 @@ const NEVER: u64 = crate::json::MAX_INTEGER.unsigned_abs();
 const MAX_INVITED: usize = 8;
 
 /// A conversation, for lists.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overview {
     /// Its name, 64 hex digits.
     pub id: String,
@@ -49,6 +49,23 @@ pub struct Overview {
     pub entries: u64,
     /// How many messages wait to be posted.
     pub waiting: usize,
+}
+
+impl Overview {
+    /// As JSON, for pages.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        Value::object([
+            ("id", Value::from(self.id.as_str())),
+            ("state", self.state.as_str().into()),
+            ("about", with_nulls(self.about.to_value(), &["name"])),
+            ("people", record::list(self.people.iter().map(Identity::as_str))),
+            ("devices", record::int(self.devices as u64)),
+            ("epoch", record::int(self.epoch)),
+            ("entries", record::int(self.entries)),
+            ("waiting", record::int(self.waiting as u64)),
+        ])
+    }
 }
 
 /// These people, and whose devices the members are.

@@ -69,9 +69,18 @@ pub(super) fn unbase64(m: &mut Members<'_>, name: &str) -> Result<Vec<u8>> {
     bytes.map_err(|_| Error::about(Code::MemberType, name))
 }
 
+/// An object with `null` for what it has not.
+pub(super) fn with_nulls(value: Value, names: &[&str]) -> Value {
+    let missing = names.iter().filter(|name| value.get(name).is_none());
+    let mut members: Vec<_> = missing.map(|name| ((*name).to_owned(), Value::Null)).collect();
+    if let Value::Object(there) = value {
+        members.extend(there);
+    }
+    Value::object(members)
+}
+
 /// Where a conversation stands for this device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// One takes part.
     Active,
@@ -250,8 +259,7 @@ impl Record {
 }
 
 /// What an entry of a history is.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind", content = "about")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A message's text.
     Text(String),
@@ -267,8 +275,22 @@ pub enum EntryKind {
     Refused(Code),
 }
 
+impl EntryKind {
+    /// Its name in records and output, and what it is about.
+    fn parts(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Text(text) => ("text", Some(text)),
+            Self::Unknown(kind) => ("unknown", Some(kind)),
+            Self::Joined(who) => ("joined", Some(who.as_str())),
+            Self::Changed => ("changed", None),
+            Self::Left(who) => ("left", Some(who.as_str())),
+            Self::Refused(code) => ("refused", Some(code.as_str())),
+        }
+    }
+}
+
 /// An entry of a history.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its place, from 0.
     pub index: u64,
@@ -281,7 +303,6 @@ pub struct Entry {
     /// The message's name.
     pub id: Option<MessageId>,
     /// What it is.
-    #[serde(flatten)]
     pub kind: EntryKind,
     /// Why it is not to be trusted, if it is not: its device was revoked by then.
     pub doubt: Option<Code>,
@@ -294,15 +315,25 @@ impl Entry {
         members.extend(self.device.as_ref().map(|i| ("device", i.as_str().into())));
         members.extend(self.id.map(|id| ("id", Value::String(id.to_string()))));
         members.extend(self.doubt.map(|code| ("doubt", code.as_str().into())));
-        members.push(match &self.kind {
-            EntryKind::Text(text) => ("text", text.as_str().into()),
-            EntryKind::Unknown(kind) => ("unknown", kind.as_str().into()),
-            EntryKind::Joined(who) => ("joined", who.as_str().into()),
-            EntryKind::Changed => ("changed", Value::Bool(true)),
-            EntryKind::Left(who) => ("left", who.as_str().into()),
-            EntryKind::Refused(code) => ("refused", code.as_str().into()),
-        });
+        let (kind, about) = self.kind.parts();
+        members.push((kind, about.map_or(Value::Bool(true), Value::from)));
         Value::object(members)
+    }
+
+    /// As JSON, for pages: the kind in `kind`, and what it is about, if it is about something, in
+    /// `about`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let (kind, about) = self.kind.parts();
+        let mut members = match self.to_value() {
+            Value::Object(members) => members,
+            _ => Vec::new(),
+        };
+        members.retain(|(name, _)| name != kind);
+        members.push(("index".into(), int(self.index)));
+        members.push(("kind".into(), kind.into()));
+        members.extend(about.map(|about| ("about".into(), about.into())));
+        with_nulls(Value::Object(members), &["from", "device", "id", "doubt"])
     }
 
     fn from_value(index: u64, value: &Value) -> Result<Self> {
