@@ -88,7 +88,7 @@ async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
     let quotas = quotas(&settings);
     let (nats, keys) = (&settings.nats, settings.nats_callout.as_deref());
     let opened = match nats.url {
-        Some(_) => Store::join(data, quotas, nats, keys.is_some()).await,
+        Some(_) => Store::join(data, quotas, nats).await,
         None => Store::open(data, quotas),
     };
     let (store, writer) = opened.map_err(|e| e.to_string())?;

@@ -227,6 +227,7 @@ fn a_device_hears_of_its_own_inbox_and_does_nothing_else() {
         "kez.chat.inbox",
         "kez.chat.*.bob",
         "kez.chat.log",
+        "$KV.KEZ_CHAT.handle.bob",
         "kez.chat.seen",
         "kez.>",
         ">",
@@ -245,13 +246,14 @@ fn a_device_hears_of_its_own_inbox_and_does_nothing_else() {
         "kez.chat.inbox.bob",
         "kez.chat.inbox.alice",
         "kez.chat.log",
+        "$KV.KEZ_CHAT.handle.bob",
         "kez.chat.seen",
         "_INBOX.x",
         "$SYS.REQ.USER.AUTH",
         "$SYS.REQ.USER.INFO",
         "$JS.API.INFO",
         "$JS.API.STREAM.INFO.KEZ_INBOX",
-        "$JS.API.CONSUMER.CREATE.KEZ_CHAT",
+        "$JS.API.CONSUMER.CREATE.KV_KEZ_CHAT",
         "$JS.API.DIRECT.GET.KEZ_INBOX",
     ] {
         let refused = wire.attempt(&format!("PUB {subject} 2\r\n{{}}")).unwrap_err();

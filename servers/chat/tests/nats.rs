@@ -4,8 +4,9 @@
 
 mod common;
 
+use ::base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD};
 use common::{
-    Person, Server, Stream, agent, base64, id, now,
+    Person, Server, Stream, agent, base64, id, now, send,
     several::{Front, command, folders},
     texts,
 };
@@ -86,6 +87,150 @@ fn several_servers_are_one() {
     }
 }
 
+fn headers(signed: &str) -> async_nats::HeaderMap {
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Kez-Signed", signed);
+    headers
+}
+
+/// Publishes as a server does.
+async fn publish_signed(
+    context: &async_nats::jetstream::Context,
+    key: &ed25519_dalek::SigningKey,
+    version: u8,
+    body: Vec<u8>,
+) {
+    let head = [&[version][..], &[7; 16], &now().seconds().to_be_bytes()].concat();
+    let text = [&head[..], b"kez.chat.log\0", &body].concat();
+    let signed = STANDARD_NO_PAD.encode([&head[..], &key.sign(&text).to_bytes()].concat());
+    let sent = context.publish_with_headers("kez.chat.log", headers(&signed), body.into());
+    sent.await.unwrap().await.unwrap();
+}
+
+/// What others read of a bucket: the value of a key as JSON.
+async fn value(url: &str, key: &str) -> Option<serde_json::Value> {
+    let context = async_nats::jetstream::new(async_nats::connect(url).await.unwrap());
+    let bucket = context.get_key_value("KEZ_CHAT").await.unwrap();
+    let value = bucket.get(key).await.unwrap()?;
+    Some(serde_json::from_slice(&value).unwrap())
+}
+
+fn value_now(url: &str, key: &str) -> Option<serde_json::Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(value(url, key))
+}
+
+/// Handles and devices are in a key-value bucket of JetStream, for whoever reads one.
+#[test]
+fn the_directory_is_a_bucket() {
+    let nats = Nats::start(1, "");
+    let front = Front::new();
+    let dirs = folders(2);
+    let servers: Vec<_> =
+        dirs.iter().map(|dir| front.start(dir.path(), &nats, &[]).unwrap()).collect();
+    front.lead_to(&servers);
+    let server = &front.server;
+    let (mut alice, _bob) = (Person::join("alice", server), Person::join("bob", server));
+    let value = |key: &str| value_now(&nats.url(), key);
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let inner = |value: &serde_json::Value| -> serde_json::Value {
+        serde_json::from_str(value.as_str().unwrap()).unwrap()
+    };
+    let set = value("handle.alice").unwrap();
+    let served = server.plain("GET", "/v1/handles/alice", None).1;
+    assert_eq!(set["register"]["handle"], served["record"]);
+    assert_eq!(text(&set["register"]["chain"][0]), alice.chain.name().as_str());
+    let device = value(&format!("device.{}", alice.device(0).value())).unwrap();
+    assert_eq!(text(&device["put_bundle"]["device"]), alice.device(0).as_str());
+    assert_eq!(inner(&device["put_bundle"]["bundle"])["payload"]["type"], "device_bundle");
+    alice.add_device();
+    assert_eq!(alice.put_chain(server).0, 204);
+    let chain = value("chain.alice").unwrap();
+    assert_eq!(text(&chain["update_chain"]["chain"][1]), alice.chain.to_bundle());
+    assert_eq!(alice.send(server, "DELETE", "/v1/handles/alice", None).0, 204);
+    assert_eq!(value("handle.alice").unwrap(), json!({ "release": { "handle": "alice" } }));
+    assert_eq!(value("handle.carol"), None);
+
+    // Two who want one name, at two servers at once: one gets it, and each set what it knew.
+    for n in 0..12 {
+        let name = format!("wanted{n}");
+        let two = [Person::new(&name), Person::new(&name)];
+        let got: Vec<_> = thread::scope(|scope| {
+            let ask = |(person, at): (&Person, &Server)| {
+                let body = person.registration(server);
+                let url = format!("{}/v1/handles", at.url());
+                scope.spawn(move || send("POST", &url, None, Some(body.to_string())))
+            };
+            let asking: Vec<_> = two.iter().zip(&servers).map(ask).collect();
+            asking.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let first = got.iter().position(|answer| answer.0 == 201).unwrap();
+        let other = &got[1 - first];
+        assert_eq!((other.0, other.code()), (409, "handle_taken"), "{got:?}");
+        let record = &two[first].record(server).primary;
+        let served = server.plain("GET", &format!("/v1/handles/{name}"), None).1;
+        assert_eq!(inner(&served["record"])["payload"]["primary"], record.as_str());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let compared = runtime.block_on(async {
+        let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+        let stream = context.get_stream("KV_KEZ_CHAT").await.unwrap();
+        let (mut last, mut compared) = (BTreeMap::new(), 0);
+        for seq in 1..=stream.get_info().await.unwrap().state.last_sequence {
+            let message = stream.get_raw_message(seq).await.unwrap();
+            let expected = message.headers.get("Nats-Expected-Last-Subject-Sequence");
+            assert_eq!(expected.is_some(), message.subject.starts_with("$KV."));
+            let before = last.insert(message.subject.to_string(), seq).unwrap_or(0);
+            if let Some(expected) = expected {
+                assert_eq!(expected.as_str(), before.to_string());
+                compared += usize::from(before > 0);
+            }
+        }
+        compared
+    });
+    // Hers that was released, and the second one's of each name.
+    assert_eq!(compared, 13);
+}
+
+/// What comes into an inbox is in a stream, for whoever reads one from a position on.
+#[test]
+fn inboxes_are_in_a_stream() {
+    let nats = Nats::start(1, "");
+    let front = Front::new();
+    let dirs = folders(2);
+    let servers: Vec<_> =
+        dirs.iter().map(|dir| front.start(dir.path(), &nats, &[]).unwrap()).collect();
+    front.lead_to(&servers);
+    let server = &front.server;
+    let (alice, bob) = (Person::join("alice", server), Person::join("bob", server));
+    let conversation = alice.converse(server, &[&bob]);
+    for n in 0..20 {
+        assert_eq!(alice.message(server, &conversation, &format!("{n}")).0, 201);
+    }
+    let items = bob.poll(server, 0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+        let stream = context.get_stream("KEZ_INBOX").await.unwrap();
+        let mut from = 1;
+        for item in items {
+            let message = loop {
+                let next = stream.get_first_raw_message_by_subject("kez.chat.inbox.bob", from);
+                match next.await {
+                    Ok(message) => break message,
+                    // It is published after it was answered.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            };
+            from = message.sequence + 1;
+            let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+            assert_eq!(body, item);
+            let id = message.headers.get("Nats-Msg-Id").unwrap().as_str();
+            assert_eq!(id, format!("bob/{}", item["seq"]));
+        }
+    });
+}
+
 /// What another user of the operator's NATS could do.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_server_signed_is_not_done() {
@@ -106,24 +251,41 @@ async fn what_no_server_signed_is_not_done() {
     })
     .await
     .unwrap();
-    let stream = context.get_stream("KEZ_CHAT").await.unwrap();
+    let stream = context.get_stream("KV_KEZ_CHAT").await.unwrap();
     let last = stream.get_info().await.unwrap().state.last_sequence;
-    let mut bodies = vec![Vec::new(), b"nonsense".to_vec(), vec![1; 200], vec![0; 66]];
+    let nothing = async_nats::HeaderMap::new();
+    let log = || "kez.chat.log".to_owned();
+    let bodies = [Vec::new(), b"nonsense".to_vec(), vec![1; 200]];
+    let mut all = Vec::from(bodies.map(|body| (log(), nothing.clone(), body)));
+    for head in ["", "=", "AQ", &STANDARD_NO_PAD.encode([1; 89]), &STANDARD_NO_PAD.encode([1; 90])]
+    {
+        all.push((log(), headers(head), b"nonsense".to_vec()));
+    }
     for seq in 1..=last {
-        // What a server signed, once more: as it is, and a little changed.
-        let body = stream.get_raw_message(seq).await.unwrap().payload.to_vec();
+        // What a server signed, once more: as it is, a little changed, and elsewhere.
+        let message = stream.get_raw_message(seq).await.unwrap();
+        let (subject, body) = (message.subject.to_string(), message.payload.to_vec());
+        let head = message.headers.get("Kez-Signed").unwrap().as_str();
         let mut changed = body.clone();
         *changed.last_mut().unwrap() ^= 1;
-        bodies.extend([body, changed]);
+        let elsewhere = if subject == log() { "$KV.KEZ_CHAT.handle.carol" } else { "kez.chat.log" };
+        all.push((elsewhere.into(), headers(head), body.clone()));
+        all.push((subject.clone(), headers(head), changed));
+        all.push((subject.clone(), nothing.clone(), body.clone()));
+        all.push((subject, headers(head), body));
     }
-    for body in bodies {
-        context.publish("kez.chat.log", body.into()).await.unwrap().await.unwrap();
+    for (subject, headers, body) in all {
+        let sent = context.publish_with_headers(subject, headers, body.into());
+        sent.await.unwrap().await.unwrap();
     }
     tokio::task::spawn_blocking(move || {
         let (_dir, _nats, front, _first, bob) = dir;
         let server = &front.server;
         assert_eq!(bob.texts(server, 0).len(), before);
         assert_eq!(server.plain("GET", "/readyz", None).0, 200);
+        // Who has put something under a key keeps nobody from it.
+        assert_eq!(server.plain("GET", "/v1/handles/carol", None).0, 404);
+        Person::join("carol", server);
     })
     .await
     .unwrap();
@@ -139,11 +301,9 @@ async fn a_command_that_does_not_fit_stops_nothing() {
     let server = front.start(dirs[0].path(), &nats, &[]).unwrap();
     front.lead_to([&server]);
     let key = ed25519_dalek::SigningKey::from_bytes(&[0x5a; 32]);
-    // A row of one value for a table of six: nonce, time, the eleventh command, table, rows.
-    let command = ([7_u8; 16], now().seconds(), 10_u32, "handles", vec![vec![0_u32]]);
-    let text = postcard::to_extend(&command, vec![1_u8]).unwrap();
-    let body = [&key.sign(&text).to_bytes()[..], &text].concat();
-    context.publish("kez.chat.log", body.into()).await.unwrap().await.unwrap();
+    // A row of one value for a table of six: the eleventh command, table, rows.
+    let body = postcard::to_allocvec(&(10_u32, "handles", vec![vec![0_u32]])).unwrap();
+    publish_signed(&context, &key, 1, body).await;
     tokio::task::block_in_place(|| {
         assert_eq!(server.plain("GET", "/readyz", None).0, 200);
         Person::join("alice", &front.server);
@@ -160,9 +320,7 @@ async fn a_server_that_is_too_old_stops() {
     let server = front.start(dirs[0].path(), &nats, &[]).unwrap();
     assert_eq!(tokio::task::block_in_place(|| server.plain("GET", "/readyz", None)).0, 200);
     let key = ed25519_dalek::SigningKey::from_bytes(&[0x5a; 32]);
-    let text = [2, 1, 2, 3];
-    let newer = [&key.sign(&text).to_bytes()[..], &text].concat();
-    context.publish("kez.chat.log", newer.into()).await.unwrap().await.unwrap();
+    publish_signed(&context, &key, 2, vec![1, 2, 3]).await;
     let answer = tokio::task::block_in_place(|| server.plain("GET", "/readyz", None));
     assert_eq!((answer.0, answer.code()), (503, "storage_failed"));
 }
@@ -244,6 +402,12 @@ fn a_server_moves_to_nats_and_back() {
     let one = front.start(dir.path(), &nats, &[]).unwrap();
     front.lead_to([&one]);
     assert_eq!(state(), before);
+    for (person, name) in people.iter().zip(["alice", "bob", "carol"]) {
+        let set = value_now(&nats.url(), &format!("handle.{name}")).unwrap();
+        assert_eq!(set["register"]["chain"][0], person.chain.name().as_str());
+        let device = format!("device.{}", person.device(0).value());
+        assert!(value_now(&nats.url(), &device).unwrap()["put_bundle"].is_object());
+    }
     let other = TempDir::new().unwrap();
     fs::copy(dir.path().join("cluster.key"), other.path().join("cluster.key")).unwrap();
     let two = front.start(other.path(), &nats, &[]).unwrap();
@@ -433,9 +597,13 @@ fn nothing_acknowledged_is_lost_whoever_dies() {
             thread::sleep(Duration::from_millis(200));
         }
         end.store(true, Ordering::Relaxed);
-        // One more message wakes those who listen.
+        // One more message wakes those who listen. The last trouble may be over for clients before
+        // it is for each server.
         for (group, people) in groups.iter().zip(people.chunks(4)) {
-            assert_eq!(people[0].message(server, group, "end").0, 201);
+            while people[0].message(server, group, "end").0 != 201 {
+                late();
+                thread::sleep(Duration::from_millis(100));
+            }
         }
         let mut delivered = 0;
         for (n, listener) in listeners.into_iter().enumerate() {

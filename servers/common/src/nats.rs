@@ -45,6 +45,11 @@ const STILL: Duration = Duration::from_secs(3);
 const LED: Duration = Duration::from_secs(3);
 /// How long nothing is tried after a failure.
 const PAUSE: Duration = Duration::from_millis(300);
+/// What the name of a stream begins with that is a key-value bucket of JetStream.
+const BUCKET: &str = "KV_";
+/// How many messages of a key a bucket keeps. It has to have a limit: one that no key reaches, and
+/// that a client which takes it for a floating-point number still writes as it was.
+const HISTORY: i64 = kez_core::json::MAX_INTEGER;
 
 /// Where the operator's NATS is, and how to use it.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -279,10 +284,11 @@ impl Nats {
     pub async fn log(&self, shape: Shape) -> Result<Log, String> {
         let name = shape.name;
         let failed = |why: &dyn fmt::Display| format!("NATS at {}: {name}: {why}", self.hosts);
+        let bucket = name.starts_with(BUCKET);
         let wanted = Config {
             name: name.into(),
             description: Some(shape.description.into()),
-            subjects: vec![shape.subjects.into()],
+            subjects: shape.subjects.iter().map(|&subject| subject.into()).collect(),
             retention: RetentionPolicy::Limits,
             discard: shape.keep.discard(),
             max_age: shape.keep.age(),
@@ -290,7 +296,8 @@ impl Nats {
             num_replicas: self.replicas.map_or(1, |n| n.get().into()),
             max_bytes: shape.bytes.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX)),
             max_messages: -1,
-            max_messages_per_subject: -1,
+            max_messages_per_subject: if bucket { HISTORY } else { -1 },
+            allow_direct: bucket,
             deny_delete: shape.keep == Keep::All,
             deny_purge: shape.keep == Keep::All,
             metadata: shape.metadata,
@@ -365,7 +372,7 @@ fn refused(found: &Config, wanted: &Config) -> Option<String> {
         && found.discard == wanted.discard
         && found.max_age.is_zero() == wanted.max_age.is_zero()
         && found.max_messages <= 0
-        && found.max_messages_per_subject <= 0
+        && found.max_messages_per_subject.max(0) == wanted.max_messages_per_subject.max(0)
         && found.storage == StorageType::File
         && !found.allow_rollup;
     // NATS adds its own.
@@ -415,7 +422,7 @@ pub struct Shape {
     /// Its name.
     pub name: &'static str,
     /// The subjects that it takes, with wildcards.
-    pub subjects: &'static str,
+    pub subjects: &'static [&'static str],
     /// What the operator reads about it.
     pub description: &'static str,
     /// What tells it from another server's.

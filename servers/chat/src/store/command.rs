@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// Something to write. Times are seconds since 1970.
 #[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Command {
     Register {
         #[serde(with = "handle")]
@@ -106,6 +107,20 @@ impl Output {
 pub(super) type News = Vec<(String, Option<Item>)>;
 
 impl Command {
+    /// What it sets, by its key among what all servers share: handles, their owners' chains, and
+    /// devices. A handle has no character that a key may not have.
+    pub(super) fn key(&self) -> Option<String> {
+        match self {
+            Self::Register { handle, .. } => Some(format!("handle.{}", handle.record().handle)),
+            Self::Release { handle } => Some(format!("handle.{handle}")),
+            Self::UpdateChain { handle, .. } => Some(format!("chain.{handle}")),
+            Self::PutBundle { device, .. } => {
+                Some(format!("device.{}", device.strip_prefix("ed25519:")?))
+            }
+            _ => None,
+        }
+    }
+
     /// Does it, within a transaction, and adds what is to be told.
     pub(super) fn apply(self, db: &Connection, news: &mut News) -> Result<Output, Refusal> {
         Ok(match self {

@@ -2,8 +2,9 @@
 
 use super::{Command, Refusal, Store};
 use kez_core::{
-    Chain, Code, Error, Identity, Timestamp,
+    Chain, Code, Envelope, Error, Identity, Timestamp,
     chat::{CAPABILITY, Handle, SignedBundle, SignedHandle},
+    json::Value,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
@@ -308,6 +309,35 @@ pub(super) fn claim(db: &Connection, handle: &str, now: i64) -> Result<Vec<Claim
         claimed.push(Claimed { device, bundle, body });
     }
     Ok(claimed)
+}
+
+/// What makes of an empty directory the one that is there, its key packages apart; on this one it
+/// changes nothing.
+pub(super) fn commands(
+    db: &Connection,
+) -> Result<impl Iterator<Item = Result<Command, Refusal>>, Refusal> {
+    let texts = |sql: &str| -> rusqlite::Result<Vec<String>> {
+        db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+    };
+    let handles = texts("SELECT handle FROM handles")?;
+    let devices = texts("SELECT device FROM devices WHERE bundle IS NOT NULL")?;
+    let handles = handles.into_iter().map(|handle| {
+        let (person, record) = match find_handle(db, &handle) {
+            Err(Refusal::Absent(_)) => return Ok(Command::Release { handle }),
+            found => found?,
+        };
+        let record = Value::parse(record.as_bytes()).and_then(Envelope::from_value);
+        let handle = Box::new(record.and_then(SignedHandle::read)?);
+        let bundle = load_chain(db, &person)?.unwrap_or_default();
+        let chain = Chain::replay_trusted(bundle.as_bytes(), &handle.record().primary)?;
+        Ok(Command::Register { handle, chain: Box::new(chain) })
+    });
+    let devices = devices.into_iter().map(|device| {
+        let mut query = db.prepare_cached("SELECT bundle FROM devices WHERE device = ?")?;
+        let bundle = query.query_row([&device], |row| row.get(0))?;
+        Ok(Command::PutBundle { device, bundle })
+    });
+    Ok(handles.chain(devices))
 }
 
 /// The identity of a handle and its record.

@@ -1,6 +1,11 @@
 //! From a file of one server to a stream that several share, and back.
 
-use super::{FILE, Quotas, Refusal, SCHEMA, Store, command::Command, stream};
+use super::{
+    FILE, Quotas, Refusal, SCHEMA,
+    command::Command,
+    directory,
+    stream::{self, Stream},
+};
 use kez_server::{
     nats::{self, Log},
     replica::{self, Shared as _},
@@ -96,12 +101,16 @@ pub async fn to_nats(
                 if bytes > MESSAGE {
                     let rows = std::mem::take(&mut rows);
                     let full = Command::Rows { table: table.into(), rows };
-                    replica::send(log, stream::entry(&key, full)?).await?;
+                    replica::send(log, stream::entry(&key, &full)?).await?;
                     bytes = 0;
                 }
             }
             let rest = Command::Rows { table: table.into(), rows };
-            replica::send(log, stream::entry(&key, rest)?).await?;
+            replica::send(log, stream::entry(&key, &rest)?).await?;
+        }
+        // Which changes nothing any more, and gives all keys their values.
+        for command in directory::commands(db)? {
+            replica::send(log, stream::entry(&key, &command?)?).await?;
         }
         Ok(())
     };
@@ -130,13 +139,13 @@ pub async fn to_file(
 /// # Errors
 /// What the file system or SQLite says; a file that is no copy.
 pub fn leave(dir: &Path) -> Result<(), Refusal> {
-    replica::leave(&SCHEMA.open(&dir.join(FILE), None)?, &["done", "outbox"])?;
+    replica::leave(&SCHEMA.open(&dir.join(FILE), None)?, &stream::TABLES)?;
     Ok(())
 }
 
 /// Copies the stream, up to its end.
 async fn copied(dir: &Path, quotas: Quotas, settings: &nats::Settings) -> Result<Totals, Refusal> {
-    let (store, writer) = Store::join(dir, quotas, settings, false).await?;
+    let (store, writer) = Stream::join(dir, quotas, settings, false).await?;
     store.copied().await?;
     let all = store.read(totals).await?;
     drop(store);

@@ -216,8 +216,8 @@ impl Store {
 
     /// Opens a store that is one of several on the operator's NATS: the stream there is what is
     /// kept, and the folder has a copy of it, which is made again if it is gone, and `cluster.key`,
-    /// which all of them share. The quota of bytes is the stream's. With `inboxes`, what comes into
-    /// an inbox is published on its [`subject`], too.
+    /// which all of them share. The quota of bytes is the stream's. What comes into an inbox is
+    /// published on its [`subject`], too.
     ///
     /// # Errors
     /// What the file system, SQLite or NATS says; a copy of another stream; another key.
@@ -225,9 +225,8 @@ impl Store {
         dir: &Path,
         quotas: Quotas,
         settings: &nats::Settings,
-        inboxes: bool,
     ) -> Result<(Self, JoinHandle<()>), Failure> {
-        Stream::join(dir, quotas, settings, inboxes).await
+        Stream::join(dir, quotas, settings, true).await
     }
 
     /// The way to the other servers, if there may be any, and the key by which they know each other.

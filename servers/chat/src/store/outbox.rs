@@ -23,7 +23,7 @@ use tokio::{sync::watch, time::sleep};
 
 /// The stream's name, and what it takes.
 const STREAM: &str = "KEZ_INBOX";
-const SUBJECTS: &str = "kez.chat.inbox.*";
+const SUBJECTS: &[&str] = &["kez.chat.inbox.*"];
 /// Names a message's place in the stream of commands.
 const PLACE: &str = "Kez-Place";
 

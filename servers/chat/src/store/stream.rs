@@ -3,6 +3,10 @@
 //! and its inboxes change together, and any server may die. The servers sign their commands: who
 //! can write to the stream besides can do nothing. The copy is the same file that a server has who
 //! is alone.
+//!
+//! The stream is a key-value bucket of JetStream, too: what concerns a handle or a device stands
+//! under its key, and is put there by compare-and-set; the rest has one subject. All of it has one
+//! order, which two streams would not have.
 
 use super::{
     FILE, News, Quotas, Refusal, SCHEMA, Store,
@@ -10,25 +14,30 @@ use super::{
     outbox::{self, Outbox},
 };
 use crate::broker::Broker;
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD as BASE64};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use kez_core::{Code, Error};
 use kez_server::{
     nats::{self, Entry, HeaderMap, Keep, Log, Message, Nats, Refused, Shape},
     replica::{self, Progress, Replica},
     secret,
-    sqlite::{Failure, Writer},
+    sqlite::{Failure, Readers, Writer},
 };
-use rusqlite::{Connection, params};
-use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::{collections::HashMap, fmt, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep,
 };
 
-/// The stream's name.
-const STREAM: &str = "KEZ_CHAT";
-const SUBJECT: &str = "kez.chat.log";
+/// The stream's name, as that of the bucket `KEZ_CHAT`, and what it takes.
+const STREAM: &str = "KV_KEZ_CHAT";
+const SUBJECTS: &[&str] = &[LOG, "$KV.KEZ_CHAT.>"];
+const LOG: &str = "kez.chat.log";
+const KEYS: &str = "$KV.KEZ_CHAT.";
+/// Has who signed a message, in base64: a version, a nonce, seconds since 1970 in big endian, and a
+/// signature over the three, the subject, a zero byte and the body.
+const SIGNED: &str = "Kez-Signed";
 /// The stream's metadata names the servers' key by this.
 const KEY: &str = "kez-cluster";
 /// The file of the key that the servers share.
@@ -43,15 +52,23 @@ const MAX_BATCH: usize = 256;
 const LIFE: i64 = 60;
 /// How long nothing is tried after the disk failed.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often a key is set anew when others were first.
+const ATTEMPTS: usize = 5;
 
-/// The commands of the last minutes.
+/// The commands of the last minutes, and where each key was set last.
 const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS done (
     nonce BLOB PRIMARY KEY,
     at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS done_by_age ON done (at);
+CREATE TABLE IF NOT EXISTS keys (
+    subject TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
+/// What a copy has beside the data.
+pub(super) const TABLES: [&str; 3] = ["done", "keys", "outbox"];
 
 /// What becomes of a command.
 type Reply = Result<Output, Refusal>;
@@ -60,19 +77,12 @@ type Reply = Result<Output, Refusal>;
 pub(super) struct Stream {
     replica: Replica<Reply>,
     key: SigningKey,
-}
-
-/// What is signed, with the version before it.
-#[derive(Deserialize, Serialize)]
-struct Signed {
-    nonce: [u8; 16],
-    /// Seconds since 1970.
-    at: i64,
-    command: Command,
+    readers: Arc<Readers>,
 }
 
 impl Stream {
-    /// Opens a copy of the stream in a folder, and makes either if it is missing.
+    /// Opens a copy of the stream in a folder, and makes either if it is missing. With `inboxes`,
+    /// what comes into them is published.
     pub(super) async fn join(
         dir: &Path,
         quotas: Quotas,
@@ -92,7 +102,8 @@ impl Stream {
         let (writer, broker, public) =
             (store.writer.clone(), store.broker.clone(), key.verifying_key());
         tokio::spawn(apply(queue, writer, broker, (public, outbox), applying));
-        store.stream = Some(Arc::new(Self { replica, key }));
+        let readers = store.readers.clone();
+        store.stream = Some(Arc::new(Self { replica, key, readers }));
         Ok((store, thread))
     }
 
@@ -104,15 +115,24 @@ impl Stream {
 
     /// Puts a command into the stream, and gives what became of it.
     pub(super) async fn order(&self, command: Command) -> Reply {
-        match self.replica.order(entry(&self.key, command)?).await {
-            Ok(reply) => reply,
-            Err(Refused::Failed(failure)) => Err(failure.into()),
-            Err(Refused::Moved) => Err(Failure::Busy.into()),
-            Err(Refused::TooLarge(most)) => {
-                let why = format!("at once, this server takes {most} bytes");
-                Err(Error::about(Code::TooLarge, why).into())
+        for _ in 0..ATTEMPTS {
+            let mut entry = entry(&self.key, &command)?;
+            if let Some(last) = &mut entry.after {
+                let subject = entry.subject.clone();
+                *last = self.readers.read(move |db| key_set_at(db, &subject)).await?;
+            }
+            match self.replica.order(entry).await {
+                Ok(reply) => return reply,
+                Err(Refused::Failed(failure)) => return Err(failure.into()),
+                // What was set meanwhile decides what becomes of this one.
+                Err(Refused::Moved) => self.progress().catch_up().await?,
+                Err(Refused::TooLarge(most)) => {
+                    let why = format!("at once, this server takes {most} bytes");
+                    return Err(Error::about(Code::TooLarge, why).into());
+                }
             }
         }
+        Err(Failure::Busy.into())
     }
 
     /// How far this server's copy is.
@@ -144,7 +164,7 @@ pub(super) async fn open(
     let public = kez_core::hex::encode(key.verifying_key().as_bytes());
     let shape = Shape {
         name: STREAM,
-        subjects: SUBJECT,
+        subjects: SUBJECTS,
         description: "What KEZ's chat servers do, in one order",
         metadata: HashMap::from([(KEY.to_owned(), public)]),
         bytes: quotas.file,
@@ -154,34 +174,81 @@ pub(super) async fn open(
     Ok((nats, log, key))
 }
 
-/// A command as it goes into the stream: a signature of 64 bytes, and what it signs, which are the
-/// version and the command.
-pub(super) fn entry(key: &SigningKey, command: Command) -> Result<Entry, Failure> {
-    let nonce = kez_server::random()?;
-    let signed = Signed { nonce, at: kez_server::now().seconds(), command };
-    let text = postcard::to_extend(&signed, vec![VERSION]);
-    let text = text.map_err(|e| Failure::Storage(e.to_string()))?;
-    let body = [&key.sign(&text).to_bytes()[..], &text].concat().into();
-    // Whatever came before: the order is that of their coming.
-    Ok(Entry { subject: SUBJECT.into(), after: None, headers: HeaderMap::new(), body })
+/// What a signature is of.
+fn signed(head: &[u8; 25], subject: &str, body: &[u8]) -> Vec<u8> {
+    [head, subject.as_bytes(), &[0], body].concat()
 }
 
-/// Reads what this server, or one like it, has signed; `None` if none has.
+/// A command as it goes into the stream: for a key as JSON, which others may read, behind what its
+/// subject has by then, which the caller knows; the rest in fewer bytes, whatever came before.
+pub(super) fn entry(key: &SigningKey, command: &Command) -> Result<Entry, Failure> {
+    let failed = |e: &dyn fmt::Display| Failure::Storage(e.to_string());
+    let (subject, after, body) = match command.key() {
+        Some(name) => {
+            let body = serde_json::to_vec(command).map_err(|e| failed(&e))?;
+            (format!("{KEYS}{name}"), Some(0), body)
+        }
+        None => (LOG.into(), None, postcard::to_allocvec(command).map_err(|e| failed(&e))?),
+    };
+    let mut head = [VERSION; 25];
+    head[1..17].copy_from_slice(&kez_server::random::<16>()?);
+    head[17..].copy_from_slice(&kez_server::now().seconds().to_be_bytes());
+    let signature = key.sign(&signed(&head, &subject, &body)).to_bytes();
+    let mut headers = HeaderMap::new();
+    headers.insert(SIGNED, BASE64.encode([&head[..], &signature].concat()));
+    Ok(Entry { subject, after, headers, body: body.into() })
+}
+
+/// A command that this server, or one like it, has signed, with its nonce and when it was.
+struct Ordered {
+    nonce: [u8; 16],
+    at: i64,
+    command: Command,
+}
+
+/// Reads what a server has signed; `None` if none has.
 ///
 /// # Errors
 /// `Storage` if it is of a later version.
-fn read(key: &VerifyingKey, body: &[u8]) -> Result<Option<Signed>, Failure> {
-    let Some((signature, text)) = body.split_first_chunk() else { return Ok(None) };
-    if key.verify_strict(text, &Signature::from_bytes(signature)).is_err() {
+fn read(key: &VerifyingKey, message: &Message) -> Result<Option<Ordered>, Failure> {
+    let Some(text) = message.headers.get(SIGNED) else { return Ok(None) };
+    let Ok(text) = BASE64.decode(text.as_str()) else { return Ok(None) };
+    let Some((head, signature)) = text.split_first_chunk::<25>() else { return Ok(None) };
+    let Ok(signature) = Signature::from_slice(signature) else { return Ok(None) };
+    let text = signed(head, &message.subject, &message.body);
+    if key.verify_strict(&text, &signature).is_err() {
         return Ok(None);
     }
-    match text {
-        [VERSION, command @ ..] => Ok(postcard::from_bytes(command).ok()),
-        _ => {
-            let why = "a newer kez-chat-server writes to the stream: this one has to be renewed";
-            Err(Failure::Storage(why.into()))
-        }
+    let [version, rest @ ..] = head;
+    if *version != VERSION {
+        let why = "a newer kez-chat-server writes to the stream: this one has to be renewed";
+        return Err(Failure::Storage(why.into()));
     }
+    let command = if message.subject == LOG {
+        postcard::from_bytes(&message.body).ok()
+    } else {
+        serde_json::from_slice(&message.body).ok()
+    };
+    let Some((nonce, at)) = rest.split_first_chunk() else { return Ok(None) };
+    let at = at.try_into().map_or(0, i64::from_be_bytes);
+    Ok(command.map(|command| Ordered { nonce: *nonce, at, command }))
+}
+
+/// Where a key was set last, 0 if it never was.
+fn key_set_at(db: &Connection, subject: &str) -> Result<u64, Refusal> {
+    let mut query = db.prepare_cached("SELECT seq FROM keys WHERE subject = ?")?;
+    let found = query.query_row([subject], |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Notes where a key was set, whoever has set it, and whatever becomes of that.
+fn note_key(db: &Connection, message: &Message) -> Result<(), Refusal> {
+    if message.subject != LOG {
+        let sql = "INSERT INTO keys (subject, seq) VALUES (?1, ?2)
+                   ON CONFLICT (subject) DO UPDATE SET seq = ?2";
+        db.prepare_cached(sql)?.execute(params![message.subject, message.seq])?;
+    }
+    Ok(())
 }
 
 type Job = (Message, Option<oneshot::Sender<Reply>>);
@@ -260,6 +327,7 @@ fn batch_in(
         db.prepare_cached("RELEASE command")?.execute([])?;
         let post = matches!(&reply, Ok(output) if !matches!(output, Output::Migrated));
         replica::note(db, message.seq, post)?;
+        note_key(db, message)?;
         outbox.note(db, message.seq, &news)?;
         results.push((reply, news));
     }
@@ -268,7 +336,7 @@ fn batch_in(
 
 fn one(db: &Connection, message: &Message, key: &VerifyingKey, news: &mut News) -> Reply {
     let refused = |why: &str| Err(Error::about(Code::AuthRefused, why).into());
-    let Some(Signed { nonce, at, command }) = read(key, &message.body)? else {
+    let Some(Ordered { nonce, at, command }) = read(key, message)? else {
         return refused("not signed by a server");
     };
     let now = message.at.seconds();

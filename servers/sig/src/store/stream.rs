@@ -22,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 
 /// The stream's name.
 const STREAM: &str = "KEZ_SIGCHAINS";
-const SUBJECTS: &str = "kez.sig.>";
+const SUBJECTS: &[&str] = &["kez.sig.>"];
 /// A chain's subject is this and its name, with a dot for the colon.
 const PREFIX: &str = "kez.sig.chain.";
 /// What a migration says of the log has this one.
