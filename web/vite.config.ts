@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import statically from '@sveltejs/adapter-static'
 import type { Adapter } from '@sveltejs/kit'
 import { sveltekit } from '@sveltejs/kit/vite'
-import { defineConfig } from 'vite'
+import { defineConfig, type Plugin } from 'vite'
 
 const PAGES = 'build'
 
@@ -29,8 +29,21 @@ function withoutInlineScripts(adapter: Adapter): Adapter {
   }
 }
 
+/**
+ * SvelteKit brings a library along for the data of a server, of which this app has none: what else it keeps by it, beside a
+ * page's address, is JSON.
+ */
+const withoutServerData: Plugin = {
+  name: 'without-server-data',
+  enforce: 'pre',
+  resolveId(id, _, { ssr }) {
+    return id === 'devalue' && ssr !== true ? join(import.meta.dirname, 'src/lib/no-server-data.ts') : undefined
+  },
+}
+
 export default defineConfig({
   plugins: [
+    withoutServerData,
     sveltekit({
       adapter: withoutInlineScripts(statically({ pages: PAGES, fallback: '404.html' })),
       compilerOptions: { fragments: 'tree', runes: true },
@@ -40,6 +53,8 @@ export default defineConfig({
       serviceWorker: { register: false },
     }),
   ],
+  // The page has sentences of its own for what may go wrong.
+  resolve: { alias: [{ find: /^kez$/, replacement: 'kez/slim' }] },
   build: { target: 'es2022', assetsInlineLimit: 0 },
   worker: { format: 'es' },
 })

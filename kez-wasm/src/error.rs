@@ -1,4 +1,5 @@
-//! The only place that throws: a `kez_core::Error` becomes an `Error` with `code` and `detail`.
+//! The only place that throws: a `kez_core::Error` becomes an `Error` whose message is the code, and
+//! whose name its kind, with `detail`.
 //! The facade makes its own classes of them, and has the sentences.
 
 use js_sys::{Error, Reflect};
@@ -6,15 +7,11 @@ use wasm_bindgen::JsValue;
 
 /// The JavaScript error for a failure of the core.
 pub(crate) fn thrown(error: &kez_core::Error) -> JsValue {
-    let code = error.code().as_str();
-    let thrown = Error::new(code);
-    let set = |name: &str, value: &JsValue| {
-        // Setting a member of a fresh Error cannot fail.
-        let _ = Reflect::set(&thrown, &name.into(), value);
-    };
-    thrown.set_name("KezError");
-    set("code", &code.into());
-    set("detail", &error.context().map_or(JsValue::UNDEFINED, JsValue::from));
+    let thrown = Error::new(error.code().as_str());
+    thrown.set_name(error.code().kind().as_str());
+    let detail = error.context().map_or(JsValue::UNDEFINED, JsValue::from);
+    // Setting a member of a fresh Error cannot fail.
+    let _ = Reflect::set(&thrown, &"detail".into(), &detail);
     thrown.into()
 }
 

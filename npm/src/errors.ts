@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { CODES } from './codes.js'
+import type { CODES } from './codes.js'
 import type { Code, Kind } from './data.js'
 
 /** Codes of the package itself, beside those of the protocol (SPEC.md, "Reason codes"). */
@@ -74,18 +74,31 @@ const CLASSES: Record<Kind, typeof KezError> = {
 
 /** What the WebAssembly module throws. */
 interface Thrown extends Error {
-  code: Code
+  message: Code
+  name: Kind
   detail: string | undefined
+}
+
+let table: typeof CODES | undefined
+
+/**
+ * Has errors say in a sentence what happened. The table is long: the entries that carry a module bring it along, and without it a
+ * message is the code.
+ *
+ * @internal
+ */
+export function speak(codes: typeof CODES): void {
+  table = codes
 }
 
 /** Whether a value is an error that the core gave on purpose. */
 export function isThrown(value: unknown): value is Thrown {
-  return value instanceof Error && 'code' in value && value.name === 'KezError'
+  return value instanceof Error && 'detail' in value && Object.hasOwn(CLASSES, value.name)
 }
 
 /** The error of this package for one of the core's. */
 export function fromThrown(thrown: Thrown): KezError {
-  const { code, detail } = thrown
-  const [kind, , summary] = CODES[code]
+  const { message: code, name: kind, detail } = thrown
+  const summary = table?.[code][2] ?? code
   return new CLASSES[kind](code, detail === undefined ? summary : `${summary} (${detail})`, { kind, detail })
 }

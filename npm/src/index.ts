@@ -3,10 +3,14 @@
  *
  * @module
  */
+import { CODES } from './codes.js'
+import { speak } from './errors.js'
 import { init as slim } from './slim.js'
 import type { Source } from './instance.js'
 
 export * from './slim.js'
+
+speak(CODES)
 
 /**
  * Starts the module; to be awaited once before anything else, and harmless when done again. Give

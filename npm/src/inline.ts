@@ -3,11 +3,15 @@
  *
  * @module
  */
+import { CODES } from './codes.js'
+import { speak } from './errors.js'
 import * as glue from './glue/kez_wasm.js'
 import { start, startSync } from './instance.js'
 import { base64 } from './wasm-inline.js'
 
 export * from './slim.js'
+
+speak(CODES)
 
 function bytes(): Uint8Array<ArrayBuffer> {
   const text = atob(base64)

@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { CODES } from './codes.js'
+import { speak } from './errors.js'
 import * as glue from './glue/kez_wasm.js'
 import { call, start, type Source } from './instance.js'
 import { fetchWith } from './node-net.js'
@@ -11,6 +13,8 @@ import { webSocket } from './node-websocket.js'
 import { defaults } from './verifier.js'
 
 export * from './slim.js'
+
+speak(CODES)
 
 defaults.WebSocket = webSocket
 defaults.fetch = (loopback) =>

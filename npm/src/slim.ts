@@ -1,6 +1,7 @@
 /**
  * Everything, without a WebAssembly module: whoever imports this says where the module comes
- * from. Libraries depend on this entry, so that the application decides.
+ * from. Libraries depend on this entry, so that the application decides. What its errors say is the
+ * code and what it is about, without a sentence: `kez/codes` has those.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
  * The entry for what only verifies, in a browser: its module, `kez-verify.wasm`, is two fifths
- * smaller. What signs and encodes throws `signing_left_out`.
+ * smaller. What signs and encodes throws `signing_left_out`, and what errors say is their code: `kez/codes` has the sentences.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /** Opens and makes key files, away from the page: it takes a second, and 64 MiB that end with the worker. */
-import { init, SecretKey } from 'kez'
+import { SecretKey } from 'kez'
+import { start } from './start.ts'
 
 export interface Job {
   kind: 'open' | 'close'
@@ -13,7 +14,7 @@ export interface Job {
 
 self.onmessage = async ({ data }: MessageEvent<Job>) => {
   try {
-    await init()
+    await start()
     if (data.kind === 'open') {
       self.postMessage({ result: SecretKey.decrypt(data.file ?? '', data.passphrase).exposeText() })
     } else {

@@ -1,12 +1,38 @@
 /** The texts of the page in the reader's language. */
-import type { Base, Own } from './messages/en/index.ts'
+import type { Base, Chat, Keys, Own, Prove, Settings } from './messages/en/index.ts'
 import { settings } from './settings.ts'
 
 type Codes = Partial<Record<string, string>>
+/** What there is of a language; each part comes when a page wants it. */
+interface Parts {
+  base: () => Promise<{ base: Base }>
+  own: () => Promise<{ own: Own }>
+  prove: () => Promise<{ prove: Prove }>
+  keys: () => Promise<{ keys: Keys }>
+  chat: () => Promise<{ chat: Chat }>
+  settings: () => Promise<{ settings: Settings }>
+  codes: () => Promise<{ codes: Codes }>
+}
 const LANGUAGES = {
-  en: [() => import('./messages/en/base.ts'), () => import('./messages/en/own.ts'), () => import('./messages/en/codes.ts')],
-  ar: [() => import('./messages/ar/base.ts'), () => import('./messages/ar/own.ts'), () => import('./messages/ar/codes.ts')],
-} as const satisfies Record<string, readonly [() => Promise<{ base: Base }>, () => Promise<{ own: Own }>, () => Promise<{ codes: Codes }>]>
+  en: {
+    base: () => import('./messages/en/base.ts'),
+    own: () => import('./messages/en/own.ts'),
+    prove: () => import('./messages/en/prove.ts'),
+    keys: () => import('./messages/en/keys.ts'),
+    chat: () => import('./messages/en/chat.ts'),
+    settings: () => import('./messages/en/settings.ts'),
+    codes: () => import('./messages/en/codes.ts'),
+  },
+  ar: {
+    base: () => import('./messages/ar/base.ts'),
+    own: () => import('./messages/ar/own.ts'),
+    prove: () => import('./messages/ar/prove.ts'),
+    keys: () => import('./messages/ar/keys.ts'),
+    chat: () => import('./messages/ar/chat.ts'),
+    settings: () => import('./messages/ar/settings.ts'),
+    codes: () => import('./messages/ar/codes.ts'),
+  },
+} satisfies Record<string, Parts>
 
 export type Language = keyof typeof LANGUAGES
 export const languages: [Language, string][] = [
@@ -14,28 +40,36 @@ export const languages: [Language, string][] = [
   ['ar', 'العربية'],
 ]
 
-/** The texts. Those of one's own identity are there once {@link loadOwn} is done, the others before any page. */
-export let t: Base & Own
+/** The texts. Those of `base` are there before any page, the others once {@link loadTexts} is done. */
+export let t: Base & Own & Prove & Keys & Chat & Settings
 /** The language that they are in. */
 export let language: Language = 'en'
 
 export async function loadText(wanted: string = settings().language ?? navigator.language.slice(0, 2)): Promise<void> {
   language = wanted in LANGUAGES ? (wanted as Language) : 'en'
-  const { base } = await LANGUAGES[language][0]()
-  t = { ...t, ...base }
+  await loadTexts('base')
 }
 
-export async function loadOwn(): Promise<void> {
-  const { own } = await LANGUAGES[language][1]()
-  t = { ...t, ...own }
+/** Brings parts of the texts, in the language that {@link loadText} has chosen. */
+export async function loadTexts(...parts: Exclude<keyof Parts, 'codes'>[]): Promise<void> {
+  const loaded = await Promise.all(parts.map((part) => LANGUAGES[language][part]()))
+  for (const [n, part] of parts.entries()) t = { ...t, ...(loaded[n] as Record<string, object>)[part] }
 }
+
+/** The `load` of a page that wants these parts. */
+export const texts =
+  (...parts: Parameters<typeof loadTexts>) =>
+  async ({ parent }: { parent: () => Promise<unknown> }): Promise<void> => {
+    await parent()
+    await loadTexts(...parts)
+  }
 
 /**
  * What a code means, and what to do. The table of them is long, and comes when it is wanted: where it does not come (no
  * network, the page is being left), the code itself is still told.
  */
 export async function explain(code: string): Promise<string | undefined> {
-  const table: Promise<{ codes: Codes }> = LANGUAGES[language][2]()
+  const table: Promise<{ codes: Codes }> = LANGUAGES[language].codes()
   return table.then(({ codes }) => codes[code], () => undefined)
 }
 

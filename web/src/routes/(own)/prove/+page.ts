@@ -1,0 +1,3 @@
+import { texts } from '#lib/text.ts'
+
+export const load = texts('own', 'prove')
