@@ -220,24 +220,40 @@ fn snapshots_carry_everything() {
     let early = hers.encrypt(&text("early")).unwrap();
     let renewed = hers.commit(&Change::default(), NOW).unwrap();
     // A change that waits survives too, and is confirmed by its own entry of the log.
-    let mut hers = phone.load(&hers.snapshot()).unwrap();
+    let mut hers = phone.load(&hers.snapshot(), &hers.tree()).unwrap();
     assert!(hers.waits());
     assert_eq!(refused(hers.encrypt(&text("no"))), Code::CommitConflict);
     assert!(matches!(hers.process(&renewed.message).unwrap(), Received::Changed { .. }));
     assert!(!hers.waits());
     his.process(&renewed.message).unwrap();
-    let mut his = laptop.load(&his.snapshot()).unwrap();
+    let mut his = laptop.load(&his.snapshot(), &his.tree()).unwrap();
     assert_eq!(words(&his.process(&early).unwrap()).0, "early");
     let now = hers.encrypt(&text("now")).unwrap();
     assert_eq!(words(&his.process(&now).unwrap()).0, "now");
 
     let snapshot = his.snapshot();
-    assert_eq!(refused(phone.load(&snapshot)), Code::StateRefused);
-    assert_eq!(refused(laptop.load(&snapshot[..snapshot.len() / 2])), Code::StateRefused);
-    assert_eq!(refused(laptop.load(&[])), Code::StateRefused);
+    let tree = his.tree();
+    assert_eq!(refused(phone.load(&snapshot, &tree)), Code::StateRefused);
+    assert_eq!(refused(laptop.load(&snapshot[..snapshot.len() / 2], &tree)), Code::StateRefused);
+    assert_eq!(refused(laptop.load(&[], &tree)), Code::StateRefused);
+    // A message leaves the tree as it is, and a change does not; none stands for another.
+    assert_eq!(hers.tree(), tree);
+    let renewed = hers.commit(&Change::default(), NOW).unwrap();
+    assert_eq!(hers.tree(), tree);
+    hers.confirm().unwrap();
+    assert_ne!(hers.tree(), tree);
+    assert_eq!(refused(phone.load(&hers.snapshot(), &tree)), Code::StateRefused);
+    assert_eq!(refused(phone.load(&hers.snapshot(), &[])), Code::StateRefused);
+    // What fails leaves the one that it was.
+    let mut forged = renewed.message.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    his.process(&forged).unwrap_err();
+    assert_eq!((his.tree(), his.epoch() + 1), (tree.clone(), hers.epoch()));
+    his.process(&renewed.message).unwrap();
+    assert_eq!(his.tree(), hers.tree());
     let mut other = snapshot.to_vec();
     other[0] = 1;
-    assert_eq!(refused(laptop.load(&other)), Code::StateRefused);
+    assert_eq!(refused(laptop.load(&other, &tree)), Code::StateRefused);
 }
 
 /// KEZ-CONV-05
@@ -361,7 +377,7 @@ fn a_late_message_is_nobody_elses() {
     stays.process(&commit.message).unwrap();
     assert_eq!(leaf(&first, &devices[3]), before);
     // For who made the change, who followed it, and after a restart.
-    let mut again = devices[0].load(&first.snapshot()).unwrap();
+    let mut again = devices[0].load(&first.snapshot(), &first.tree()).unwrap();
     for group in [&mut first, stays, &mut again] {
         assert_eq!(refused(group.process(&late)), Code::MessageRefused);
     }

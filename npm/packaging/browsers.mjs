@@ -41,8 +41,8 @@ export function withProfile(profile, { args = [], ...options } = {}) {
   })
 }
 
-/** Firefox; with a proxy for all but this machine, if one is given, and with further settings; its driver may see extensions' pages. */
-export function openFirefox(proxy, settings = {}) {
+/** Firefox; with a proxy for all but this machine, if one is given. With `settings`, its driver may see the pages of extensions. */
+export function openFirefox(proxy, settings) {
   const through = {
     'network.proxy.type': 1,
     'network.proxy.ssl': '127.0.0.1',
@@ -53,10 +53,23 @@ export function openFirefox(proxy, settings = {}) {
     browser: 'firefox',
     executablePath: '/usr/bin/firefox-esr',
     headless: true,
-    args: ['--remote-allow-system-access'],
+    args: settings === undefined ? [] : ['--remote-allow-system-access'],
     acceptInsecureCerts: proxy !== undefined,
     extraPrefsFirefox: { ...(proxy === undefined ? {} : through), ...settings },
   })
+}
+
+/** Goes to a page in Firefox, which now and then does not tell its driver that it is there, or loses a connection: then it goes again. */
+export async function arrive(page, place) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      await page.goto(place, { waitUntil: 'domcontentloaded', timeout: 8000 })
+      return
+    } catch (error) {
+      if (attempt === 2) throw error
+      console.error(`${place}: ${error.message}`)
+    }
+  }
 }
 
 /** As {@link inChromium}, in Firefox. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import test, { after } from 'node:test'
 import { join } from 'node:path'
-import { openFirefox } from '../../npm/packaging/browsers.mjs'
+import { arrive, openFirefox } from '../../npm/packaging/browsers.mjs'
 import { everywhere, github, Somebody, troubles } from './people.mjs'
 import { attack, closeSites, kinds, NOTHING, takeAway } from './sites.mjs'
 import { everybodyLeaves, extensions, pictures, routes, tls, wish } from './world.mjs'
@@ -23,18 +23,6 @@ after(async () => {
   closeSites()
 })
 
-/** Goes to a page. Firefox now and then does not tell its driver that it is there, or loses a connection: then it goes again. */
-async function arrive(page, place) {
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      await page.goto(place, { waitUntil: 'domcontentloaded', timeout: 8000 })
-      return
-    } catch (error) {
-      if (attempt === 2) throw error
-      console.error(`${place}: ${error.message}`)
-    }
-  }
-}
 const pause = (ms) => new Promise((done) => setTimeout(done, ms))
 /** How often GitHub was asked. */
 const asked = () => tls.every.filter(({ host }) => host === 'api.github.com').length

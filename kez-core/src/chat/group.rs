@@ -22,7 +22,7 @@ use mls_rs::{
     },
     error::MlsError,
     extension::{ExtensionType, MlsExtension as _, recommended::LastResortKeyPackageExt},
-    group::{CommitEffect, ContentType, ReceivedMessage, proposal::Proposal},
+    group::{CommitEffect, ContentType, ExportedTree, ReceivedMessage, proposal::Proposal},
     identity::{Credential, CredentialType, SigningIdentity, basic::BasicCredential},
     mls_rs_codec::{MlsDecode as _, MlsEncode as _},
     mls_rules::{CommitOptions, DefaultMlsRules, EncryptionOptions},
@@ -376,7 +376,7 @@ impl<K: Kem> Device<K> {
                 Some(time(now, -3600)),
             )
             .map_err(|_| Code::CommitRefused)?;
-        inner.write_to_storage().map_err(|_| Code::StateRefused)?;
+        keep(&mut inner, &shelf).map_err(|_| Code::StateRefused)?;
         Ok(Group { inner, shelf, device: self.clone() })
     }
 
@@ -395,7 +395,7 @@ impl<K: Kem> Device<K> {
         // added them, and clocks must not decide who may join.
         let (mut inner, _) =
             self.client(&shelf).join_group(None, &message, None).map_err(|_| refused())?;
-        inner.write_to_storage().map_err(|_| Code::StateRefused)?;
+        keep(&mut inner, &shelf).map_err(|_| Code::StateRefused)?;
         let spent = shelf.take_package().is_none();
         let group = Group { inner, shelf, device: self.clone() };
         let about = group.about().map_err(|_| refused())?;
@@ -407,26 +407,42 @@ impl<K: Kem> Device<K> {
         Ok((group, spent))
     }
 
-    /// Takes a conversation up again from its snapshot.
+    /// Takes a conversation up again from its snapshot and its tree.
     ///
     /// # Errors
     /// `state_refused`.
-    pub fn load(&self, snapshot: &[u8]) -> Result<Group<K>> {
-        let shelf = Shelf::read(snapshot).ok_or(Code::StateRefused)?;
-        let inner = self.client(&shelf).load_group(&shelf.id()).map_err(|_| Code::StateRefused)?;
+    pub fn load(&self, snapshot: &[u8], tree: &[u8]) -> Result<Group<K>> {
+        let shelf = Shelf::read(snapshot, tree).ok_or(Code::StateRefused)?;
+        let inner = self.reload(&shelf, &shelf.id()).map_err(|_| Code::StateRefused)?;
         let own = inner.current_member_signing_identity().map_err(|_| Code::StateRefused)?;
         if own.signature_key.as_bytes() != self.secret.public().to_bytes() {
             return Err(Error::about(Code::StateRefused, "it is of another device"));
         }
         Ok(Group { inner, shelf, device: self.clone() })
     }
+
+    fn reload(&self, shelf: &Shelf, id: &[u8]) -> core::result::Result<Inner<K>, MlsError> {
+        let tree = ExportedTree::from_bytes(&shelf.tree())?;
+        self.client(shelf).load_group_with_ratchet_tree(id, tree)
+    }
+}
+
+/// Lays a group down: all of it but the tree, and that where it is a new one.
+fn keep<K: Kem>(inner: &mut Inner<K>, shelf: &Shelf) -> core::result::Result<(), MlsError> {
+    inner.write_to_storage_without_ratchet_tree()?;
+    let epoch = inner.current_epoch();
+    if shelf.tree_epoch() != Some(epoch) {
+        shelf.put_tree(epoch, inner.export_tree().to_bytes()?);
+    }
+    Ok(())
 }
 
 /// A conversation, as one device has it.
 ///
 /// Whatever fails leaves it as it was: the library's group may be half changed by then (a
 /// tampered copy burns the key of a message), so it is taken up again from the last snapshot.
-/// After whatever succeeds, [`Group::snapshot`] has to be stored before anything is sent.
+/// After whatever succeeds, [`Group::snapshot`] has to be stored before anything is sent, and
+/// [`Group::tree`] before that, if the epoch is a new one.
 pub struct Group<K: Kem = XWing> {
     inner: Inner<K>,
     shelf: Shelf,
@@ -477,10 +493,17 @@ impl<K: Kem> Group<K> {
         Ok(Zeroizing::new(secret.as_bytes().to_vec()))
     }
 
-    /// The whole state, secret: a version byte, then what the library wants to keep.
+    /// The state but for the tree, secret: a version byte, then what the library wants to keep.
     #[must_use]
     pub fn snapshot(&self) -> Zeroizing<Vec<u8>> {
         self.shelf.to_bytes()
+    }
+
+    /// The tree of all members' keys, which is most of what a group is, and stays as it is for a whole
+    /// epoch.
+    #[must_use]
+    pub fn tree(&self) -> Arc<[u8]> {
+        self.shelf.tree()
     }
 
     /// Does something that may leave the library's group half changed.
@@ -490,12 +513,12 @@ impl<K: Kem> Group<K> {
         act: impl FnOnce(&mut Inner<K>) -> Result<T, Failure>,
     ) -> Result<T> {
         let done = act(&mut self.inner).and_then(|done| {
-            self.inner.write_to_storage()?;
+            keep(&mut self.inner, &self.shelf)?;
             Ok(done)
         });
         done.map_err(|failure| {
             let id = self.id().to_vec();
-            match self.device.client(&self.shelf).load_group(&id) {
+            match self.device.reload(&self.shelf, &id) {
                 Ok(inner) => self.inner = inner,
                 Err(_) => return Code::StateRefused.into(),
             }

@@ -7,11 +7,12 @@ use mls_rs_core::{
     group::{EpochRecord, GroupState},
     key_package::KeyPackageData,
 };
+use sha2::{Digest as _, Sha256};
 use spin::Mutex;
 use zeroize::Zeroizing;
 
 /// The version of snapshots, their first byte.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// How many epochs back a late message can be decrypted.
 const EPOCHS: usize = 5;
 
@@ -22,7 +23,11 @@ pub(super) struct Shelf(Arc<Mutex<Kept>>);
 #[derive(Default)]
 struct Kept {
     id: Vec<u8>,
+    /// The state but for the tree.
     state: Option<Zeroizing<Vec<u8>>>,
+    /// The public tree, and the epoch that it is of. It is most of what a group is, and changes with
+    /// the epoch alone.
+    tree: Option<(u64, Arc<[u8]>)>,
     /// Since which epoch a leaf has had its holder, where that was not always so.
     since: Vec<(u32, u64)>,
     epochs: Vec<EpochRecord>,
@@ -64,8 +69,22 @@ impl Shelf {
         kept.since.iter().find(|(index, _)| *index == leaf).map_or(0, |(_, since)| *since)
     }
 
+    /// The epoch that the tree is of.
+    pub(super) fn tree_epoch(&self) -> Option<u64> {
+        self.0.lock().tree.as_ref().map(|(epoch, _)| *epoch)
+    }
+
+    pub(super) fn tree(&self) -> Arc<[u8]> {
+        self.0.lock().tree.as_ref().map(|(_, tree)| tree.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn put_tree(&self, epoch: u64, tree: Vec<u8>) {
+        self.0.lock().tree = Some((epoch, tree.into()));
+    }
+
     /// A version, then every part after its length of 4 bytes: id, state, since when leaves have
-    /// had their holders, and of each epoch its number and data.
+    /// had their holders, the epoch of the tree and its SHA-256, and of each epoch its number and
+    /// data.
     pub(super) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let kept = self.0.lock();
         let mut out = Zeroizing::new(vec![VERSION]);
@@ -78,6 +97,8 @@ impl Shelf {
         let since =
             |(leaf, epoch): &(u32, u64)| [&leaf.to_be_bytes()[..], &epoch.to_be_bytes()].concat();
         put(&kept.since.iter().flat_map(since).collect::<Vec<u8>>());
+        let (epoch, tree) = kept.tree.as_ref().map_or((0, &[][..]), |(epoch, tree)| (*epoch, tree));
+        put(&[&epoch.to_be_bytes()[..], &Sha256::digest(tree)].concat());
         for epoch in &kept.epochs {
             put(&epoch.id.to_be_bytes());
             put(&epoch.data);
@@ -85,7 +106,8 @@ impl Shelf {
         out
     }
 
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    /// Reads a snapshot, and the tree that belongs to it.
+    pub(super) fn read(bytes: &[u8], tree: &[u8]) -> Option<Self> {
         let mut rest = bytes.strip_prefix(&[VERSION])?;
         let mut take = || -> Option<Option<&[u8]>> {
             if rest.is_empty() {
@@ -104,12 +126,17 @@ impl Shelf {
             Some((u32::from_be_bytes(*leaf), u64::from_be_bytes(epoch.try_into().ok()?)))
         });
         let since = since.collect();
+        let (epoch, hash) = take()??.split_first_chunk()?;
+        if *hash != Sha256::digest(tree)[..] {
+            return None;
+        }
+        let tree = Some((u64::from_be_bytes(*epoch), tree.into()));
         let mut epochs = Vec::new();
         while let Some(number) = take()? {
             let number = u64::from_be_bytes(number.try_into().ok()?);
             epochs.push(EpochRecord::new(number, Zeroizing::new(take()??.to_vec())));
         }
-        let kept = Kept { id, state: Some(state), since, epochs, package: None };
+        let kept = Kept { id, state: Some(state), tree, since, epochs, package: None };
         Some(Self(Arc::new(Mutex::new(kept))))
     }
 }

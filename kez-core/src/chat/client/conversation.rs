@@ -82,10 +82,6 @@ pub(super) fn people_of<'a>(
 }
 
 impl<P: Platform> Client<P> {
-    pub(super) fn group(&self, record: &Record) -> Result<Group> {
-        self.device.load(&record.snapshot)
-    }
-
     pub(super) async fn record(&self, conversation: &str) -> Result<Record> {
         let record = self.load_record(conversation).await?;
         record.ok_or_else(|| Error::about(Code::ConversationUnknown, conversation))
@@ -100,7 +96,7 @@ impl<P: Platform> Client<P> {
         for id in self.conversation_ids().await? {
             // One that was listed, and whose making was cut off.
             let Some(record) = self.load_record(&id).await? else { continue };
-            let group = self.group(&record)?;
+            let group = self.group(&record).await?;
             let members = group.members()?;
             all.push(Overview {
                 id,
@@ -184,7 +180,7 @@ impl<P: Platform> Client<P> {
         if record.state == State::Removed {
             return Err(Error::about(Code::ConversationUnknown, conversation));
         }
-        let group = self.group(&record)?;
+        let group = self.group(&record).await?;
         // What cannot be reached now is no reason not to keep what was written. But nothing is
         // encrypted, let alone posted, before the gate was passed.
         self.head.set(None);
@@ -228,7 +224,7 @@ impl<P: Platform> Client<P> {
     pub async fn add(&mut self, conversation: &str, handle: &Handle) -> Result<()> {
         let contact = self.resolve(handle).await?;
         let mut record = self.record(conversation).await?;
-        let group = self.group(&record)?;
+        let group = self.group(&record).await?;
         let about = group.about()?;
         if about.kind == Kind::Direct || !about.people.contains(self.me()) {
             return Err(Error::about(Code::CommitRefused, "only admins of groups add people"));
@@ -245,7 +241,7 @@ impl<P: Platform> Client<P> {
     /// As [`Client::send`].
     pub async fn renew(&mut self, conversation: &str) -> Result<()> {
         let mut record = self.record(conversation).await?;
-        let mut group = self.group(&record)?;
+        let mut group = self.group(&record).await?;
         for _ in 0..MAX_ROUNDS {
             group = self.settle(&mut record, group).await?;
             let before = record.renewed;
@@ -266,7 +262,7 @@ impl<P: Platform> Client<P> {
         let contact = self.contacts().await?.into_iter().find(|c| c.handle == *handle);
         let primary = contact.ok_or_else(|| Error::about(Code::HandleUnknown, handle))?.primary;
         let mut record = self.record(conversation).await?;
-        let group = self.group(&record)?;
+        let group = self.group(&record).await?;
         let mut group = self.settle(&mut record, group).await?;
         record.people.retain(|person| *person != primary);
         for _ in 0..MAX_ROUNDS {
@@ -375,7 +371,7 @@ impl<P: Platform> Client<P> {
             posted: false,
             what: What::Commit(request.to_canonical()),
         };
-        record.snapshot = group.snapshot();
+        record.keep(&group);
         record.outbox.push(out);
         self.save_record(record, &[]).await?;
         self.post_commit_that_waits(record, &mut group).await?;
@@ -396,7 +392,7 @@ impl<P: Platform> Client<P> {
         if !self.post_commit(&record.id, &request).await? {
             group.abandon()?;
             record.outbox.retain(|out| out.id != id);
-            record.snapshot = group.snapshot();
+            record.keep(group);
             self.save_record(record, &[]).await?;
         }
         // It takes effect where it stands in the log.
@@ -428,7 +424,7 @@ impl<P: Platform> Client<P> {
                     own.body.clone_from(&body);
                     own.epoch = epoch;
                 }
-                record.snapshot = group.snapshot();
+                record.keep(group);
                 self.save_record(record, &[]).await?;
             }
             match self.post_message(&record.id, &id, &body).await {

@@ -24,6 +24,7 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 use core::cell::Cell;
+use zeroize::Zeroizing;
 
 /// What a client needs of its machine.
 #[expect(async_fn_in_trait, reason = "driven on one thread, as the verifier's transport")]
@@ -149,16 +150,24 @@ impl<P: Platform> Client<P> {
         self.device.certificate().primary()
     }
 
-    async fn load(&self, name: &str) -> Result<Option<Value>> {
+    async fn load_bytes(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let Some(data) = self.platform.load(name).await? else { return Ok(None) };
-        let text = self.vault.open(name, &data)?;
+        self.vault.open(name, &data).map(Some)
+    }
+
+    async fn save_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let data = self.vault.seal(name, bytes)?;
+        self.platform.save(name, Some(&data)).await
+    }
+
+    async fn load(&self, name: &str) -> Result<Option<Value>> {
+        let Some(text) = self.load_bytes(name).await? else { return Ok(None) };
         let refused = |_| Error::about(Code::StateRefused, name);
         Value::parse_canonical(&text).map(Some).map_err(refused)
     }
 
     async fn save(&self, name: &str, value: &Value) -> Result<()> {
-        let data = self.vault.seal(name, value.to_canonical().as_bytes())?;
-        self.platform.save(name, Some(&data)).await
+        self.save_bytes(name, value.to_canonical().as_bytes()).await
     }
 
     async fn save_account(&self) -> Result<()> {

@@ -10,6 +10,7 @@ use alloc::{
     borrow::ToOwned,
     format,
     string::{String, ToString},
+    sync::Arc,
     vec,
     vec::Vec,
 };
@@ -27,6 +28,11 @@ pub(super) fn key_package_name(id: &str) -> String {
 
 fn name(conversation: &str) -> String {
     format!("conversation/{conversation}")
+}
+
+/// Where the tree of an epoch is, which is stored apart: messages leave it as it is.
+fn tree_name(conversation: &str, epoch: u64) -> String {
+    format!("tree/{conversation}/{epoch}")
 }
 
 fn history_name(conversation: &str, chunk: u64) -> String {
@@ -131,6 +137,10 @@ pub(super) struct Record {
     pub(super) state: State,
     /// The library's state, secret.
     pub(super) snapshot: Zeroizing<Vec<u8>>,
+    /// The epoch of the tree that belongs to it.
+    tree: u64,
+    /// A tree that is not stored yet, and the epoch of the one in whose place it comes.
+    new_tree: Option<(Arc<[u8]>, Option<u64>)>,
     /// The position of the last entry that was taken.
     pub(super) position: u64,
     /// The position of the last commit that was taken.
@@ -160,6 +170,8 @@ impl Record {
             id,
             state,
             snapshot: group.snapshot(),
+            tree: group.epoch(),
+            new_tree: Some((group.tree(), None)),
             position: 0,
             changed: 0,
             count: 0,
@@ -168,6 +180,24 @@ impl Record {
             counts: Vec::new(),
             people,
             outbox: Vec::new(),
+        }
+    }
+
+    /// Takes the place of a record of the same conversation, whose history goes on.
+    pub(super) fn continues(&mut self, other: &Self) {
+        self.entries = other.entries;
+        if let Some((_, old)) = &mut self.new_tree {
+            *old = Some(other.tree);
+        }
+    }
+
+    /// Takes over what a group has become.
+    pub(super) fn keep(&mut self, group: &Group) {
+        self.snapshot = group.snapshot();
+        if self.tree != group.epoch() {
+            let old = self.new_tree.take().map_or(Some(self.tree), |(_, old)| old);
+            self.new_tree = Some((group.tree(), old));
+            self.tree = group.epoch();
         }
     }
 
@@ -193,6 +223,7 @@ impl Record {
             ("id", self.id.as_str().into()),
             ("state", self.state.as_str().into()),
             ("snapshot", base64(&self.snapshot)),
+            ("tree", int(self.tree)),
             ("position", int(self.position)),
             ("changed", int(self.changed)),
             ("count", int(self.count)),
@@ -244,6 +275,8 @@ impl Record {
             id: m.text("id")?.to_owned(),
             state,
             snapshot: Zeroizing::new(unbase64(&mut m, "snapshot")?),
+            tree: number(&mut m, "tree")?,
+            new_tree: None,
             position: number(&mut m, "position")?,
             changed: number(&mut m, "changed")?,
             count: number(&mut m, "count")?,
@@ -413,7 +446,24 @@ impl<P: Platform> Client<P> {
             }
             self.save(&history_name(&record.id, chunk), &Value::Array(list)).await?;
         }
-        self.save(&name(&record.id), &record.to_value()).await
+        if let Some((tree, _)) = &record.new_tree {
+            self.save_bytes(&tree_name(&record.id, record.tree), tree).await?;
+        }
+        self.save(&name(&record.id), &record.to_value()).await?;
+        // What it was is of no use any more. Where this is cut off, it stays, and harms nobody.
+        if let Some((_, Some(old))) =
+            record.new_tree.take().filter(|(_, old)| *old != Some(record.tree))
+        {
+            self.platform.save(&tree_name(&record.id, old), None).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn group(&self, record: &Record) -> Result<Group> {
+        let name = tree_name(&record.id, record.tree);
+        let tree = self.load_bytes(&name).await?;
+        let tree = tree.ok_or_else(|| Error::about(Code::StateRefused, &name))?;
+        self.device.load(&record.snapshot, &tree)
     }
 
     async fn load_chunk(&self, id: &str, chunk: u64) -> Result<Vec<Value>> {

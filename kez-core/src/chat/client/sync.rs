@@ -50,7 +50,7 @@ impl<P: Platform> Client<P> {
             let Some(mut record) = self.load_record(&id).await? else { continue };
             let waits = record.outbox.iter().any(|out| !out.posted);
             if waits && record.state != State::Removed {
-                let group = self.group(&record)?;
+                let group = self.group(&record).await?;
                 match self.settle(&mut record, group).await {
                     Ok(mut group) => self.post_waiting(&mut record, &mut group).await?,
                     Err(error) => failed = keep(failed, error)?,
@@ -73,7 +73,7 @@ impl<P: Platform> Client<P> {
             if record.state != State::Active {
                 continue;
             }
-            let group = self.group(&record)?;
+            let group = self.group(&record).await?;
             let mut there: Vec<Identity> = group
                 .members()?
                 .into_iter()
@@ -122,7 +122,7 @@ impl<P: Platform> Client<P> {
         if record.state == State::Removed || item.position <= record.position {
             return Ok(());
         }
-        let mut group = self.group(&record)?;
+        let mut group = self.group(&record).await?;
         // What is missing before it may be in the log.
         if item.position > record.position + 1 {
             for earlier in self.get_log(&record.id, record.position).await? {
@@ -180,7 +180,7 @@ impl<P: Platform> Client<P> {
         if item.kind == ItemKind::Commit {
             record.changed = item.position;
         }
-        record.snapshot = group.snapshot();
+        record.keep(group);
         for (n, entry) in entries.iter_mut().enumerate() {
             entry.index = record.entries + n as u64;
         }
@@ -325,8 +325,8 @@ impl<P: Platform> Client<P> {
         let mut record = Record::new(item.conversation.clone(), state, &group, people, self.now());
         record.position = item.position;
         record.changed = item.position;
-        if let Some(known) = known {
-            record.entries = known.entries;
+        if let Some(known) = &known {
+            record.continues(known);
         }
         let mut entry = self.note(EntryKind::Joined(self.me().clone()), None);
         entry.index = record.entries;
