@@ -28,12 +28,8 @@ use tempfile::TempDir;
 
 #[test]
 fn several_servers_are_one() {
-    let nats = Nats::start(1, "");
-    let front = Front::new();
-    let dirs = folders(3);
+    let (nats, front, dirs, mut servers) = together(3);
     let start = |dir: &TempDir| front.start(dir.path(), &nats, &[]).unwrap();
-    let mut servers: Vec<_> = dirs.iter().map(start).collect();
-    front.lead_to(&servers);
     let server = &front.server;
     let (alice, mut bob) = (Person::join("alice", server), Person::join("bob", server));
     let conversation = alice.converse(server, &[&bob]);
@@ -115,23 +111,27 @@ async fn value(url: &str, key: &str) -> Option<serde_json::Value> {
     Some(serde_json::from_slice(&value).unwrap())
 }
 
-fn value_now(url: &str, key: &str) -> Option<serde_json::Value> {
+fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(value(url, key))
+    runtime.block_on(work)
+}
+
+/// So many servers on one NATS, behind one address.
+fn together(count: usize) -> (Nats, Front, Vec<TempDir>, Vec<Server>) {
+    let (nats, front, dirs) = (Nats::start(1, ""), Front::new(), folders(count));
+    let start = |dir: &TempDir| front.start(dir.path(), &nats, &[]).unwrap();
+    let servers: Vec<_> = dirs.iter().map(start).collect();
+    front.lead_to(&servers);
+    (nats, front, dirs, servers)
 }
 
 /// Handles and devices are in a key-value bucket of JetStream, for whoever reads one.
 #[test]
 fn the_directory_is_a_bucket() {
-    let nats = Nats::start(1, "");
-    let front = Front::new();
-    let dirs = folders(2);
-    let servers: Vec<_> =
-        dirs.iter().map(|dir| front.start(dir.path(), &nats, &[]).unwrap()).collect();
-    front.lead_to(&servers);
+    let (nats, front, _dirs, servers) = together(2);
     let server = &front.server;
     let (mut alice, _bob) = (Person::join("alice", server), Person::join("bob", server));
-    let value = |key: &str| value_now(&nats.url(), key);
+    let value = |key: &str| block_on(value(&nats.url(), key));
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let inner = |value: &serde_json::Value| -> serde_json::Value {
         serde_json::from_str(value.as_str().unwrap()).unwrap()
@@ -171,8 +171,7 @@ fn the_directory_is_a_bucket() {
         let served = server.plain("GET", &format!("/v1/handles/{name}"), None).1;
         assert_eq!(inner(&served["record"])["payload"]["primary"], record.as_str());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let compared = runtime.block_on(async {
+    let compared = block_on(async {
         let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
         let stream = context.get_stream("KV_KEZ_CHAT").await.unwrap();
         let (mut last, mut compared) = (BTreeMap::new(), 0);
@@ -195,12 +194,7 @@ fn the_directory_is_a_bucket() {
 /// What comes into an inbox is in a stream, for whoever reads one from a position on.
 #[test]
 fn inboxes_are_in_a_stream() {
-    let nats = Nats::start(1, "");
-    let front = Front::new();
-    let dirs = folders(2);
-    let servers: Vec<_> =
-        dirs.iter().map(|dir| front.start(dir.path(), &nats, &[]).unwrap()).collect();
-    front.lead_to(&servers);
+    let (nats, front, _dirs, _servers) = together(2);
     let server = &front.server;
     let (alice, bob) = (Person::join("alice", server), Person::join("bob", server));
     let conversation = alice.converse(server, &[&bob]);
@@ -208,8 +202,7 @@ fn inboxes_are_in_a_stream() {
         assert_eq!(alice.message(server, &conversation, &format!("{n}")).0, 201);
     }
     let items = bob.poll(server, 0);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
         let stream = context.get_stream("KEZ_INBOX").await.unwrap();
         let mut from = 1;
@@ -403,10 +396,10 @@ fn a_server_moves_to_nats_and_back() {
     front.lead_to([&one]);
     assert_eq!(state(), before);
     for (person, name) in people.iter().zip(["alice", "bob", "carol"]) {
-        let set = value_now(&nats.url(), &format!("handle.{name}")).unwrap();
+        let set = block_on(value(&nats.url(), &format!("handle.{name}"))).unwrap();
         assert_eq!(set["register"]["chain"][0], person.chain.name().as_str());
         let device = format!("device.{}", person.device(0).value());
-        assert!(value_now(&nats.url(), &device).unwrap()["put_bundle"].is_object());
+        assert!(block_on(value(&nats.url(), &device)).unwrap()["put_bundle"].is_object());
     }
     let other = TempDir::new().unwrap();
     fs::copy(dir.path().join("cluster.key"), other.path().join("cluster.key")).unwrap();

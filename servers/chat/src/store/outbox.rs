@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS outbox (
 /// How many items, and how many bytes of them, are on their way at once.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How many items that were published are kept at most: forgetting each at once would be a
+/// transaction more for every message.
+const KEPT: usize = 1024;
 /// How much of a message is not its body.
 const HEAD: usize = 1024;
 /// How many messages of others are passed over at the end of the stream.
@@ -97,7 +100,8 @@ impl Outbox {
         };
         let log = nats.log(shape).await.map_err(Failure::Storage)?;
         let (writer, readers) = (store.writer.clone(), store.readers.clone());
-        let publisher = Publisher { log, writer, readers, applied, done: done.clone() };
+        let done = done.clone();
+        let publisher = Publisher { log, writer, readers, applied, done, kept: 0 };
         // So that a copy that is made anew notes nothing that was published long ago.
         publisher.end().await?;
         tokio::spawn(publisher.run());
@@ -137,6 +141,8 @@ struct Publisher {
     readers: Arc<Readers>,
     applied: watch::Receiver<u64>,
     done: Arc<AtomicU64>,
+    /// How many items were published, and not forgotten yet.
+    kept: usize,
 }
 
 impl Publisher {
@@ -166,10 +172,14 @@ impl Publisher {
         waited: &mut Option<Place>,
     ) -> Result<Option<End>, Refusal> {
         self.applied.borrow_and_update();
-        let rows = self.readers.read(rows).await?;
+        let after = mine.map_or(Place::default(), |end| end.place);
+        let rows = self.readers.read(move |db| rows(db, after)).await?;
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
-            // Or it is over.
-            let _ = self.applied.changed().await;
+            tokio::select! {
+                // Or it is over.
+                _ = self.applied.changed() => {}
+                () = sleep(WATCH), if self.kept > 0 => self.forget(after).await?,
+            }
             return Ok(mine);
         };
         let (first, last) = (first.place, last.place);
@@ -186,11 +196,15 @@ impl Publisher {
             sleep(WATCH).await;
             return Ok(None);
         }
-        let seq = end.seq + rows.len() as u64;
+        let count = rows.len();
+        let seq = end.seq + count as u64;
         let entries = rows.into_iter().map(|row| self.entry(row)).collect();
         match self.log.append_behind(end.seq, entries).await {
             Ok(()) => {
-                self.forget(last).await?;
+                self.kept += count;
+                if self.kept >= KEPT {
+                    self.forget(last).await?;
+                }
                 Ok(Some(End { seq, place: last }))
             }
             // Another server publishes.
@@ -201,8 +215,9 @@ impl Publisher {
     }
 
     /// What was published needs not be any more.
-    async fn forget(&self, place: Place) -> Result<(), Refusal> {
+    async fn forget(&mut self, place: Place) -> Result<(), Refusal> {
         let Place(seq, n) = place;
+        self.kept = 0;
         self.done.fetch_max(seq, Ordering::Relaxed);
         let forget = move |db: &Connection| {
             let sql = "DELETE FROM outbox WHERE (seq, n) <= (?1, ?2)";
@@ -239,18 +254,19 @@ impl Publisher {
     }
 }
 
-/// What waits, the oldest first.
-fn rows(db: &Connection) -> Result<Vec<Row>, Refusal> {
+/// What waits after a place, the oldest first.
+fn rows(db: &Connection, Place(seq, n): Place) -> Result<Vec<Row>, Refusal> {
     let mut query = db.prepare_cached(&format!(
         "SELECT {}, outbox.seq, outbox.n, outbox.handle, outbox.position
          FROM outbox LEFT JOIN inbox
               ON inbox.handle = outbox.handle AND inbox.seq = outbox.position
          LEFT JOIN entries ON {}
+         WHERE (outbox.seq, outbox.n) > (?1, ?2)
          ORDER BY outbox.seq, outbox.n LIMIT {BATCH}",
         inbox::COLUMNS,
         inbox::ENTRY
     ))?;
-    let mut found = query.query([])?;
+    let mut found = query.query([seq, n])?;
     let (mut all, mut bytes) = (Vec::new(), 0);
     while let Some(row) = found.next()? {
         let item = match row.get::<_, Option<u64>>(0)? {
