@@ -5,7 +5,7 @@ import test, { after } from 'node:test'
 import { join } from 'node:path'
 import { arrive, openFirefox } from '../../npm/packaging/browsers.mjs'
 import { everywhere, github, Somebody, troubles } from './people.mjs'
-import { attack, closeSites, kinds, NOTHING, takeAway } from './sites.mjs'
+import { attack, closeSites, files, kinds, NOTHING, takeAway } from './sites.mjs'
 import { everybodyLeaves, extensions, pictures, routes, tls, wish } from './world.mjs'
 
 // Firefox draws the extension's address anew for each profile, unless it is told.
@@ -98,7 +98,7 @@ test('nothing where there is nothing', async () => {
 })
 
 test('what is wrong is shown as what it is', async () => {
-  for (const { login, text } of await troubles('fire-', alice, 'github:fire-alice')) {
+  for (const { login, text } of await troubles('fire-', alice, 'github:fire-alice', files)) {
     await sees(login, text.slice(2), '!')
     if (login === 'fire-mallory') await page.screenshot({ path: join(pictures, 'extension-firefox-2.png') })
   }

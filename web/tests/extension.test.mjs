@@ -6,7 +6,7 @@ import { after } from 'node:test'
 import { Chain } from '../../npm/dist/node.js'
 import { looksAsBefore } from './baseline.mjs'
 import { everywhere, github, Somebody, troubles } from './people.mjs'
-import { attack, closeSites, kinds, NOTHING, takeAway } from './sites.mjs'
+import { attack, closeSites, files, kinds, NOTHING, takeAway } from './sites.mjs'
 import { accessible, calm, everybodyLeaves, extensions, opened, part, person, picture, pictures, routes, tls, wish } from './world.mjs'
 
 after(async () => {
@@ -194,7 +194,7 @@ async function sees(login, text, sign) {
 }
 
 part('what is wrong is shown as what it is', async () => {
-  const [mallory, ...others] = await troubles('', alice, 'github:alice')
+  const [mallory, ...others] = await troubles('', alice, 'github:alice', files)
   await sees(mallory.login, mallory.text, '!')
   const shown = await popup()
   await shown.getByText('wrong_owner').first().waitFor()

@@ -1,7 +1,6 @@
 // People of tests, made by the package in Node: keys, claims, chains, published where the servers of world.mjs are.
 import { Chain, Claim, init, SecretKey } from '../../npm/dist/node.js'
 import { nostrKey } from '../../npm/packaging/nip07.mjs'
-import { files } from './sites.mjs'
 import { routes, wish } from './world.mjs'
 
 await init()
@@ -73,9 +72,9 @@ const daysAgo = (days) => new Date(Date.now() - days * 86_400_000)
 
 /**
  * Accounts at GitHub with which something is wrong, their logins beginning alike, and what the mark says there. The first one
- * shows `victim`'s proof of `account` as its own.
+ * shows `victim`'s proof of `account` as its own; `files` is what other.example has.
  */
-export async function troubles(begin, victim, account) {
+export async function troubles(begin, victim, account, files) {
   const login = (name) => `${begin}${name}`
   await github(login('mallory'), (await victim.claim(account, { list: false })).encode('markdown'))
 
