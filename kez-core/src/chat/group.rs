@@ -432,7 +432,7 @@ fn keep<K: Kem>(inner: &mut Inner<K>, shelf: &Shelf) -> core::result::Result<(),
     inner.write_to_storage_without_ratchet_tree()?;
     let epoch = inner.current_epoch();
     if shelf.tree_epoch() != Some(epoch) {
-        shelf.put_tree(epoch, inner.export_tree().to_bytes()?);
+        shelf.put_tree(epoch, &inner.export_tree().to_bytes()?);
     }
     Ok(())
 }

@@ -25,13 +25,26 @@ struct Kept {
     id: Vec<u8>,
     /// The state but for the tree.
     state: Option<Zeroizing<Vec<u8>>>,
-    /// The public tree, and the epoch that it is of. It is most of what a group is, and changes with
-    /// the epoch alone.
-    tree: Option<(u64, Arc<[u8]>)>,
+    tree: Tree,
     /// Since which epoch a leaf has had its holder, where that was not always so.
     since: Vec<(u32, u64)>,
     epochs: Vec<EpochRecord>,
     package: Option<(Vec<u8>, KeyPackageData)>,
+}
+
+/// The public tree: most of what a group is, and it changes with the epoch alone. So its SHA-256,
+/// which every snapshot has, is made once an epoch.
+#[derive(Default)]
+struct Tree {
+    epoch: Option<u64>,
+    hash: [u8; 32],
+    bytes: Arc<[u8]>,
+}
+
+impl Tree {
+    fn new(epoch: u64, bytes: &[u8]) -> Self {
+        Self { epoch: Some(epoch), hash: Sha256::digest(bytes).into(), bytes: bytes.into() }
+    }
 }
 
 impl Shelf {
@@ -71,15 +84,15 @@ impl Shelf {
 
     /// The epoch that the tree is of.
     pub(super) fn tree_epoch(&self) -> Option<u64> {
-        self.0.lock().tree.as_ref().map(|(epoch, _)| *epoch)
+        self.0.lock().tree.epoch
     }
 
     pub(super) fn tree(&self) -> Arc<[u8]> {
-        self.0.lock().tree.as_ref().map(|(_, tree)| tree.clone()).unwrap_or_default()
+        self.0.lock().tree.bytes.clone()
     }
 
-    pub(super) fn put_tree(&self, epoch: u64, tree: Vec<u8>) {
-        self.0.lock().tree = Some((epoch, tree.into()));
+    pub(super) fn put_tree(&self, epoch: u64, tree: &[u8]) {
+        self.0.lock().tree = Tree::new(epoch, tree);
     }
 
     /// A version, then every part after its length of 4 bytes: id, state, since when leaves have
@@ -97,8 +110,7 @@ impl Shelf {
         let since =
             |(leaf, epoch): &(u32, u64)| [&leaf.to_be_bytes()[..], &epoch.to_be_bytes()].concat();
         put(&kept.since.iter().flat_map(since).collect::<Vec<u8>>());
-        let (epoch, tree) = kept.tree.as_ref().map_or((0, &[][..]), |(epoch, tree)| (*epoch, tree));
-        put(&[&epoch.to_be_bytes()[..], &Sha256::digest(tree)].concat());
+        put(&[&kept.tree.epoch.unwrap_or_default().to_be_bytes()[..], &kept.tree.hash].concat());
         for epoch in &kept.epochs {
             put(&epoch.id.to_be_bytes());
             put(&epoch.data);
@@ -127,10 +139,10 @@ impl Shelf {
         });
         let since = since.collect();
         let (epoch, hash) = take()??.split_first_chunk()?;
-        if *hash != Sha256::digest(tree)[..] {
+        let tree = Tree::new(u64::from_be_bytes(*epoch), tree);
+        if tree.hash != *hash {
             return None;
         }
-        let tree = Some((u64::from_be_bytes(*epoch), tree.into()));
         let mut epochs = Vec::new();
         while let Some(number) = take()? {
             let number = u64::from_be_bytes(number.try_into().ok()?);

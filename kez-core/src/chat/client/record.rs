@@ -342,13 +342,19 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn to_value(&self) -> Value {
+    /// What records and output have in common: all but the place and the kind.
+    fn members(&self) -> Vec<(&'static str, Value)> {
         let mut members = vec![("at", Value::String(self.at.to_string()))];
         members.extend(self.from.as_ref().map(|i| ("from", i.as_str().into())));
         members.extend(self.device.as_ref().map(|i| ("device", i.as_str().into())));
         members.extend(self.id.map(|id| ("id", Value::String(id.to_string()))));
         members.extend(self.doubt.map(|code| ("doubt", code.as_str().into())));
+        members
+    }
+
+    fn to_value(&self) -> Value {
         let (kind, about) = self.kind.parts();
+        let mut members = self.members();
         members.push((kind, about.map_or(Value::Bool(true), Value::from)));
         Value::object(members)
     }
@@ -358,15 +364,10 @@ impl Entry {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let (kind, about) = self.kind.parts();
-        let mut members = match self.to_value() {
-            Value::Object(members) => members,
-            _ => Vec::new(),
-        };
-        members.retain(|(name, _)| name != kind);
-        members.push(("index".into(), int(self.index)));
-        members.push(("kind".into(), kind.into()));
-        members.extend(about.map(|about| ("about".into(), about.into())));
-        with_nulls(Value::Object(members), &["from", "device", "id", "doubt"])
+        let mut members = self.members();
+        members.extend([("index", int(self.index)), ("kind", kind.into())]);
+        members.extend(about.map(|about| ("about", about.into())));
+        with_nulls(Value::object(members), &["from", "device", "id", "doubt"])
     }
 
     fn from_value(index: u64, value: &Value) -> Result<Self> {

@@ -229,9 +229,8 @@ fn read(key: &VerifyingKey, message: &Message) -> Result<Option<Ordered>, Failur
     } else {
         serde_json::from_slice(&message.body).ok()
     };
-    let Some((nonce, at)) = rest.split_first_chunk() else { return Ok(None) };
-    let at = at.try_into().map_or(0, i64::from_be_bytes);
-    Ok(command.map(|command| Ordered { nonce: *nonce, at, command }))
+    let (Some(nonce), Some(at)) = (rest.first_chunk(), rest.last_chunk()) else { return Ok(None) };
+    Ok(command.map(|command| Ordered { nonce: *nonce, at: i64::from_be_bytes(*at), command }))
 }
 
 /// Where a key was set last, 0 if it never was.
