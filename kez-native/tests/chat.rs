@@ -15,7 +15,8 @@ use kez_chat_server::{
     Server,
     store::{Quotas, Store},
 };
-use serde_json::Value;
+use kez_core::chat::auth::{Binds, Credentials, NATS, Request, nats_path};
+use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader, Lines, Write as _},
     path::PathBuf,
@@ -339,7 +340,8 @@ impl Page {
     fn waits_for(&mut self, text: &str) {
         let start = Instant::now();
         while !self.run("page.shown()").as_array().unwrap().contains(&text.into()) {
-            assert!(start.elapsed() < Duration::from_secs(20), "{text} does not come");
+            let late = start.elapsed() > Duration::from_secs(20);
+            assert!(!late, "{text} does not come; the page: {}", self.run("page.states()"));
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -373,6 +375,8 @@ fn a_page_in_chromium_talks_with_the_commands() {
     assert_eq!(listener.text(), "carol: from the page");
     page.waits_for("from the terminal");
     drop(listener);
+    // It was pushed, over the one stream that the page opened.
+    assert_eq!(page.run("page.states()"), json!(["open"]));
     // All three in a group that the page begins.
     let group = page.run("page.group('three', ['alice', 'bob'])");
     let write = |text: &str| format!("page.write({group}, '{text}')");
@@ -387,7 +391,9 @@ fn a_page_in_chromium_talks_with_the_commands() {
         shown.as_array().unwrap().iter().filter(|text| **text == "thanks").count()
     };
     while thanks(&mut page) < 2 {
-        assert!(start.elapsed() < Duration::from_secs(20));
+        let late = start.elapsed() > Duration::from_secs(20);
+        assert!(!late, "the thanks do not come; the page: {}", page.run("page.states()"));
+        thread::sleep(Duration::from_millis(50));
     }
     let image = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("chat-page.png");
     page.run(&format!("screenshot {}", image.display()));
@@ -403,8 +409,18 @@ fn a_page_in_chromium_talks_with_the_commands() {
         assert_eq!(page.run("page.open('carol')"), false);
         page.run("page.listen()");
     }
-    page.run(&write("after all"));
-    page.waits_for("reload 4");
+    // While the client is at work, what is signed at once is.
+    let signed = page.run(&format!("[{}, page.nats('pX0x9vTkq8LzY2w')][1]", write("after all")));
+    let signed = Credentials::from_nats(signed.as_str().unwrap()).unwrap();
+    let connection = Request {
+        origin: &server,
+        method: NATS,
+        path: &nats_path("pX0x9vTkq8LzY2w").unwrap(),
+        binds: Binds::Nothing,
+        at_ms: signed.at_ms,
+    };
+    assert_eq!(signed.verify(&connection, signed.at_ms), Ok(()));
+    page.waits_for("after all");
     let mut texts: Vec<String> = serde_json::from_value(page.run("page.texts()")).unwrap();
     let mut expected: Vec<String> = (0..5).map(|n| format!("reload {n}")).collect();
     for text in [

@@ -9,8 +9,9 @@ use js_sys::{Array, Function, Promise, Reflect, Uint8Array, futures::JsFuture};
 use kez_core::{
     Chain, Code, Envelope, Error, History, Identity, Result as CoreResult, Scheme, SecretKey,
     chat::{
-        EventReader, Handle, Random, SignedHandle,
-        client::{Client, Contact, Entry, Overview, Platform},
+        Device, EventReader, Handle, Random, SignedHandle,
+        auth::nats_signature,
+        client::{Account, Client, Contact, Entry, Overview, Platform},
     },
     json::Value,
     transport::{Call, Failure},
@@ -165,25 +166,19 @@ impl Events {
     }
 }
 
-/// A client of one device.
+/// A client of one device. What is asked at once, it has beside the client, which may be at work.
 #[wasm_bindgen]
 pub struct Chat {
     client: Rc<RefCell<Option<Client<Page>>>>,
+    account: Account,
+    device: Device,
 }
 
 impl Chat {
     fn of(client: Client<Page>) -> JsValue {
-        Self { client: Rc::new(RefCell::new(Some(client))) }.into()
+        let (account, device) = (client.account().clone(), client.device().clone());
+        Self { client: Rc::new(RefCell::new(Some(client))), account, device }.into()
     }
-
-    fn now<T>(&self, ask: impl FnOnce(&Client<Page>) -> CoreResult<T>) -> Result<T, JsValue> {
-        let client = self.client.borrow();
-        or_throw(client.as_ref().ok_or_else(busy).and_then(ask))
-    }
-}
-
-fn busy() -> Error {
-    Error::about(Code::Usage, "two calls at once")
 }
 
 #[wasm_bindgen]
@@ -228,41 +223,27 @@ impl Chat {
     }
 
     /// `{handle, server, primary, device}`, as JSON.
-    ///
-    /// # Errors
-    /// While a call is in progress.
-    pub fn account(&self) -> Result<String, JsValue> {
-        self.now(|client| {
-            let (account, device) = (client.account(), client.device());
-            let value = Value::object(
-                [
-                    ("handle", account.handle.as_str()),
-                    ("server", &account.server),
-                    ("primary", device.certificate().primary().as_str()),
-                    ("device", device.secret().public().identity().as_str()),
-                ]
-                .map(|(name, text)| (name, Value::from(text))),
-            );
-            Ok(value.to_canonical())
-        })
+    #[must_use]
+    pub fn account(&self) -> String {
+        let members = [
+            ("handle", self.account.handle.as_str()),
+            ("server", &self.account.server),
+            ("primary", self.device.certificate().primary().as_str()),
+            ("device", self.device.secret().public().identity().as_str()),
+        ];
+        Value::object(members.map(|(name, text)| (name, Value::from(text)))).to_canonical()
     }
 
-    /// The URL of the stream, good for a minute, once.
+    /// What a client of the server's NATS sends as its `sig`, for the nonce that it was given, at
+    /// this time in milliseconds since 1970.
     ///
     /// # Errors
-    /// While a call is in progress.
-    #[wasm_bindgen(js_name = streamUrl)]
-    pub fn stream_url(&self) -> Result<String, JsValue> {
-        self.now(Client::stream_url)
-    }
-
-    /// What a client of the server's NATS sends as its `sig`, for the nonce that it was given.
-    ///
-    /// # Errors
-    /// While a call is in progress; for what is no nonce.
+    /// `auth_refused` for what is no nonce.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time")]
     #[wasm_bindgen(js_name = natsSignature)]
-    pub fn nats_signature(&self, nonce: &str) -> Result<String, JsValue> {
-        self.now(|client| client.nats_signature(nonce))
+    pub fn nats_signature(&self, nonce: &str, at_ms: f64) -> Result<String, JsValue> {
+        let secret = self.device.secret();
+        or_throw(nats_signature(secret, &self.account.server, nonce, at_ms as u64))
     }
 
     /// Does what [`work`] knows by that name, with these words. Gives what comes of it as JSON. One
@@ -272,7 +253,9 @@ impl Chat {
         let cell = self.client.clone();
         let work = async move {
             let taken = cell.borrow_mut().take();
-            let Some(mut client) = taken else { return Err(thrown(&busy())) };
+            let Some(mut client) = taken else {
+                return Err(thrown(&Error::about(Code::Usage, "two calls at once")));
+            };
             let result = work(&mut client, &what, &words).await;
             *cell.borrow_mut() = Some(client);
             or_throw(result).map(|value| value.to_canonical().into())
@@ -291,6 +274,8 @@ async fn work(client: &mut Client<Page>, what: &str, words: &[String]) -> CoreRe
     match what {
         // Takes what waits, and posts what waits here.
         "sync" => client.sync().await?,
+        // The URL of the stream, good for a minute, once.
+        "stream" => return Ok(Value::String(client.stream_url()?)),
         // The data of an event `item` of the stream.
         "pushed" => client.pushed(word(0).as_bytes()).await?,
         // The conversation with somebody; gives its name.

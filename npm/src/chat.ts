@@ -104,9 +104,15 @@ export interface RegisterOptions extends ChatOptions {
 
 const OPTIONS = ['device', 'storage', 'verify', 'fetch']
 
+/** The `fetch` to use. A browser's own refuses to be called as a method of something else. */
+function asking(given: ChatOptions): typeof fetch {
+  const ask = given.fetch ?? fetch
+  return (input, init) => ask(input, init)
+}
+
 /** What the core asks of this page. */
 function page(given: ChatOptions) {
-  const ask = given.fetch ?? fetch
+  const ask = asking(given)
   return {
     now: () => Date.now(),
     load: (name: string) => given.storage.get(name),
@@ -182,7 +188,7 @@ export class Chat {
 
   private constructor(inner: glue.Chat, given: ChatOptions) {
     this.#held = new Held(instance, () => inner)
-    this.#fetch = given.fetch ?? fetch
+    this.#fetch = asking(given)
   }
 
   get #inner(): glue.Chat {
@@ -232,7 +238,7 @@ export class Chat {
    */
   natsSignature(nonce: string): string {
     const text = check.text(nonce, 'nonce')
-    return this.#held.use((inner) => inner.natsSignature(text))
+    return this.#held.use((inner) => inner.natsSignature(text, Date.now()))
   }
 
   /** Takes what waits at the server, and posts what waits here. */
@@ -370,7 +376,7 @@ export class Chat {
 
   /** The data of the stream's items; undefined when it is time to ask the inbox. */
   async *#stream(signal: AbortSignal | undefined, opened: () => void): AsyncGenerator<string | undefined, void, void> {
-    const url = this.#held.use((inner) => inner.streamUrl())
+    const url = await this.#run<string>('stream')
     const failed = (cause: unknown) =>
       new KezError('connect_failed', 'the stream of the chat server', { kind: 'network', cause })
     // A server is never silent for so long.

@@ -61,22 +61,6 @@ pub const NATS: &str = "NATS";
 
 /// The path of that: it binds the signature to one connection, by the nonce that NATS gave it.
 ///
-/// ```
-/// use kez_core::{Scheme, SecretKey, chat::auth::{Binds, Credentials, NATS, Request, nats_path}};
-/// let device = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?;
-/// let connection = Request {
-///     origin: "https://chat.example",
-///     method: NATS,
-///     path: &nats_path("pX0x9vTkq8LzY2w")?,
-///     binds: Binds::Nothing,
-///     at_ms: 1_795_262_400_000,
-/// };
-/// // What a client of NATS sends as its `sig`.
-/// let sig = connection.sign(&device)?.to_nats();
-/// assert_eq!(Credentials::from_nats(&sig)?.at_ms, connection.at_ms);
-/// # Ok::<(), kez_core::Error>(())
-/// ```
-///
 /// # Errors
 /// `auth_refused` for a nonce that is not 1 to 64 characters of base64url: whoever asks for
 /// signatures of other texts wants something else.
@@ -86,6 +70,27 @@ pub fn nats_path(nonce: &str) -> Result<String> {
         return Ok(format!("/{nonce}"));
     }
     Err(Error::about(Code::AuthRefused, "no nonce of NATS"))
+}
+
+/// What a client of the server's NATS sends as its `sig`. It is good for that connection alone,
+/// and must not be logged. `origin` is that of the chat server.
+///
+/// ```
+/// use kez_core::{Code, Scheme, SecretKey, chat::auth::{Credentials, nats_signature}};
+/// let device = SecretKey::from_bytes(Scheme::Ed25519, [7; 32])?;
+/// let sign = |nonce| nats_signature(&device, "https://chat.example", nonce, 1_795_262_400_000);
+/// let sig = sign("pX0x9vTkq8LzY2w")?;
+/// assert_eq!(Credentials::from_nats(&sig)?.at_ms, 1_795_262_400_000);
+/// assert_eq!(sign("KEZ1-AUTH\n").unwrap_err().code(), Code::AuthRefused);
+/// # Ok::<(), kez_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of [`nats_path`] and of [`Request::sign`].
+pub fn nats_signature(device: &SecretKey, origin: &str, nonce: &str, at_ms: u64) -> Result<String> {
+    let path = &nats_path(nonce)?;
+    let request = Request { origin, method: NATS, path, binds: Binds::Nothing, at_ms };
+    Ok(request.sign(device)?.to_nats())
 }
 
 impl Request<'_> {

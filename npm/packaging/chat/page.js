@@ -8,6 +8,7 @@ const memory = new Map()
 const verify = { dangerAllowLoopback: true, dns: [], relays: [], memory }
 const list = document.querySelector('#entries')
 const shown = []
+const states = []
 
 function show({ conversation, entry }) {
   shown.push(entry)
@@ -45,10 +46,11 @@ globalThis.page = {
     return chat.account
   },
   listen() {
+    const onState = (...told) => states.push(told.map((told) => told?.cause ?? told).join(' '))
     listening = (async () => {
-      for await (const news of chat.listen()) show(news)
+      for await (const news of chat.listen({ onState })) show(news)
     })()
-    listening.catch((error) => (document.title = `failed: ${error.code} ${error.message}`))
+    listening.catch((error) => states.push(`${error.code} ${error.message}`))
   },
   async send(handle, text) {
     return chat.send(await chat.direct(handle), text)
@@ -65,6 +67,8 @@ globalThis.page = {
     return all
   },
   shown: () => shown.filter((entry) => entry.kind === 'text').map((entry) => entry.about),
+  states: () => states,
+  nats: (nonce) => chat.natsSignature(nonce),
   safety: (handle) => chat.safetyNumber(handle),
   /** What lies on the disk, as text: no plaintext may be in it. */
   async dump() {

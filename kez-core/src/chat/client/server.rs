@@ -5,7 +5,7 @@ use crate::{
     Chain, Code, Error, Identity, Result,
     chat::{
         Bundle, KeyPackage, LIFETIME, SignedHandle,
-        auth::{Binds, NATS, Request, nats_path},
+        auth::{Binds, Request},
     },
     json::{Members, Value},
 };
@@ -291,15 +291,6 @@ impl<P: Platform> Client<P> {
         let path = format!("/v1/inbox/{}/stream", self.account.handle);
         let query = self.credentials("GET", &path, Binds::Nothing)?.to_query();
         Ok(format!("{}{path}?{query}&since={}", self.account.server, self.account.cursor))
-    }
-
-    /// What a client of the server's NATS sends as its `sig`, for the nonce that NATS gave the
-    /// connection. It is good for that alone, and must not be logged.
-    ///
-    /// # Errors
-    /// `auth_refused` for what is no nonce.
-    pub fn nats_signature(&self, nonce: &str) -> Result<String> {
-        Ok(self.credentials(NATS, &nats_path(nonce)?, Binds::Nothing)?.to_nats())
     }
 
     /// Whether an identity is this client's own.
