@@ -41,9 +41,47 @@ const withoutServerData: Plugin = {
   },
 }
 
+/** What the codes mean is data, and comes as such: a table of sentences is nothing that a page has to run. */
+const codesAsData: Plugin = {
+  name: 'codes-as-data',
+  apply: 'build',
+  async load(id) {
+    if (!/\/messages\/\w+\/codes\.ts$/.test(id) || this.environment.name !== 'client') return undefined
+    const { codes } = (await import(id)) as { codes: unknown }
+    const file = this.emitFile({ type: 'asset', name: 'codes.json', source: JSON.stringify(codes) })
+    return `export const codes = await fetch(import.meta.ROLLUP_FILE_URL_${file}).then((answer) => answer.json())`
+  },
+}
+
+/**
+ * What pages load together: what all do, what those do that show somebody, and what those do that are for one's own
+ * identity. Each file is packed by itself, so that many small ones weigh a tenth more.
+ */
+const groups = Object.entries({
+  frame: [
+    String.raw`/node_modules/(?:svelte|clsx|esm-env)/|vite/preload-helper|rolldown/runtime`,
+    // How it begins is a file of its own.
+    String.raw`/@sveltejs/kit/src/(?!.*/(?:entry|client-entry|payload)\.js)`,
+    String.raw`/npm/dist/(?:glue/|(?:instance|errors|task|basics|check)\.js)`,
+    String.raw`/src/lib/(?:text|settings|start|worker\.svelte)\.ts|/src/routes/\+layout`,
+  ],
+  shown: [
+    String.raw`/npm/dist/(?:key|verifier|claim)\.js|/idb-keyval/`,
+    String.raw`/src/lib/(?:store|status|attempt\.svelte)\.ts|/parts/(?:Reason|Failure|Copy)\.svelte`,
+  ],
+  own: [
+    String.raw`/npm/dist/chain\.js|/src/lib/(?:me\.svelte|files)\.ts`,
+    String.raw`/parts/(?:NeedKey|Unlock|Publication)\.svelte`,
+  ],
+}).map(([name, modules]) => ({ name, test: new RegExp(modules.join('|')) }))
+
 export default defineConfig({
+  environments: {
+    client: { build: { rolldownOptions: { preserveEntrySignatures: 'allow-extension', output: { codeSplitting: { includeDependenciesRecursively: false, groups } } } } },
+  },
   plugins: [
     withoutServerData,
+    codesAsData,
     sveltekit({
       adapter: withoutInlineScripts(statically({ pages: PAGES, fallback: '404.html' })),
       compilerOptions: { fragments: 'tree', runes: true },

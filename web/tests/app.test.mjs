@@ -193,6 +193,8 @@ chapter('the recovery phrase is tested, and is the key', async () => {
   const other = await person()
   await other.goto(`${app}/keys`)
   await accessible(other, 'keys of nobody')
+  await picture(other, 'keys-of-nobody')
+  await other.getByRole('link', { name: 'Bring a key' }).click()
   await other.locator('#import-text').fill('these are no words')
   await click(other, 'Import')
   await other.getByText('This is no key that KEZ knows.').waitFor()
@@ -212,7 +214,7 @@ chapter('a key file goes to another browser, and opens with its passphrase alone
   const file = await readFile(await download.path(), 'utf8')
   assert.equal(keyFile(file).identity, identity)
   const other = await person()
-  await other.goto(`${app}/keys`)
+  await other.goto(`${app}/keys#import`)
   const bring = async (passphrase) => {
     await other.locator('#import-text').fill(file)
     await other.locator('#import-passphrase').fill(passphrase)
@@ -330,8 +332,10 @@ chapter('the safety number is the same on both sides', async () => {
 chapter('a second browser becomes a device by two codes, and hears what is said from then on', async () => {
   const second = await person()
   await second.goto(`${app}/keys`)
+  await second.getByText('Join an identity').click()
   const request = await second.locator('#request').textContent()
   await bob.goto(`${app}/keys`)
+  await bob.getByText('Link another browser').click()
   await bob.locator('#link-code').fill('nonsense')
   await click(bob, 'Sign for it')
   await bob.getByText('This is not such a code.').waitFor()
@@ -406,7 +410,7 @@ chapter('with a next key on paper, a revocation commits to it, and only its word
   assert.notEqual(current, identity)
   // On a new machine the words of the new key, and any account, are the identity again.
   const other = await person()
-  await other.goto(`${app}/keys`)
+  await other.goto(`${app}/keys#import`)
   const bring = async (account) => {
     await other.locator('#import-text').fill(words.join(' '))
     await other.locator('#import-account').fill(account)
@@ -576,6 +580,7 @@ chapter('a code is read by the camera', async () => {
   const viewer = await person({ camera: request })
   await viewer.goto(`${app}/keys`)
   await click(viewer, 'Make an identity')
+  await viewer.getByText('Link another browser').click()
   await viewer.locator('#link-code').waitFor()
   await viewer.locator('form', { has: viewer.locator('#link-code') }).getByRole('button', { name: 'Scan with the camera' }).click()
   await viewer.locator('#answer').waitFor()

@@ -13,6 +13,19 @@ after(everybodyLeaves)
 const PAGES = ['/', '/prove', '/prove/github', '/keys', '/chat', '/settings', '/github:nobody-here']
 const name = (path) => (path === '/' ? 'home' : path.slice(1).replaceAll(/[^a-z-]/g, '-'))
 
+const live = (page) => page.locator('.pill', { hasText: '● live' }).waitFor()
+
+/** Makes somebody an identity, and a handle. */
+async function chatting(page, handle) {
+  await page.goto(`${app}/keys`)
+  await page.getByRole('button', { name: 'Make an identity' }).click()
+  await page.locator('dd code').first().waitFor()
+  await page.goto(`${app}/chat`)
+  await page.locator('#handle').fill(handle)
+  await page.getByRole('button', { name: 'Register' }).click()
+  await live(page)
+}
+
 const looks = {
   light: {},
   dark: { colorScheme: 'dark' },
@@ -83,13 +96,7 @@ part('remote text does nothing, wherever it gets to', async () => {
   // In conversations, by somebody who has nothing better to do.
   const [eve, fay] = [await person(), await person()]
   for (const [one, handle] of [[eve, 'eve'], [fay, 'fay']]) {
-    await one.goto(`${app}/keys`)
-    await one.getByRole('button', { name: 'Make an identity' }).click()
-    await one.locator('dd code').first().waitFor()
-    await one.goto(`${app}/chat`)
-    await one.locator('#handle').fill(handle)
-    await one.getByRole('button', { name: 'Register' }).click()
-    await one.locator('.pill', { hasText: '● live' }).waitFor()
+    await chatting(one, handle)
   }
   await eve.locator('#people').fill('fay')
   await eve.getByRole('button', { name: 'Open', exact: true }).click()
@@ -110,30 +117,46 @@ part('remote text does nothing, wherever it gets to', async () => {
   assert.deepEqual(strange, [])
 })
 
+/** How many bytes of JavaScript a page loads, packed, and which modules. */
+async function weigh(page, path, ready = () => page.waitForLoadState('networkidle')) {
+  const loaded = []
+  const keep = (response) => loaded.push(response)
+  page.on('response', keep)
+  await page.goto(app + path)
+  await page.locator('h1').waitFor()
+  await ready()
+  page.off('response', keep)
+  let bytes = 0
+  const modules = []
+  for (const response of loaded) {
+    const { pathname } = new URL(response.url())
+    // The worker fetches everything once more, for later.
+    if (response.request().serviceWorker() !== null) continue
+    if (pathname.endsWith('.js')) bytes += gzipSync(await response.body()).length
+    if (pathname.endsWith('.wasm')) modules.push(pathname.replace(/.*\/|\.[^.]+\.wasm$/g, ''))
+  }
+  console.error(`${path}: ${(bytes / 1024).toFixed(1)} KiB of JavaScript in gzip; ${modules.join(', ')}`)
+  return { bytes, modules }
+}
+
 part('no page weighs more than it should, and chat’s module is loaded by chat alone', async () => {
   for (const path of PAGES) {
     const page = await person()
-    const loaded = []
-    page.on('response', (response) => loaded.push(response))
-    await page.goto(app + path)
-    await page.locator('h1').waitFor()
-    await page.waitForLoadState('networkidle')
-    let bytes = 0
-    const modules = []
-    for (const response of loaded) {
-      const { pathname } = new URL(response.url())
-      // The worker fetches everything once more, for later.
-      if (response.request().serviceWorker() !== null) continue
-      if (pathname.endsWith('.js')) bytes += gzipSync(await response.body()).length
-      if (pathname.endsWith('.wasm')) modules.push(pathname.replace(/.*\/|\.[^.]+\.wasm$/g, ''))
-    }
-    console.error(`${path}: ${(bytes / 1024).toFixed(1)} KiB of JavaScript in gzip; ${modules.join(', ')}`)
-    // What signs, and its words, come with one's own pages alone.
-    const most = { '/': 52, '/github:nobody-here': 73.5, '/settings': 60 }[path] ?? 75
-    assert.ok(bytes <= most * 1024, `${path} has ${bytes} bytes of JavaScript`)
+    const { bytes, modules } = await weigh(page, path)
+    assert.ok(bytes <= (path === '/' ? 48 : 60) * 1024, `${path} has ${bytes} bytes of JavaScript`)
     assert.deepEqual(modules, ['kez'], path)
     await page.context().close()
   }
+})
+
+part('what one’s own identity and conversations need comes besides', async () => {
+  const page = await person()
+  await chatting(page, 'hal')
+  const keys = await weigh(page, '/keys')
+  const chat = await weigh(page, '/chat', () => live(page))
+  assert.ok(keys.bytes <= 66 * 1024 && chat.bytes <= 70 * 1024, `${keys.bytes} and ${chat.bytes} bytes of JavaScript`)
+  assert.deepEqual([keys.modules, chat.modules.toSorted()], [['kez'], ['kez', 'kez-chat']])
+  await page.context().close()
 })
 
 part('without a network the pages are there, and say so', async () => {
@@ -200,7 +223,7 @@ part('what could not be published says why, and a chain that went on elsewhere i
   await gail.claim('github:gail')
   await gail.publish()
   const page = await person()
-  await page.goto(`${app}/keys`)
+  await page.goto(`${app}/keys#import`)
   await page.locator('#import-text').fill(gail.key.encrypt('gail’s words'))
   await page.locator('#import-passphrase').fill('gail’s words')
   await page.getByRole('button', { name: 'Import' }).click()

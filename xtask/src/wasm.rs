@@ -5,7 +5,9 @@ use crate::{
     cross::{self, WASM},
     setup::{self, node, quietly, root},
 };
+use serde_json::Value;
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -121,7 +123,7 @@ fn compile(which: Module) -> Result<Vec<u8>> {
 /// Makes the glue and the optimised module of what cargo built, unless that is done already.
 fn bind(built: &[u8], out: &Path, names: bool) -> Result<PathBuf> {
     let bound = out.join("kez_wasm_bg.wasm");
-    let stamp = out.join(".built");
+    let stamp = out.join(".bound");
     if fs::read(&stamp).is_ok_and(|old| old == built) {
         return Ok(bound);
     }
@@ -144,6 +146,46 @@ fn bind(built: &[u8], out: &Path, names: bool) -> Result<PathBuf> {
     opt.args(FEATURES.map(|feature| format!("--enable-{feature}")));
     opt.args(names.then_some("-g"));
     quietly(opt.arg(&bound).arg("-o").arg(&bound))?;
+    if !names {
+        shorten(&bound, &out.join("kez_wasm.js"))?;
+    }
     fs::write(stamp, built)?;
     Ok(bound)
+}
+
+/// Gives what module and glue call each other by names of one or two letters: pages load both.
+fn shorten(module: &Path, glue: &Path) -> Result<()> {
+    let mut opt = Command::new(node());
+    opt.arg(root().join("npm/node_modules/binaryen/bin/wasm-opt"));
+    opt.args(FEATURES.map(|feature| format!("--enable-{feature}")));
+    opt.arg("--minify-imports-and-exports-and-modules");
+    let told: Value = serde_json::from_str(&quietly(opt.arg(module).arg("-o").arg(module))?)?;
+    let pairs = |side: &str| -> Vec<(String, String)> {
+        let pair = |entry: &Value| {
+            let [.., old, new] = &entry.as_array()?[..] else { return None };
+            Some((old.as_str()?.to_owned(), new.as_str()?.to_owned()))
+        };
+        told[side].as_array().into_iter().flatten().filter_map(pair).collect()
+    };
+    let mut text = fs::read_to_string(glue)?.replace("\"./kez_wasm_bg.js\"", "\"a\"");
+    for (old, new) in pairs("imports") {
+        text = text.replace(&format!(" {old}: function"), &format!(" {new}: function"));
+    }
+    let exports: HashMap<_, _> = pairs("exports").into_iter().collect();
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let (mut short, mut rest) = (String::with_capacity(text.len()), &text[..]);
+    while let Some(at) = rest.find("wasm.") {
+        let (before, after) = rest.split_at(at + "wasm.".len());
+        short.push_str(before);
+        rest = after;
+        // Of the module, not of a file's name.
+        if !before[..at].ends_with(word) {
+            let end = rest.find(|c| !word(c)).unwrap_or(rest.len());
+            let old = &rest[..end];
+            short.push_str(exports.get(old).ok_or_else(|| format!("there is no export {old}"))?);
+            rest = &rest[end..];
+        }
+    }
+    short.push_str(rest);
+    Ok(fs::write(glue, short)?)
 }

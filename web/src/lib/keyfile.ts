@@ -1,5 +1,6 @@
 /** Key files, made and opened in a worker that then ends. */
 import { KezError, SecretKey, type ErrorCode } from 'kez'
+import { schemeOf } from './files.ts'
 import type { Job } from './key.worker.ts'
 import url from './key.worker.ts?worker&url'
 import { script } from './worker.svelte.ts'
@@ -22,8 +23,6 @@ function work(job: Job): Promise<string> {
     worker.postMessage(job)
   })
 }
-
-export const schemeOf = (identity: string): 'ed25519' | 'nostr' => (identity.startsWith('nostr:') ? 'nostr' : 'ed25519')
 
 /** Opens a key file; `passphrase_wrong`, `key_file`. */
 export async function openFile(file: string, passphrase: string, identity: string): Promise<SecretKey> {

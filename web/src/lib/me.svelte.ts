@@ -11,10 +11,10 @@ import {
   signerIdentity,
   type Summary,
 } from 'kez'
-import { makeFile, openFile, schemeOf } from './keyfile.ts'
+import { schemeOf } from './files.ts'
 import { sigServers, verifyOptions } from './settings.ts'
 import { load, openMemory, save } from './store.ts'
-import { type ByPasskey, type InBrowser, keepByPasskey, keepInBrowser, takeByPasskey, takeFromBrowser } from './wrapping.ts'
+import type { ByPasskey, InBrowser } from './wrapping.ts'
 
 /** What is stored of it. */
 interface Stored {
@@ -48,6 +48,10 @@ declare global {
   }
 }
 
+// How a key is kept comes once there is one to keep or to take.
+const keyfile = () => import('./keyfile.ts')
+const wrapping = () => import('./wrapping.ts')
+
 const fromBytes = (identity: string, bytes: Uint8Array) => SecretKey.fromBytes(schemeOf(identity), bytes)
 
 class Me {
@@ -71,7 +75,7 @@ class Me {
       this.#take(chainOf(stored.primary, bundle))
       this.stored = stored
       if (stored.browser !== undefined) {
-        this.#unlocked(fromBytes(stored.key, await takeFromBrowser(stored.browser)))
+        this.#unlocked(fromBytes(stored.key, await (await wrapping()).takeFromBrowser(stored.browser)))
       }
       this.open = this.#key !== undefined || stored.where === 'extension'
     })()
@@ -158,7 +162,7 @@ class Me {
     if (chain.currentKey !== key.identity) throw new KezError('chain_signer', primary, { kind: 'chain', detail: primary })
     // Whatever a browser promises, a backup is better.
     void navigator.storage.persist()
-    const browser = await keepInBrowser(key.exposeBytes())
+    const browser = await (await wrapping()).keepInBrowser(key.exposeBytes())
     await this.#keep(chain, { primary, key: key.identity, where: 'here', browser })
     this.#unlocked(key)
   }
@@ -220,26 +224,26 @@ class Me {
 
   /** A passphrase protects the key from now on, and nothing else does but a passkey. */
   async setPassphrase(passphrase: string): Promise<void> {
-    const file = await makeFile(this.secret, passphrase)
+    const file = await (await keyfile()).makeFile(this.secret, passphrase)
     await this.#store({ file }, ['browser'])
     this.#busy()
   }
 
   async unlock(passphrase: string): Promise<void> {
     const { file, key } = this.stored as Stored
-    if (file !== undefined) this.#unlocked(await openFile(file, passphrase, key))
+    if (file !== undefined) this.#unlocked(await (await keyfile()).openFile(file, passphrase, key))
   }
 
   async unlockByPasskey(): Promise<boolean> {
     const { passkey, key } = this.stored as Stored
-    const bytes = passkey && (await takeByPasskey(passkey))
+    const bytes = passkey && (await (await wrapping()).takeByPasskey(passkey))
     if (bytes !== undefined) this.#unlocked(fromBytes(key, bytes))
     return bytes !== undefined
   }
 
   /** Adds a passkey; false where that cannot be had. */
   async addPasskey(): Promise<boolean> {
-    const passkey = await keepByPasskey(this.secret.exposeBytes(), `KEZ ${this.stored?.handle?.name ?? this.stored?.primary.slice(0, 20)}`)
+    const passkey = await (await wrapping()).keepByPasskey(this.secret.exposeBytes(), `KEZ ${this.stored?.handle?.name ?? this.stored?.primary.slice(0, 20)}`)
     if (passkey !== undefined) await this.#store({ passkey })
     return passkey !== undefined
   }
@@ -268,7 +272,7 @@ class Me {
   async rotate(to: SecretKey, reason: 'superseded' | 'compromised'): Promise<Published> {
     await this.refresh().catch(() => undefined)
     const signers = this.summary?.next_committed === true ? [to] : [this.signer, to]
-    const browser = await keepInBrowser(to.exposeBytes())
+    const browser = await (await wrapping()).keepInBrowser(to.exposeBytes())
     await this.chain.append({ type: 'rotate', to: to.identity, reason }, { signers })
     const changed = { key: to.identity, where: 'here', browser } as const
     await this.#keep(this.chain, changed, ['file', 'passkey', 'tested', 'next'])
