@@ -186,6 +186,10 @@ function message(text: string): string {
   m.seq('count')
   o.optionalHead(m)
   const type = m.text('type')
+  if (type === 'leave') {
+    m.end(true)
+    return type
+  }
   if (type !== 'text') return `unknown ${type}`
   const said = m.text('text')
   m.end(true)

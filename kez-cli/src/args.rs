@@ -671,6 +671,13 @@ pub(crate) enum ChatCommand {
         #[command(flatten)]
         account: WithAccount,
     },
+    /// Leave a group, with all devices; its last admin makes somebody else one before
+    Leave {
+        /// The start of the group's name among `kez chat list`
+        group: String,
+        #[command(flatten)]
+        account: WithAccount,
+    },
     /// Remove somebody from a group
     Remove {
         /// The start of the group's name among `kez chat list`

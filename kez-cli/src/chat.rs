@@ -121,6 +121,13 @@ pub(super) async fn run(
             seat.client.add(&conversation, &handle).await?;
             out.hint(&format!("kez: {handle} is in the group"));
         }
+        ChatCommand::Leave { group, account } => {
+            let account = Account::choose(context, &account)?;
+            let mut seat = account.sit().await?;
+            let conversation = seat.find(&group, false).await?;
+            seat.client.leave(&conversation).await?;
+            out.hint("kez: you are out of the group");
+        }
         ChatCommand::Remove { group, handle, account } => {
             let account = Account::choose(context, &account)?;
             let mut seat = account.sit().await?;

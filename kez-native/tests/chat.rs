@@ -279,6 +279,17 @@ fn a_group() {
     assert_eq!(received(&users[2]), ["dave: hello all"]);
     assert_eq!(received(&users[1]), ["carol: thanks"]);
     users[1].run(&["chat", "send", "The Four", "still here?"]).fails(2, "conversation_unknown");
+    // Who leaves is out, with what is written next; the last admin hands on.
+    assert_eq!(users[3].run(&["chat", "leave", "The Four"]).code, 0);
+    users[3].run(&["chat", "send", "The Four", "no"]).fails(2, "conversation_unknown");
+    users[0].ok(&["chat", "send", "The Four", "we two"]);
+    assert_eq!(received(&users[2]), ["alice: we two"]);
+    assert_eq!(lines(&users[2], &["chat", "list"])[0]["devices"], 2);
+    assert_eq!(users[0].run(&["chat", "leave", "The Four"]).code, 0);
+    received(&users[2]);
+    assert_eq!(users[2].run(&["chat", "add", "The Four", "bob"]).code, 0);
+    users[2].ok(&["chat", "send", "The Four", "welcome back"]);
+    assert_eq!(received(&users[1]), ["carol: welcome back"]);
 }
 
 #[test]

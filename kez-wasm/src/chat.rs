@@ -287,6 +287,7 @@ async fn work(client: &mut Client<Page>, what: &str, words: &[String]) -> CoreRe
             return Ok(client.create_group(word(0), &people).await?.as_str().into());
         }
         "add" => client.add(word(0), &handle(1)?).await?,
+        "leave" => client.leave(word(0)).await?,
         "remove" => client.remove(word(0), &handle(1)?).await?,
         // A text into a conversation; gives the message's name.
         "send" => return Ok(Value::String(client.send(word(0), word(1)).await?.to_string())),

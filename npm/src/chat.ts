@@ -28,7 +28,7 @@ export function initChat(source?: Source): Promise<void> {
 export interface Conversation {
   /** Its name, 64 hex digits. */
   id: string
-  /** `request`: somebody whom one never wrote to has begun it; `removed`: this device was removed. */
+  /** `request`: somebody whom one never wrote to has begun it; `removed`: this device was removed, or its owner has left. */
   state: 'active' | 'request' | 'removed'
   /** What it is: of two people, or a group with its admins. */
   about: { kind: 'direct' | 'group'; name: string | null; people: string[] }
@@ -273,6 +273,12 @@ export class Chat {
   async remove(conversation: string, handle: string): Promise<void> {
     const [id, who] = [check.text(conversation, 'conversation'), check.text(handle, 'handle')]
     await this.#run('remove', id, who)
+  }
+
+  /** Leaves a group, with all devices. Its last admin makes somebody else one before. */
+  async leave(conversation: string): Promise<void> {
+    const id = check.text(conversation, 'conversation')
+    await this.#run('leave', id)
   }
 
   /** Writes a text. If the server cannot be reached, it is kept, and goes with the next `sync`. */

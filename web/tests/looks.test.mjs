@@ -154,9 +154,37 @@ part('what one’s own identity and conversations need comes besides', async () 
   await chatting(page, 'hal')
   const keys = await weigh(page, '/keys')
   const chat = await weigh(page, '/chat', () => live(page))
-  assert.ok(keys.bytes <= 66 * 1024 && chat.bytes <= 70 * 1024, `${keys.bytes} and ${chat.bytes} bytes of JavaScript`)
+  assert.ok(keys.bytes <= 66 * 1024 && chat.bytes <= 72 * 1024, `${keys.bytes} and ${chat.bytes} bytes of JavaScript`)
   assert.deepEqual([keys.modules, chat.modules.toSorted()], [['kez'], ['kez', 'kez-chat']])
   await page.context().close()
+})
+
+part('a group is left', async () => {
+  const [gus, ida, jon] = [await person(), await person(), await person()]
+  for (const [one, handle] of [[gus, 'gus'], [ida, 'ida'], [jon, 'jon']]) await chatting(one, handle)
+  await gus.locator('#people').fill('ida, jon')
+  await gus.locator('#group').fill('we three')
+  await gus.getByRole('button', { name: 'Open' }).click()
+  const group = (page) => page.getByRole('region', { name: 'we three' })
+  await group(gus).waitFor()
+  await ida.getByRole('button', { name: 'we three' }).click()
+  await group(ida).getByRole('button', { name: 'Leave the group' }).click()
+  await accessible(ida, 'leaving')
+  await picture(ida, 'leaving')
+  await group(ida).getByRole('button', { name: 'Yes, do it' }).click()
+  await group(ida).getByText('You are no longer in it.').waitFor()
+  assert.equal(await group(ida).locator('#message').count(), 0)
+  await group(gus).getByText('ida left').waitFor()
+  await group(gus).locator('#message').fill('without ida')
+  await group(gus).getByRole('button', { name: 'Send' }).click()
+  await jon.getByRole('button', { name: 'we three' }).click()
+  await group(jon).getByText('without ida').waitFor()
+  await group(jon).getByText('2 devices').waitFor()
+  assert.equal(await group(ida).getByText('without ida').count(), 0)
+  for (const one of [gus, ida, jon]) {
+    calm(one)
+    await one.context().close()
+  }
 })
 
 part('without a network the pages are there, and say so', async () => {

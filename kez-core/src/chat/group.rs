@@ -81,6 +81,12 @@ impl About {
         Self { kind: Kind::Group, name: Some(name.into()), people: vec![admin] }
     }
 
+    /// Whether somebody may add and remove anybody.
+    #[must_use]
+    pub fn has_admin(&self, person: &Identity) -> bool {
+        self.kind == Kind::Group && self.people.contains(person)
+    }
+
     pub(super) fn to_value(&self) -> Value {
         let people = self.people.iter().map(|p| p.as_str().into()).collect();
         let mut members = vec![
@@ -758,7 +764,7 @@ fn permit(
 ) -> Result<()> {
     let refuse = |about: &dyn fmt::Display| Err(Error::about(Code::CommitRefused, about));
     let direct = about.kind == Kind::Direct;
-    let admin = !direct && about.people.contains(by.primary());
+    let admin = about.has_admin(by.primary());
     if let Some(changed) = changed
         && (!admin || changed.kind != about.kind)
     {

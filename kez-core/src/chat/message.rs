@@ -52,6 +52,8 @@ impl fmt::Debug for MessageId {
 pub enum Body {
     /// A text, 1 byte to 16 KiB.
     Text(String),
+    /// Its author leaves the group, with all devices.
+    Leave,
     /// A kind of a later version, with its name; to be shown as such.
     Unknown(String),
 }
@@ -89,6 +91,7 @@ impl Message {
                 members.push(("type", "text".into()));
                 members.push(("text", text.as_str().into()));
             }
+            Body::Leave => members.push(("type", "leave".into())),
             Body::Unknown(name) => return Err(Error::about(Code::TypeUnknown, name)),
         }
         members.extend(self.head.map(|head| ("head", head.to_value())));
@@ -120,6 +123,10 @@ impl Message {
                     return Err(Error::about(Code::TooLarge, "a text has at most 16 KiB"));
                 }
                 Body::Text(text.to_owned())
+            }
+            "leave" => {
+                m.finish_with_ext()?;
+                Body::Leave
             }
             other => Body::Unknown(other.to_owned()),
         };

@@ -52,6 +52,7 @@ pub(crate) fn run(kind: &str, input: &Json, now: Timestamp) -> Option<Result<Jso
         }
         "message" => Message::read(text(input).as_bytes()).map(|message| match message.body {
             Body::Text(said) => json!(format!("text {said}")),
+            Body::Leave => json!("leave"),
             Body::Unknown(name) => json!(format!("unknown {name}")),
             _ => panic!("a body without a vector"),
         }),

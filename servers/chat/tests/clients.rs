@@ -10,7 +10,7 @@ use common::{
 };
 use kez_core::{
     Code,
-    chat::client::{EntryKind, State},
+    chat::client::{Entry, EntryKind, State},
 };
 use tempfile::TempDir;
 
@@ -147,6 +147,95 @@ fn ten_people_in_a_group() {
         }
     }
     assert_eq!(code(seats[5].send(&group, "hello?")), Code::ConversationUnknown);
+}
+
+/// KEZ-CONV-07
+#[test]
+fn who_leaves_a_group_is_out_of_it() {
+    let (_dir, server) = server();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (mut bob, mut laptop) = Seat::join("bob", &server);
+    let mut tablet = Seat::register(&mut bob, 1, &server);
+    let (_, mut carol) = Seat::join("carol", &server);
+    let (_, mut dave) = Seat::join("dave", &server);
+    let name = |seat: &Seat| seat.client.device().certificate().primary().clone();
+    let others: Vec<_> = ["bob", "carol", "dave"].map(|h| h.parse().unwrap()).into();
+    let group = run(alice.client.create_group("four", &others)).unwrap();
+    for seat in [&mut laptop, &mut tablet, &mut carol, &mut dave] {
+        seat.sync().unwrap();
+    }
+    let overview = |seat: &Seat| {
+        let all = run(seat.client.conversations()).unwrap();
+        all.into_iter().find(|one| one.id == group).unwrap()
+    };
+    let left = |seat: &Seat| {
+        let who = |entry: Entry| match entry.kind {
+            EntryKind::Left(who) => Some(who),
+            _ => None,
+        };
+        seat.entries(&group).into_iter().filter_map(who).collect::<Vec<_>>()
+    };
+    // Out with all devices, at once; who is no admin goes on all the same.
+    run(laptop.client.leave(&group)).unwrap();
+
+    carol.send(&group, "is he gone?").unwrap();
+    assert_eq!(overview(&carol).devices, 5);
+    for seat in [&mut laptop, &mut tablet] {
+        seat.sync().unwrap();
+        assert_eq!(overview(seat).state, State::Removed);
+        assert_eq!(left(seat), [name(seat)]);
+        assert_eq!(code(seat.send(&group, "no")), Code::ConversationUnknown);
+        assert_eq!(code(run(seat.client.leave(&group))), Code::ConversationUnknown);
+    }
+    // An admin's client takes the devices out by itself.
+    alice.sync().unwrap();
+    carol.send(&group, "he is").unwrap();
+    dave.sync().unwrap();
+    laptop.sync().unwrap();
+    for seat in [&alice, &carol, &dave] {
+        assert_eq!((overview(seat).devices, left(seat)), (3, vec![name(&laptop)]));
+    }
+    assert_eq!(dave.texts(), ["is he gone?", "he is"]);
+    assert_eq!((laptop.texts(), tablet.texts()), (vec![], vec![]));
+    // Whoever was added again is in it again.
+    run(alice.client.add(&group, &"bob".parse().unwrap())).unwrap();
+    for seat in [&mut laptop, &mut tablet] {
+        seat.sync().unwrap();
+        assert_eq!(overview(seat).state, State::Active);
+    }
+    tablet.send(&group, "back").unwrap();
+    // The last admin hands on.
+    run(alice.client.leave(&group)).unwrap();
+    carol.sync().unwrap();
+    assert_eq!(overview(&carol).about.people, [name(&laptop)]);
+    for seat in [&mut laptop, &mut tablet, &mut carol, &mut dave] {
+        seat.sync().unwrap();
+    }
+    assert_eq!(overview(&dave).devices, 4);
+    // Cut off at every step, it is said once.
+    for steps in 0.. {
+        dave.cut_after(steps);
+        let done = run(dave.client.leave(&group));
+        dave.reopen();
+        if done.is_ok() || overview(&dave).state == State::Removed {
+            break;
+        }
+    }
+    for seat in [&mut laptop, &mut carol, &mut dave] {
+        seat.sync().unwrap();
+    }
+    laptop.send(&group, "who is here?").unwrap();
+    carol.sync().unwrap();
+    assert_eq!(carol.texts(), ["is he gone?", "he is", "back", "who is here?"]);
+    for seat in [&carol, &laptop] {
+        assert_eq!(left(seat).iter().filter(|who| **who == name(&dave)).count(), 1);
+        assert!(seat.refused().is_empty(), "{:?}", seat.refused());
+        assert_eq!(overview(seat).devices, 3);
+    }
+    // Of two people none ever leaves.
+    laptop.write("carol", "we two").unwrap();
+    let direct = laptop.direct("carol").unwrap();
+    assert_eq!(code(run(laptop.client.leave(&direct))), Code::CommitRefused);
 }
 
 /// KEZ-GATE-04
@@ -311,20 +400,29 @@ fn what_a_revoked_device_wrote_is_not_trusted() {
     let (mut bob, mut laptop) = Seat::join("bob", &server);
     let mut tablet = Seat::register(&mut bob, 1, &server);
     alice.write("bob", "one").unwrap();
+    let group = run(alice.client.create_group("all", &["bob".parse().unwrap()])).unwrap();
     laptop.sync().unwrap();
     tablet.sync().unwrap();
+    run(tablet.client.leave(&group)).unwrap();
     tablet.write("alice", "from the thief").unwrap();
     bob.revoke(1);
     bob.put_chain(&server);
     // She has heard of the revocation before she takes the message.
     run(alice.client.resolve(&"bob".parse().unwrap())).unwrap();
     alice.sync().unwrap();
-    let entry = alice.all().pop().unwrap();
+    let direct = alice.direct("bob").unwrap();
+    let last = |seat: &Seat, conversation| seat.entries(conversation).pop().unwrap();
+    let entry = last(&alice, &direct);
     assert_eq!(entry.kind, EntryKind::Text("from the thief".into()));
     assert_eq!(entry.doubt, Some(Code::DeviceRevoked));
     laptop.write("alice", "from bob").unwrap();
     alice.sync().unwrap();
-    assert_eq!(alice.all().pop().unwrap().doubt, None);
+    assert_eq!(last(&alice, &direct).doubt, None);
+    // Nor does it take its owner out of a group.
+    assert_eq!(last(&alice, &group).kind, EntryKind::Unknown("leave".into()));
+    laptop.send(&group, "I am here").unwrap();
+    alice.sync().unwrap();
+    assert_eq!(last(&alice, &group).kind, EntryKind::Text("I am here".into()));
 }
 
 /// KEZ-GATE-05

@@ -406,6 +406,16 @@ fn messages(v: &mut Vectors) {
         m["to"] = "4".repeat(32).into();
     });
     v.yields("unknown", rules, kind, later, "unknown reaction", "a type of a later version");
+    let leave = |more: &dyn Fn(&mut Json)| {
+        plaintext(&|m| {
+            m["type"] = "leave".into();
+            m.as_object_mut().map(|m| m.remove("text"));
+            more(m);
+        })
+    };
+    v.yields("leave", rules, kind, leave(&|_| {}), "leave", "its author leaves");
+    let more = leave(&|m| m["text"] = "bye".into());
+    v.add("leave-member", rules, kind, more, "member_unknown", "one leaves without words");
     type Case<'a> = (&'a str, &'a dyn Fn(&mut Json), &'a str, &'a str);
     let cases: [Case<'_>; 6] = [
         ("empty", &|m| m["text"] = "".into(), "text_refused", "no text"),

@@ -188,12 +188,28 @@ impl<P: Platform> Client<P> {
             Err(error) if error.code().kind() != crate::Kind::Network => return Err(error),
             other => other,
         };
+        let (id, _) = self.write(&mut record, settled, Body::Text(text.into())).await?;
+        Ok(id)
+    }
+
+    /// Stores a message, then posts it.
+    async fn write(
+        &mut self,
+        record: &mut Record,
+        settled: Result<Group>,
+        body: Body,
+    ) -> Result<(MessageId, Group)> {
+        let kind = match &body {
+            Body::Text(text) => EntryKind::Text(text.clone()),
+            Body::Leave => EntryKind::Left(self.me().clone()),
+            Body::Unknown(name) => return Err(Error::about(Code::TypeUnknown, name)),
+        };
         let id = MessageId::from_bytes(*fill(&self.random)?);
         let message = Message {
             id,
             at: self.now(),
             count: record.count + 1,
-            body: Body::Text(text.into()),
+            body,
             head: self.own_head().await,
         };
         let what = What::Message(message.to_plaintext()?);
@@ -209,12 +225,49 @@ impl<P: Platform> Client<P> {
             from: Some(self.me().clone()),
             device: Some(self.device.secret().public().identity().clone()),
             id: Some(id),
-            kind: EntryKind::Text(text.into()),
+            kind,
             doubt: None,
         };
-        self.save_record(&mut record, &[entry]).await?;
-        self.post_waiting(&mut record, &mut settled?).await?;
-        Ok(id)
+        self.save_record(record, &[entry]).await?;
+        let mut group = settled?;
+        self.post_waiting(record, &mut group).await?;
+        Ok((id, group))
+    }
+
+    /// Leaves a group, with all devices. Its last admin makes the first of the others one before.
+    ///
+    /// # Errors
+    /// `commit_refused` for a conversation of two people; as [`Client::send`].
+    pub async fn leave(&mut self, conversation: &str) -> Result<()> {
+        let mut record = self.record(conversation).await?;
+        let mut group = self.group(&record).await?;
+        if group.about()?.kind == Kind::Direct {
+            return Err(Error::about(Code::CommitRefused, "of two people none ever leaves"));
+        }
+        self.head.set(None);
+        for _ in 0..MAX_ROUNDS {
+            group = self.settle(&mut record, group).await?;
+            let mut about = group.about()?;
+            let others = people_of(Vec::new(), &group.members()?);
+            let mut others = others.into_iter().filter(|person| !self.is_me(person));
+            about.people.retain(|person| !self.is_me(person));
+            if about.people.is_empty() {
+                about.people.extend(others.next());
+            }
+            if about.people.is_empty() || !group.about()?.has_admin(self.me()) {
+                // One who was cut off has said it already.
+                if record.outbox.iter().any(Outgoing::leaves) {
+                    self.post_waiting(&mut record, &mut group).await?;
+                } else {
+                    (_, group) = self.write(&mut record, Ok(group), Body::Leave).await?;
+                }
+                // One has left when one's word stands in the log.
+                return self.pull(&mut record, &mut group).await;
+            }
+            let plan = Plan { about: Some(about), ..Plan::default() };
+            group = self.change(&mut record, group, plan).await?;
+        }
+        Err(Error::about(Code::CommitConflict, conversation))
     }
 
     /// Adds somebody to a group.
@@ -225,8 +278,7 @@ impl<P: Platform> Client<P> {
         let contact = self.resolve(handle).await?;
         let mut record = self.record(conversation).await?;
         let group = self.group(&record).await?;
-        let about = group.about()?;
-        if about.kind == Kind::Direct || !about.people.contains(self.me()) {
+        if !group.about()?.has_admin(self.me()) {
             return Err(Error::about(Code::CommitRefused, "only admins of groups add people"));
         }
         if !record.people.contains(&contact.primary) {
@@ -322,13 +374,13 @@ impl<P: Platform> Client<P> {
             }
         }
         invited.truncate(MAX_INVITED);
-        if invited.is_empty() && plan.remove.is_empty() && !plan.renew {
+        if invited.is_empty() && plan.remove.is_empty() && plan.about.is_none() && !plan.renew {
             return Ok(group);
         }
         let change = Change {
             add: invited.iter().map(|i| i.key_package.clone()).collect(),
             remove: plan.remove,
-            about: None,
+            about: plan.about,
             evidence: plan.evidence,
         };
         let mut recipients = vec![self.account.handle.to_string()];
@@ -442,14 +494,18 @@ impl<P: Platform> Client<P> {
 
     /// Takes what is new in a conversation, from its log.
     async fn pull(&mut self, record: &mut Record, group: &mut Group) -> Result<()> {
-        loop {
+        // What comes after one has gone is others' business.
+        while record.state != State::Removed {
             let items = self.get_log(&record.id, record.position).await?;
             if items.is_empty() {
-                return Ok(());
+                break;
             }
             for item in items {
-                self.take_entry(record, group, &item).await?;
+                if record.state != State::Removed {
+                    self.take_entry(record, group, &item).await?;
+                }
             }
         }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::{Client, Contact, Platform, conversation::people_of, record::Record, 
 use crate::{
     Chain, Code, Envelope, Error, History, Identity, Result,
     chat::{
-        CAPABILITY, Certificate, Evidence, Group, Handle, KeyPackage, Member, SignedBundle,
+        About, CAPABILITY, Certificate, Evidence, Group, Handle, KeyPackage, Member, SignedBundle,
         safety_number,
     },
     json::Value,
@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) evidence: Vec<Evidence>,
     /// The people whose devices join: those without any, and one's own further devices.
     pub(super) add: Vec<Identity>,
+    /// What the conversation becomes.
+    pub(super) about: Option<About>,
     /// Whether this device renews its keys in any case.
     pub(super) renew: bool,
 }
@@ -157,8 +159,13 @@ impl<P: Platform> Client<P> {
         let people = people_of(record.people.clone(), &members);
         self.learn(&record.id, &people).await?;
         let mut plan = Plan::default();
+        let admin = group.about()?.has_admin(self.me());
         for person in people {
             let own: Vec<&Member> = members.iter().filter(|m| *m.primary() == person).collect();
+            if admin && record.left.contains(&person) {
+                plan.remove.extend(own.iter().map(|member| member.device().clone()));
+                continue;
+            }
             let chain = if self.is_me(&person) {
                 let chain = self.own_chain().await?;
                 let missing = devices(&chain, self.now());

@@ -3,7 +3,7 @@
 use super::{Client, Platform};
 use crate::{
     Code, Error, Identity, Result, Timestamp,
-    chat::{Group, MessageId},
+    chat::{Body, Group, Message, MessageId},
     json::{MAX_INTEGER, Members, Value},
 };
 use alloc::{
@@ -92,7 +92,7 @@ pub enum State {
     Active,
     /// Somebody whom one never wrote to has begun it.
     Request,
-    /// This device was removed.
+    /// This device was removed, or its owner has left.
     Removed,
 }
 
@@ -120,6 +120,14 @@ pub(super) struct Outgoing {
     /// Whether the server has it, so that it only has to come back.
     pub(super) posted: bool,
     pub(super) what: What,
+}
+
+impl Outgoing {
+    /// Whether its author leaves by it.
+    pub(super) fn leaves(&self) -> bool {
+        let What::Message(plain) = &self.what else { return false };
+        Message::read(plain.as_bytes()).is_ok_and(|message| message.body == Body::Leave)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +163,8 @@ pub(super) struct Record {
     pub(super) counts: Vec<(Identity, u64)>,
     /// The people: those in it, and those who shall be.
     pub(super) people: Vec<Identity>,
+    /// Those who have said that they leave, and whose devices are in it still.
+    pub(super) left: Vec<Identity>,
     pub(super) outbox: Vec<Outgoing>,
 }
 
@@ -179,6 +189,7 @@ impl Record {
             entries: 0,
             counts: Vec::new(),
             people,
+            left: Vec::new(),
             outbox: Vec::new(),
         }
     }
@@ -186,9 +197,21 @@ impl Record {
     /// Takes the place of a record of the same conversation, whose history goes on.
     pub(super) fn continues(&mut self, other: &Self) {
         self.entries = other.entries;
+        // Others know how far this device had counted.
+        self.count = other.count;
+        self.renewed.0 = other.count;
         if let Some((_, old)) = &mut self.new_tree {
             *old = Some(other.tree);
         }
+    }
+
+    /// Ends it for this device. What was not posted has never been.
+    pub(super) fn end(&mut self) {
+        let unposted = |out: &&Outgoing| !out.posted && matches!(out.what, What::Message(_));
+        let unposted = self.outbox.iter().filter(unposted).count() as u64;
+        self.count = self.count.saturating_sub(unposted);
+        self.outbox.clear();
+        self.state = State::Removed;
     }
 
     /// Takes over what a group has become.
@@ -232,6 +255,7 @@ impl Record {
             ("entries", int(self.entries)),
             ("counts", Value::Array(counts.collect())),
             ("people", list(self.people.iter().map(Identity::as_str))),
+            ("left", list(self.left.iter().map(Identity::as_str))),
             ("outbox", Value::Array(outbox.collect())),
         ])
     }
@@ -284,6 +308,10 @@ impl Record {
             entries: number(&mut m, "entries")?,
             counts,
             people: identities(m.array("people")?)?,
+            left: match m.optional("left").map(Value::as_array) {
+                Some(Some(left)) => identities(left)?,
+                _ => Vec::new(),
+            },
             outbox,
         };
         m.finish()?;
@@ -302,7 +330,7 @@ pub enum EntryKind {
     Joined(Identity),
     /// Somebody's device joined or went, or the conversation changed otherwise.
     Changed,
-    /// Somebody was removed.
+    /// Somebody left, or was removed.
     Left(Identity),
     /// What came could not be taken: why.
     Refused(Code),

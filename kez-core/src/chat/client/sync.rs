@@ -49,8 +49,11 @@ impl<P: Platform> Client<P> {
         for id in self.conversation_ids().await? {
             let Some(mut record) = self.load_record(&id).await? else { continue };
             let waits = record.outbox.iter().any(|out| !out.posted);
-            if waits && record.state != State::Removed {
+            if record.state != State::Removed && (waits || !record.left.is_empty()) {
                 let group = self.group(&record).await?;
+                if !waits && !group.about()?.has_admin(self.me()) {
+                    continue;
+                }
                 match self.settle(&mut record, group).await {
                     Ok(mut group) => self.post_waiting(&mut record, &mut group).await?,
                     Err(error) => failed = keep(failed, error)?,
@@ -126,12 +129,15 @@ impl<P: Platform> Client<P> {
         // What is missing before it may be in the log.
         if item.position > record.position + 1 {
             for earlier in self.get_log(&record.id, record.position).await? {
-                if earlier.position < item.position {
+                if earlier.position < item.position && record.state != State::Removed {
                     self.take_entry(&mut record, &mut group, &earlier).await?;
                 }
             }
         }
-        self.take_entry(&mut record, &mut group, item).await
+        if record.state != State::Removed {
+            self.take_entry(&mut record, &mut group, item).await?;
+        }
+        Ok(())
     }
 
     /// Takes one entry of a conversation, and stores what came of it.
@@ -152,8 +158,10 @@ impl<P: Platform> Client<P> {
         let message = own.map(|at| matches!(record.outbox[at].what, What::Message(_)));
         if message == Some(true) {
             // What one wrote oneself is in the history already.
-            if let Some(at) = own {
-                record.outbox.remove(at);
+            if let Some(at) = own
+                && record.outbox.remove(at).leaves()
+            {
+                record.end();
             }
         } else {
             match group.process(&item.body) {
@@ -217,15 +225,30 @@ impl<P: Platform> Client<P> {
                     }
                     None => record.counts.push((device.clone(), count)),
                 }
+                let person = from.primary().clone();
+                let doubt = self.doubt(&from).await;
+                // A device that was taken from somebody speaks for nobody.
+                let leaves =
+                    body == Body::Leave && doubt.is_none() && group.about()?.kind == Kind::Group;
+                if leaves && self.is_me(&person) {
+                    record.end();
+                } else if leaves && record.left.contains(&person) {
+                    return Ok(());
+                } else if leaves {
+                    record.people.retain(|other| *other != person);
+                    record.left.push(person.clone());
+                }
                 entries.push(Entry {
                     index: 0,
                     at,
                     from: Some(from.primary().clone()),
-                    doubt: self.doubt(&from).await,
+                    doubt,
                     device: Some(device),
                     id: Some(id),
                     kind: match body {
                         Body::Text(text) => EntryKind::Text(text),
+                        Body::Leave if leaves => EntryKind::Left(person),
+                        Body::Leave => EntryKind::Unknown("leave".into()),
                         Body::Unknown(kind) => EntryKind::Unknown(kind),
                     },
                 });
@@ -235,6 +258,7 @@ impl<P: Platform> Client<P> {
                 let mut told: Vec<Identity> = Vec::new();
                 for certificate in added {
                     let person = certificate.primary();
+                    record.left.retain(|other| other != person);
                     if !record.people.contains(person) {
                         record.people.push(person.clone());
                     }
@@ -251,9 +275,16 @@ impl<P: Platform> Client<P> {
                     if gone && group.about()?.kind == Kind::Group {
                         record.people.retain(|other| *other != person);
                     }
+                    // Whoever has left said so before.
+                    let said = record.left.contains(&person);
+                    if gone {
+                        record.left.retain(|other| *other != person);
+                    }
                     if !told.contains(&person) {
                         told.push(person.clone());
-                        entries.push(self.note(EntryKind::Left(person), by.clone()));
+                        if !said {
+                            entries.push(self.note(EntryKind::Left(person), by.clone()));
+                        }
                     }
                 }
                 if told.is_empty() {
@@ -261,8 +292,7 @@ impl<P: Platform> Client<P> {
                 }
             }
             Received::Removed { by } => {
-                record.state = State::Removed;
-                record.outbox.clear();
+                record.end();
                 let me = EntryKind::Left(self.me().clone());
                 entries.push(self.note(me, Some(by.primary().clone())));
             }

@@ -16,6 +16,7 @@ export const own = {
     joinedOnly: 'This browser is a device: it can chat, but not prove or revoke. The key is in the other browser.',
     scan: 'Scan with the camera',
   },
+  ending: { breaks: 'What this breaks', confirm: 'Yes, do it' },
   publication: {
     published: 'It is on your sigchain, and published.',
     notPublished: 'It is on your sigchain, but the sigchain could not be published. Settings name where it goes.',
