@@ -494,16 +494,13 @@ impl<P: Platform> Client<P> {
 
     /// Takes what is new in a conversation, from its log.
     async fn pull(&mut self, record: &mut Record, group: &mut Group) -> Result<()> {
-        // What comes after one has gone is others' business.
         while record.state != State::Removed {
             let items = self.get_log(&record.id, record.position).await?;
             if items.is_empty() {
                 break;
             }
             for item in items {
-                if record.state != State::Removed {
-                    self.take_entry(record, group, &item).await?;
-                }
+                self.take_entry(record, group, &item).await?;
             }
         }
         Ok(())

@@ -129,15 +129,12 @@ impl<P: Platform> Client<P> {
         // What is missing before it may be in the log.
         if item.position > record.position + 1 {
             for earlier in self.get_log(&record.id, record.position).await? {
-                if earlier.position < item.position && record.state != State::Removed {
+                if earlier.position < item.position {
                     self.take_entry(&mut record, &mut group, &earlier).await?;
                 }
             }
         }
-        if record.state != State::Removed {
-            self.take_entry(&mut record, &mut group, item).await?;
-        }
-        Ok(())
+        self.take_entry(&mut record, &mut group, item).await
     }
 
     /// Takes one entry of a conversation, and stores what came of it.
@@ -147,7 +144,8 @@ impl<P: Platform> Client<P> {
         group: &mut Group,
         item: &Item,
     ) -> Result<()> {
-        if item.position <= record.position {
+        // What comes after one has gone is others' business.
+        if record.state == State::Removed || item.position <= record.position {
             return Ok(());
         }
         let mut entries = Vec::new();
