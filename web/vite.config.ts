@@ -71,7 +71,7 @@ const groups = Object.entries({
   ],
   own: [
     String.raw`/npm/dist/chain\.js|/src/lib/(?:me\.svelte|files)\.ts`,
-    String.raw`/parts/(?:NeedKey|Unlock|Publication)\.svelte`,
+    String.raw`/parts/(?:NeedKey|Publication)\.svelte`,
   ],
 }).map(([name, modules]) => ({ name, test: new RegExp(modules.join('|')) }))
 
