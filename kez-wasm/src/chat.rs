@@ -1,4 +1,5 @@
-//! Chat, as a module of its own. It verifies the certificates of devices itself; sigchains come
+//! Chat, which is split off the library's module (`xtask/src/split.rs`): its exports are those of the
+//! classes `Chat` and `Events`. It verifies the certificates of devices itself; sigchains come
 //! from the verifier beside it, through the page.
 
 use crate::{

@@ -1,27 +1,27 @@
 /**
  * Chat, end to end encrypted, with people whose identity is verified: MLS on the devices of
- * sigchains (SPEC.md, "Chat"). It has a WebAssembly module of its own, `kez-chat.wasm`, and uses
- * that of `kez` for everything about identities.
+ * sigchains (SPEC.md, "Chat"). Its WebAssembly, `kez-chat.wasm`, is loaded into the instance of
+ * that of `kez`.
  *
  * @module
  */
-import * as glue from './chat-glue/kez_wasm.js'
 import { Chain } from './chain.js'
 import * as check from './check.js'
 import type { Code } from './data.js'
 import { KezError } from './errors.js'
-import { Handle, Held, Instance, type Source } from './instance.js'
+import type * as glue from './glue/kez_wasm.js'
+import { call, type Glue, Handle, main, Part, type Source } from './instance.js'
 import { identityOf, SecretKey, sign, type Signer } from './key.js'
 import { history, type VerifyOptions } from './verifier.js'
 
 export { browserStorage, type BrowserStorage, type ChatStorage, memoryStorage } from './chat-storage.js'
 import type { ChatStorage } from './chat-storage.js'
 
-const instance = new Instance<typeof glue>('chat', 'initChat')
+const part = new Part('chat', 'initChat')
 
-/** Starts the module; to be awaited once, beside `init` of `kez`. */
+/** Loads chat into the instance of `kez`; to be awaited once, after `init` or beside it. */
 export function initChat(source?: Source): Promise<void> {
-  return instance.start(glue, () => source ?? new URL('./kez-chat.wasm', import.meta.url))
+  return part.start(() => source ?? new URL('./kez-chat.wasm', import.meta.url))
 }
 
 /** A conversation. */
@@ -181,13 +181,13 @@ async function known(given: ChatOptions, handle: string, server: string): Promis
  * ```
  */
 export class Chat {
-  readonly #held: Held<glue.Chat, typeof glue>
+  readonly #held: Handle<glue.Chat>
   readonly #fetch: typeof fetch
   /** One thing after the other: two at once would use one key twice. */
   #queue: Promise<unknown> = Promise.resolve()
 
   private constructor(inner: glue.Chat, given: ChatOptions) {
-    this.#held = new Held(instance, () => inner)
+    this.#held = new Handle(() => inner)
     this.#fetch = asking(given)
   }
 
@@ -199,7 +199,7 @@ export class Chat {
   static async open(options: ChatOptions): Promise<Chat> {
     const given = check.options(options, OPTIONS, 'options')
     const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
-    return new Chat(await instance.drive((wake) => glue.Chat.open(page(given), seed, wake)), given)
+    return Chat.#made(given, (wasm, wake) => wasm.Chat.open(page(given), seed, wake))
   }
 
   /** Registers a handle, or a further device of one's own handle. */
@@ -211,13 +211,17 @@ export class Chat {
     const server = check.text(given.server, 'options.server').replace(/\/$/, '')
     const { owner } = given
     const record = await (owner === undefined ? known(given, handle, server) : signed(handle, server, chain.name, owner))
-    const chat: glue.Chat = await instance.drive((wake) => glue.Chat.register(page(given), seed, record, chain.export(), wake))
-    return new Chat(chat, given)
+    return Chat.#made(given, (wasm, wake) => wasm.Chat.register(page(given), seed, record, chain.export(), wake))
+  }
+
+  static async #made(given: ChatOptions, begin: (wasm: Glue, wake: () => void) => glue.Task): Promise<Chat> {
+    part.check()
+    return new Chat(await main.drive((wake) => call((wasm) => begin(wasm, wake))), given)
   }
 
   /** Has the module do something, with these words (`work` in kez-wasm says what there is). */
   #run<T>(what: string, ...words: string[]): Promise<T> {
-    const next = this.#queue.then(() => instance.drive<string>((wake) => this.#inner.run(what, words, wake)))
+    const next = this.#queue.then(() => main.drive<string>((wake) => this.#inner.run(what, words, wake)))
     this.#queue = next.catch(() => undefined)
     return next.then((text) => JSON.parse(text) as T)
   }
@@ -387,7 +391,7 @@ export class Chat {
       new KezError('connect_failed', 'the stream of the chat server', { kind: 'network', cause })
     // A server is never silent for so long.
     const quiet = new AbortController()
-    const events = new Held(instance, (wasm) => new wasm.Events())
+    const events = new Handle((wasm) => new wasm.Events())
     let timer = setTimeout(() => quiet.abort(), 45_000)
     let beat: ReturnType<typeof setTimeout> | undefined
     // Half a minute has passed, or the network is back: something may wait on either side.

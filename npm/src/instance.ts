@@ -61,6 +61,11 @@ export class Instance<G extends Module> {
     return this.#generation
   }
 
+  /** What {@link start} has begun and not ended. */
+  get starting(): Promise<void> | undefined {
+    return this.#starting
+  }
+
   /** Whether it was started and nothing has broken since. */
   get isReady(): boolean {
     return this.#state === 'ready'
@@ -127,8 +132,7 @@ export class Instance<G extends Module> {
    */
   call<T>(work: (wasm: G) => T): T {
     if (this.#glue === undefined || this.#state === 'none') {
-      const message = `${this.#name} is not ready: call \`await ${this.#init}()\` first`
-      throw new KezNotInitializedError('not_initialized', message)
+      throw notReady(this.#name, this.#init)
     }
     if (this.#state === 'poisoned') throw this.#poisoned()
     try {
@@ -154,6 +158,10 @@ export class Instance<G extends Module> {
   }
 }
 
+function notReady(name: string, init: string): KezNotInitializedError {
+  return new KezNotInitializedError('not_initialized', `${name} is not ready: call \`await ${init}()\` first`)
+}
+
 function failed(error: unknown): KezNotInitializedError {
   return new KezNotInitializedError(
     'init_failed',
@@ -163,11 +171,61 @@ function failed(error: unknown): KezNotInitializedError {
 }
 
 /**
- * The one instance of all but chat and importing. Whichever entry starts it decides what it can do.
+ * The one instance of all but importing. Whichever entry starts it decides what it can do.
  *
  * @internal
  */
 export const main = new Instance<Glue>('kez', 'init')
+
+/**
+ * What was split off the module of `kez`, and is loaded into its instance.
+ *
+ * @internal
+ */
+export class Part {
+  readonly #name: string
+  readonly #init: string
+  /** Of which instance it is a part. */
+  #generation = 0
+  #starting: Promise<void> | undefined
+
+  /** Its name for users, and that of the function that loads it. */
+  constructor(name: string, init: string) {
+    this.#name = name
+    this.#init = init
+  }
+
+  get #isReady(): boolean {
+    return this.#generation === main.generation
+  }
+
+  /** Loads it, once an instance, when that was started; after a failure it may be tried again. */
+  start(source: () => Source | Promise<Source>): Promise<void> {
+    this.#starting ??= (async () => {
+      try {
+        // `init` may come in the same breath.
+        await Promise.resolve()
+        await main.starting
+        const generation = main.call(() => main.generation)
+        signing()
+        if (this.#isReady) return
+        const from = await source()
+        await main.call((wasm) => wasm.extend(from))
+        this.#generation = generation
+      } catch (error) {
+        throw error instanceof KezError ? error : failed(error)
+      } finally {
+        this.#starting = undefined
+      }
+    })()
+    return this.#starting
+  }
+
+  /** Refuses to go on before it was loaded. */
+  check(): void {
+    if (!main.call(() => this.#isReady)) throw notReady(this.#name, this.#init)
+  }
+}
 
 /** @internal */
 export const start = main.start.bind(main)

@@ -10,6 +10,7 @@ import { schnorr } from '@noble/curves/secp256k1.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
 import * as kez from 'kez'
+import { Chat, initChat, memoryStorage } from 'kez/chat'
 import { importFrom, initImport } from 'kez/import'
 
 const throwsCode = (work, code, type) =>
@@ -22,7 +23,11 @@ const throwsCode = (work, code, type) =>
 const rejectsCode = (work, code, type) =>
   assert.rejects(work, (error) => error.code === code && error instanceof type)
 
-test('nothing works before init, and the error says what to do', () => {
+const CHAT = readFileSync(new URL('../dist/kez-chat.wasm', import.meta.url))
+const openChat = async () => Chat.open({ device: kez.SecretKey.generate(), storage: memoryStorage() })
+
+test('nothing works before init, and the error says what to do', async () => {
+  await rejectsCode(initChat(), 'not_initialized', kez.KezNotInitializedError)
   assert.equal(kez.isReady(), false)
   throwsCode(() => kez.parseIdentity('example.com'), 'not_initialized', kez.KezNotInitializedError)
 })
@@ -74,6 +79,22 @@ test('a string is not taken for bytes, nor an array, nor anything else', () => {
   // Bytes of another realm are bytes.
   assert.equal(kez.canonicalize(Buffer.from('[1]')), '[1]')
   assert.equal(kez.canonicalize(runInNewContext('Uint8Array.of(91, 49, 93)')), '[1]')
+})
+
+test('chat is loaded into the instance, if it is of the same build', async () => {
+  await rejectsCode(openChat(), 'not_initialized', kez.KezNotInitializedError)
+  await rejectsCode(initChat(new Uint8Array([1, 2, 3])), 'init_failed', kez.KezNotInitializedError)
+  // The memory has a name of its own in every build.
+  const other = Buffer.from(CHAT)
+  const at = other.toString('latin1').search(/m[0-9a-f]{8}\x02/) + 1
+  assert.ok(at > 0)
+  other[at] = other[at] === 0x30 ? 0x31 : 0x30
+  await rejectsCode(initChat(other), 'init_failed', kez.KezNotInitializedError)
+  await rejectsCode(openChat(), 'not_initialized', kez.KezNotInitializedError)
+  await Promise.all([initChat(), initChat()])
+  await initChat()
+  // What opens is asked for its account, of which this storage has none.
+  await assert.rejects(openChat(), { code: 'state_refused' })
 })
 
 test('secrets do not show', () => {
@@ -423,6 +444,11 @@ after(async () => {
   throwsCode(() => kez.canonicalize(new Uint8Array(2 ** 32 - 2 ** 16)), 'internal_panic', kez.KezInternalError)
   throwsCode(() => kez.parseIdentity('example.com'), 'internal_panic', kez.KezInternalError)
   assert.equal(kez.isReady(), false)
+  await rejectsCode(openChat(), 'internal_panic', kez.KezInternalError)
+  await rejectsCode(initChat(), 'internal_panic', kez.KezInternalError)
   await kez.init(readFileSync(new URL('../dist/kez.wasm', import.meta.url)))
   assert.equal(kez.parseIdentity('example.com'), 'dns:example.com')
+  await rejectsCode(openChat(), 'not_initialized', kez.KezNotInitializedError)
+  await initChat()
+  await assert.rejects(openChat(), { code: 'state_refused' })
 })

@@ -8,6 +8,7 @@ pub mod generate;
 pub mod npm;
 pub mod setup;
 pub mod size;
+mod split;
 pub mod testnet;
 pub mod vectors;
 pub mod wasm;

@@ -24,19 +24,21 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// A module's place in the package: the folder of its glue, and its file.
-type Part = (Module, &'static str, &'static str);
+type Place = (Module, &'static str, &'static str);
 
 /// The whole package. The largest first: it takes longest to make small.
-const WHOLE: [Part; 5] = [
+const WHOLE: [Place; 4] = [
     (Module::Cli, "cli-glue", "kez-cli.wasm"),
     (Module::Verify, "verify-glue", "kez-verify.wasm"),
     (Module::Library, "glue", "kez.wasm"),
     (Module::Import, "import-glue", "kez-import.wasm"),
-    (Module::Chat, "chat-glue", "kez-chat.wasm"),
 ];
 
 /// Of that, what the web app has: `tsconfig.web.json` leaves out what needs the rest.
-const WEB: &[Part] = WHOLE.split_at(2).1;
+const WEB: &[Place] = WHOLE.split_at(2).1;
+
+/// What is split off the library's module.
+const CHAT: &str = "kez-chat.wasm";
 
 /// Builds `npm/dist`.
 ///
@@ -46,21 +48,22 @@ pub fn build() -> Result<()> {
     build_parts(&WHOLE)
 }
 
-fn build_parts(parts: &[Part]) -> Result<()> {
+fn build_parts(parts: &[Place]) -> Result<()> {
     setup::npm_package()?;
     let npm = folder();
     let dist = npm.join("dist");
     let _ = fs::remove_dir_all(&dist);
     wasm::build(&parts.iter().map(|(module, ..)| *module).collect::<Vec<_>>())?;
-    for (module, glue, wasm) in parts {
+    for (module, glue, file) in parts {
         let built = module.folder();
         let source = npm.join("src").join(glue);
         fs::create_dir_all(&source)?;
         fs::create_dir_all(dist.join(glue))?;
         copy(&built.join("kez_wasm.d.ts"), &source.join("kez_wasm.d.ts"))?;
         copy(&built.join("kez_wasm.js"), &dist.join(glue).join("kez_wasm.js"))?;
-        copy(&built.join("kez_wasm_bg.wasm"), &dist.join(wasm))?;
+        copy(&built.join(wasm::FIRST), &dist.join(file))?;
     }
+    copy(&Module::Library.folder().join(wasm::PART), &dist.join(CHAT))?;
     let text = base64::engine::general_purpose::STANDARD.encode(fs::read(dist.join("kez.wasm"))?);
     let inline =
         format!("/** The module, in base64. */\nexport const base64: string =\n  '{text}'\n");
@@ -88,14 +91,15 @@ fn stamp() -> PathBuf {
 }
 
 /// Whether parts of the package are there, and nothing that it is made of is newer than they.
-fn fresh(parts: &[Part]) -> Result<bool> {
+fn fresh(parts: &[Place]) -> Result<bool> {
     let Ok(built) = fs::metadata(stamp()).and_then(|m| m.modified()) else { return Ok(false) };
     let mut sources = vec![root().join("Cargo.lock"), folder().join("package.json")];
     for room in ["kez-core", "kez-cli", "kez-wasm", "npm"] {
         sources.extend(check::sources_in(&root().join(room).join("src"), &[".rs", ".ts"])?);
     }
     let old = |path: &PathBuf| fs::metadata(path)?.modified().map(|changed| changed <= built);
-    let mut all = parts.iter().all(|(.., wasm)| folder().join("dist").join(wasm).is_file());
+    let mut files = parts.iter().map(|(.., file)| *file).chain([CHAT]);
+    let mut all = files.all(|file| folder().join("dist").join(file).is_file());
     for path in &sources {
         all = all && old(path)?;
     }
@@ -118,7 +122,7 @@ pub fn built_for_web() -> Result<()> {
     built_parts(WEB)
 }
 
-fn built_parts(parts: &[Part]) -> Result<()> {
+fn built_parts(parts: &[Place]) -> Result<()> {
     let done = DONE.load(Ordering::Relaxed) >= parts.len() || std::env::var_os(BUILT).is_some();
     if done || fresh(parts)? { Ok(()) } else { build_parts(parts) }
 }

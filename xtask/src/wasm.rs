@@ -1,13 +1,16 @@
 //! The WebAssembly build: cargo, then wasm-bindgen's library, then wasm-opt, into `target/wasm`.
+//! Chat is split off the library's module after all that, so that both were made small as one.
 
 use crate::{
     Result,
     cross::{self, WASM},
     setup::{self, node, quietly, root},
+    split::{LINK, split},
 };
+use kez_core::ObjectId;
 use serde_json::Value;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -28,10 +31,11 @@ const FEATURES: [&str; 6] = [
 /// What is compiled for size where a page waits for the module.
 const SMALL: [&str; 2] = ["k256", "curve25519-dalek"];
 
-/// The modules: the library, whole and without what signs; what is apart from it; and the command for Node.
+/// The modules: the library, whole and without what signs; what is apart from it; and the command for
+/// Node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Module {
-    /// The whole library.
+    /// The whole library, with chat as a part that is loaded later.
     Library,
     /// What pages verify with.
     Verify,
@@ -39,9 +43,7 @@ pub enum Module {
     Cli,
     /// What reads other proofs than ours.
     Import,
-    /// Chat.
-    Chat,
-    /// Chat, and what measures it.
+    /// Chat alone, and what measures it.
     Bench,
 }
 
@@ -54,7 +56,6 @@ impl Module {
             Self::Verify => "target/wasm-verify",
             Self::Cli => "target/wasm-cli",
             Self::Import => "target/wasm-import",
-            Self::Chat => "target/wasm-chat",
             Self::Bench => "target/wasm-bench",
         })
     }
@@ -68,11 +69,16 @@ impl Module {
 pub fn build(modules: &[Module]) -> Result<()> {
     thread::scope(|scope| {
         let mut bound = Vec::new();
-        for module in modules {
-            eprintln!("xtask: building the module {module:?}, which takes a minute or more");
+        for (n, module) in modules.iter().enumerate() {
+            eprintln!(
+                "xtask: building the module {module:?}, {} of {}; a few minutes each",
+                n + 1,
+                modules.len()
+            );
             let built = compile(*module)?;
             // A thread gives its error's words alone.
-            let bind = move || bind(&built, &module.folder(), false).map_err(|e| e.to_string());
+            let bind =
+                move || bind(*module, &built, &module.folder(), false).map_err(|e| e.to_string());
             bound.push(scope.spawn(bind));
         }
         for bound in bound {
@@ -82,17 +88,18 @@ pub fn build(modules: &[Module]) -> Result<()> {
     })
 }
 
-/// Builds a module once more, with the names of its functions. Gives its path.
+/// Builds a module once more, with the names of its functions. Gives its folder.
 ///
 /// # Errors
 /// As for [`build`].
 pub fn named(which: Module) -> Result<PathBuf> {
-    let out = root().join(if which == Module::Chat {
-        "target/wasm-chat-names"
+    let out = root().join(if which == Module::Library {
+        "target/wasm-library-names"
     } else {
         "target/wasm-names"
     });
-    bind(&compile(which)?, &out, true)
+    bind(which, &compile(which)?, &out, true)?;
+    Ok(out)
 }
 
 /// What cargo builds.
@@ -101,11 +108,10 @@ fn compile(which: Module) -> Result<Vec<u8>> {
     let target = cross::wasm(which == Module::Cli, |cargo| {
         cargo.args(["build", "--profile", "wasm-release", "-p", "kez-wasm"]);
         let features = match which {
-            Module::Library => "sign",
+            Module::Library => "chat,sign",
             Module::Verify => "verify",
             Module::Cli => "cli",
             Module::Import => "import",
-            Module::Chat => "chat",
             Module::Bench => "bench",
         };
         cargo.args(["--no-default-features", "--features", features]);
@@ -121,45 +127,100 @@ fn compile(which: Module) -> Result<Vec<u8>> {
 }
 
 /// Makes the glue and the optimised module of what cargo built, unless that is done already.
-fn bind(built: &[u8], out: &Path, names: bool) -> Result<PathBuf> {
-    let bound = out.join("kez_wasm_bg.wasm");
-    let stamp = out.join(".bound");
-    if fs::read(&stamp).is_ok_and(|old| old == built) {
-        return Ok(bound);
+fn bind(which: Module, built: &[u8], out: &Path, names: bool) -> Result<()> {
+    let how = [built, include_bytes!("wasm.rs"), include_bytes!("split.rs")].concat();
+    let made = ObjectId::digest("made", &how).to_string();
+    let stamp = out.join(".made");
+    if fs::read_to_string(&stamp).is_ok_and(|old| old == made) {
+        return Ok(());
     }
     let _ = fs::remove_file(&stamp);
+    // A module is split by the names of its functions.
+    let in_two = which == Module::Library;
     wasm_bindgen_cli_support::Bindgen::new()
         .input_bytes("kez_wasm", built.to_vec())
         .web(true)?
         .omit_default_module_path(true)
         .typescript(true)
         .reset_state_function(true)
-        .remove_name_section(!names)
+        .remove_name_section(!names && !in_two)
         .remove_producers_section(true)
         .generate(out)?;
-    let mut opt = Command::new(node());
-    opt.arg(root().join("npm/node_modules/binaryen/bin/wasm-opt"));
+    let bound = out.join(FIRST);
+    let keep_names = if names || in_two { &["-g"][..] } else { &[] };
     // The first round leaves what only a look at the whole module finds.
-    opt.args(["-Oz", "--gufa-optimizing", "-Oz", "--converge"]);
+    optimise(&bound, &[keep_names, &["-Oz", "--gufa-optimizing", "-Oz", "--converge"]].concat())?;
+    let glue = out.join("kez_wasm.js");
+    let mut text = fs::read_to_string(&glue)?;
+    let mut chat = HashSet::new();
+    if !names {
+        let exports = shorten(&bound, keep_names, &mut text)?;
+        chat.extend(exports.into_iter().filter(|(name, _)| is_of_chat(name)).map(|(_, now)| now));
+    }
+    if in_two {
+        let goes = |export: &str| if names { is_of_chat(export) } else { chat.contains(export) };
+        let split = split(&fs::read(&bound)?, goes, is_only_of_chat, names)?;
+        for (file, module) in [(FIRST, split.first), (PART, split.part)] {
+            let file = out.join(file);
+            fs::write(&file, module)?;
+            // What is used once now can stand where it is used.
+            optimise(&file, &[if names { keep_names } else { &[] }, &["-Oz"]].concat())?;
+        }
+        text.push_str(&EXTEND.replace("LINK", LINK));
+        let types = out.join("kez_wasm.d.ts");
+        fs::write(&types, fs::read_to_string(&types)? + EXTEND_TYPES)?;
+    }
+    fs::write(&glue, text)?;
+    fs::write(stamp, made)?;
+    Ok(())
+}
+
+/// A bound module, in its folder.
+pub const FIRST: &str = "kez_wasm_bg.wasm";
+/// What is split off it.
+pub const PART: &str = "kez_wasm_part.wasm";
+
+/// Whether an export is of a class of kez-wasm's `chat.rs`.
+fn is_of_chat(export: &str) -> bool {
+    let export = export.strip_prefix("__wbg_").unwrap_or(export);
+    ["chat_", "events_"].iter().any(|class| export.starts_with(class))
+}
+
+/// Whether a function that is called through the table runs for chat alone: what polls and drops the
+/// tasks of its class. They hold a client, so no other task's code can be the same.
+fn is_only_of_chat(function: &str) -> bool {
+    function.contains("<kez_wasm[") && function.contains("]::chat::Chat>::")
+}
+
+/// Loads a part into the module's instance, from then on.
+const EXTEND: &str = "
+export async function extend(source) {
+    const own = wasm;
+    const from = source instanceof URL || typeof source === 'string' || source instanceof Request ? fetch(source) : source;
+    const { instance } = await __wbg_load(await from, { ...__wbg_get_imports(), LINK: own });
+    if (own !== wasm) throw new Error('the instance is gone');
+    wasm = { __proto__: null, ...own, ...instance.exports };
+}
+";
+const EXTEND_TYPES: &str = "
+export function extend(source: InitInput): Promise<void>;
+";
+
+/// Runs wasm-opt on a module, in its place. Gives what it prints.
+fn optimise(module: &Path, options: &[&str]) -> Result<String> {
+    let mut opt = Command::new(node());
+    opt.arg(root().join("npm/node_modules/binaryen/bin/wasm-opt")).args(options);
+    opt.args(FEATURES.map(|feature| format!("--enable-{feature}")));
     // The stack comes first in memory, and nothing lies in its last kilobyte.
     opt.arg("--low-memory-unused");
-    opt.args(FEATURES.map(|feature| format!("--enable-{feature}")));
-    opt.args(names.then_some("-g"));
-    quietly(opt.arg(&bound).arg("-o").arg(&bound))?;
-    if !names {
-        shorten(&bound, &out.join("kez_wasm.js"))?;
-    }
-    fs::write(stamp, built)?;
-    Ok(bound)
+    quietly(opt.arg(module).arg("-o").arg(module))
 }
 
 /// Gives what module and glue call each other by names of one or two letters: pages load both.
-fn shorten(module: &Path, glue: &Path) -> Result<()> {
-    let mut opt = Command::new(node());
-    opt.arg(root().join("npm/node_modules/binaryen/bin/wasm-opt"));
-    opt.args(FEATURES.map(|feature| format!("--enable-{feature}")));
-    opt.arg("--minify-imports-and-exports-and-modules");
-    let told: Value = serde_json::from_str(&quietly(opt.arg(module).arg("-o").arg(module))?)?;
+/// Gives each export's name before and now.
+fn shorten(module: &Path, options: &[&str], glue: &mut String) -> Result<HashMap<String, String>> {
+    let options = [options, &["--minify-imports-and-exports-and-modules"]].concat();
+    let told: Value = serde_json::from_str(&optimise(module, &options)?)?;
     let pairs = |side: &str| -> Vec<(String, String)> {
         let pair = |entry: &Value| {
             let [.., old, new] = &entry.as_array()?[..] else { return None };
@@ -167,13 +228,13 @@ fn shorten(module: &Path, glue: &Path) -> Result<()> {
         };
         told[side].as_array().into_iter().flatten().filter_map(pair).collect()
     };
-    let mut text = fs::read_to_string(glue)?.replace("\"./kez_wasm_bg.js\"", "\"a\"");
+    *glue = glue.replace("\"./kez_wasm_bg.js\"", "\"a\"");
     for (old, new) in pairs("imports") {
-        text = text.replace(&format!(" {old}: function"), &format!(" {new}: function"));
+        *glue = glue.replace(&format!(" {old}: function"), &format!(" {new}: function"));
     }
     let exports: HashMap<_, _> = pairs("exports").into_iter().collect();
     let word = |c: char| c.is_alphanumeric() || c == '_';
-    let (mut short, mut rest) = (String::with_capacity(text.len()), &text[..]);
+    let (mut short, mut rest) = (String::with_capacity(glue.len()), &glue[..]);
     while let Some(at) = rest.find("wasm.") {
         let (before, after) = rest.split_at(at + "wasm.".len());
         short.push_str(before);
@@ -187,5 +248,6 @@ fn shorten(module: &Path, glue: &Path) -> Result<()> {
         }
     }
     short.push_str(rest);
-    Ok(fs::write(glue, short)?)
+    *glue = short;
+    Ok(exports)
 }
