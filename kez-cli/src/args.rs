@@ -687,6 +687,26 @@ pub(crate) enum ChatCommand {
         #[command(flatten)]
         account: WithAccount,
     },
+    /// End this device, and write all of it into a file for another machine, encrypted with a
+    /// passphrase
+    Export {
+        /// The file; it must not be there
+        file: PathBuf,
+        #[command(flatten)]
+        account: WithAccount,
+    },
+    /// Take a device up that was exported on another machine; once, for one that lives twice loses
+    /// messages
+    Import {
+        /// The file
+        file: PathBuf,
+        /// The name under which the device's key is stored
+        #[arg(long, value_name = "NAME", default_value = "chat")]
+        device: String,
+        /// Store the device's key unencrypted: anybody who reads the file can read your messages
+        #[arg(long)]
+        no_passphrase: bool,
+    },
 }
 
 /// Seconds from `90d`, `2h`, `10m`, `30s` or `0`.

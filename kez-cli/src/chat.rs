@@ -1,5 +1,7 @@
 //! `kez chat`.
 
+mod moving;
+
 use crate::{
     args::{ChatCommand, Own, WithAccount},
     claim,
@@ -22,6 +24,8 @@ use std::path::{Path, PathBuf};
 
 /// The largest record that is read, in bytes.
 const MAX_RECORD: usize = 64 * 1024 * 1024;
+/// The file beside the records that whoever uses an account has locked.
+const LOCK: &str = "lock";
 
 pub(super) async fn run(
     context: &Context<'_, impl Net>,
@@ -135,6 +139,12 @@ pub(super) async fn run(
             seat.client.remove(&conversation, &handle).await?;
             out.hint(&format!("kez: {handle} is out of the group"));
         }
+        ChatCommand::Export { file, account } => {
+            moving::export(context, out, &file, &account).await?;
+        }
+        ChatCommand::Import { file, device, no_passphrase } => {
+            moving::import(context, out, &file, &device, no_passphrase).await?;
+        }
     }
     Ok(0)
 }
@@ -191,7 +201,7 @@ impl<'a, N: Net> Account<'a, N> {
 
     /// Takes the account up, alone: another command waits until this one is done.
     async fn sit(&self) -> Result<Seat<'_, N>> {
-        let lock = self.dir.join("lock");
+        let lock = self.dir.join(LOCK);
         let lock = self.context.host.lock(&lock).map_err(storage(&lock))?;
         let secret = copy(&self.secret)?;
         let desk = Desk { context: self.context, dir: self.dir.clone() };
@@ -266,6 +276,20 @@ impl<N: Net> Platform for Desk<'_, N> {
                 other => other.map_err(storage(&path)),
             },
         }
+    }
+
+    async fn names(&self) -> Result<Vec<String>> {
+        let (mut names, mut folders) = (Vec::new(), vec![String::new()]);
+        while let Some(folder) = folders.pop() {
+            for entry in self.context.home.list(&self.dir.join(&folder))? {
+                let name = if folder.is_empty() { entry } else { format!("{folder}/{entry}") };
+                let path = self.dir.join(&name);
+                let is_file = self.context.host.stat(&path).map_err(storage(&path))?.is_file;
+                if is_file { names.push(name) } else { folders.push(name) }
+            }
+        }
+        names.retain(|name| name != LOCK);
+        Ok(names)
     }
 
     async fn history(&self, primary: &Identity, sources: &[String]) -> History {
@@ -577,16 +601,20 @@ async fn register(
         published: chain.head().map(|head| head.id.to_string()),
     };
     write_public(context, &dir.with_file_name(format!("{name}.json")), &public)?;
+    tell_account(out, &name, &public, &device);
+    Ok(())
+}
+
+fn tell_account(out: &Out<'_>, name: &str, public: &Public, device: &Identity) {
     let value = serde_json::json!({
         "schema": "kez.chat.account/1",
         "account": name,
-        "handle": new.handle.as_str(),
-        "server": server,
-        "primary": chain.name(),
+        "handle": public.handle,
+        "server": public.server,
+        "primary": public.primary,
         "device": device,
     });
-    out.result(&value, &format!("{} is {}, device {device}", name, chain.name()));
-    Ok(())
+    out.result(&value, &format!("{name} is {}, device {device}", public.primary));
 }
 
 async fn devices(

@@ -101,12 +101,7 @@ impl<'a> Keystore<'a> {
         }
         let file = match passphrase {
             None => KeyFile::plain(key),
-            Some(passphrase) => {
-                let (salt, random) = (self.home.host.random()?, self.home.host.random()?);
-                let mut nonce = [0; 24];
-                nonce.copy_from_slice(&random[..24]);
-                KeyFile::encrypt(key, passphrase, &salt, &nonce)?
-            }
+            Some(passphrase) => self.seal(key, passphrase)?,
         };
         let text = file.to_text();
         match self.home.host.write(&path, text.as_bytes(), Access::Private, false) {
@@ -116,6 +111,17 @@ impl<'a> Keystore<'a> {
             other => other.map_err(storage(&path))?,
         }
         Ok(Entry { name: name.to_owned(), identity, encrypted: passphrase.is_some() })
+    }
+
+    /// A key file that the passphrase opens; it is not stored.
+    ///
+    /// # Errors
+    /// `storage_failed` without randomness.
+    pub(crate) fn seal(&self, key: &SecretKey, passphrase: &str) -> Result<KeyFile> {
+        let (salt, random) = (self.home.host.random()?, self.home.host.random()?);
+        let mut nonce = [0; 24];
+        nonce.copy_from_slice(&random[..24]);
+        KeyFile::encrypt(key, passphrase, &salt, &nonce)
     }
 
     /// Opens a key. The passphrase is asked for only if one is needed.

@@ -253,6 +253,68 @@ fn a_second_machine_and_its_end() {
 }
 
 #[test]
+fn a_device_moves_to_another_machine() {
+    let server = server("chat-move");
+    let alice = join("chat-move-alice", "alice", &server);
+    let bob = join("chat-move-bob", "bob", &server).native();
+    bob.ok(&["chat", "send", "alice", "one"]);
+    assert_eq!(received(&alice), ["bob: one"]);
+    let file = folder("chat-move-file").join("device");
+    let path = file.to_str().unwrap();
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "somebody's").unwrap();
+    alice.run_with("words", &["chat", "export", path, "--passphrase-file", "-"]).fails(2, "usage");
+    std::fs::remove_file(&file).unwrap();
+    alice
+        .run_with("", &["chat", "export", path, "--passphrase-file", "-"])
+        .fails(2, "passphrase_needed");
+    alice.ok(&["chat", "send", "bob", "two"]);
+
+    let export =
+        |user: &User| user.run_with("words", &["chat", "export", path, "--passphrase-file", "-"]);
+    let run = export(&alice);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.json()["schema"], "kez.chat.moved/1");
+    alice.run(&["chat", "send", "bob", "from the grave"]).fails(2, "state_refused");
+    alice
+        .run(&["chat", "register", "alice", "--server", &server, "--no-passphrase"])
+        .fails(2, "state_refused");
+    // A file that was lost can be had again.
+    let moving: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert!(moving["key"].as_str().unwrap().contains("\"encrypted\""));
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(export(&alice).code, 0);
+
+    bob.ok(&["chat", "send", "alice", "three"]);
+    let machine = User::new("chat-move-machine", CONFIG).native();
+    let import = |user: &User, words: &str| {
+        user.run_with(words, &["chat", "import", path, "--passphrase-file", "-"])
+    };
+    import(&machine, "other words").fails(2, "passphrase_wrong");
+    machine.run(&["chat", "list"]).fails(2, "usage");
+    let run = import(&machine, "words");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    import(&machine, "words").fails(2, "state_refused");
+    import(&alice, "words").fails(2, "state_refused");
+    let with_passphrase = |args: &[&str]| {
+        let run = machine.run_with("words", &[args, &["--passphrase-file", "-"]].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        texts(&run.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect::<Vec<_>>())
+    };
+    assert_eq!(with_passphrase(&["chat", "listen", "--once"]), ["bob: three"]);
+    with_passphrase(&["chat", "send", "bob", "four"]);
+    let all = ["bob: one", "alice: two", "bob: three", "alice: four"];
+    assert_eq!(with_passphrase(&["chat", "history", "bob"]), all);
+    assert_eq!(received(&bob), ["alice: two", "alice: four"]);
+
+    // What is no such file, and what leads out of the folder.
+    std::fs::write(&file, "{}").unwrap();
+    import(&machine, "words").fails(2, "state_refused");
+    std::fs::remove_file(&file).unwrap();
+    import(&machine, "words").fails(2, "storage_failed");
+}
+
+#[test]
 fn a_group() {
     let server = server("chat-group");
     let names = ["alice", "bob", "carol", "dave"];
@@ -420,6 +482,12 @@ fn a_page_in_chromium_talks_with_the_commands() {
         assert_eq!(page.run("page.open('carol')"), false);
         page.run("page.listen()");
     }
+    // Moved, it goes on with all that it had, and is over where it was.
+    page.run("reload");
+    page.run("page.open('carol')");
+    let moved = page.run("page.move('carol-moved')");
+    assert_eq!(moved, json!([["moved"], "state_refused"]));
+    page.run("page.listen()");
     // While the client is at work, what is signed at once is.
     let signed = page.run(&format!("[{}, page.nats('pX0x9vTkq8LzY2w')][1]", write("after all")));
     let signed = Credentials::from_nats(signed.as_str().unwrap()).unwrap();

@@ -41,6 +41,8 @@ extern "C" {
     fn load(this: &Page, name: &str) -> Result<Promise, JsValue>;
     #[wasm_bindgen(method, catch)]
     fn save(this: &Page, name: &str, data: Option<Vec<u8>>) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn names(this: &Page) -> Result<Promise, JsValue>;
     /// What `history` of the verifier gives.
     #[wasm_bindgen(method, catch)]
     fn history(this: &Page, primary: &str, sources: Vec<String>) -> Result<Promise, JsValue>;
@@ -89,6 +91,11 @@ impl Platform for Page {
     async fn save(&self, name: &str, data: Option<&[u8]>) -> CoreResult<()> {
         let saved = Page::save(self, name, data.map(<[u8]>::to_vec));
         wait(saved, Code::StorageFailed).await.map(drop)
+    }
+
+    async fn names(&self) -> CoreResult<Vec<String>> {
+        let names = wait(Page::names(self), Code::StorageFailed).await?;
+        Ok(Array::from(&names).iter().filter_map(|name| name.as_string()).collect())
     }
 
     async fn history(&self, primary: &Identity, sources: &[String]) -> History {
@@ -219,6 +226,36 @@ impl Chat {
         let work = async move {
             let client = Client::register(page, secret, random(), &chain, &record);
             or_throw(client.await).map(Self::of)
+        };
+        Ok(Task::new(work, wake))
+    }
+
+    /// Ends the device of this storage, and gives all that it kept as one blob.
+    ///
+    /// # Errors
+    /// `key_refused`.
+    pub fn export(page: Page, seed: Vec<u8>, wake: Function) -> Result<Task, JsValue> {
+        let secret = device(seed)?;
+        let work = async move {
+            let blob = or_throw(Client::export(&page, &secret, random()).await)?;
+            Ok(Uint8Array::from(&blob[..]).into())
+        };
+        Ok(Task::new(work, wake))
+    }
+
+    /// Takes up what [`Chat::export`] gave elsewhere.
+    ///
+    /// # Errors
+    /// `key_refused`.
+    pub fn import(
+        page: Page,
+        seed: Vec<u8>,
+        state: Vec<u8>,
+        wake: Function,
+    ) -> Result<Task, JsValue> {
+        let secret = device(seed)?;
+        let work = async move {
+            or_throw(Client::import(page, secret, random(), &state).await).map(Self::of)
         };
         Ok(Task::new(work, wake))
     }

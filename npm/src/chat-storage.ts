@@ -11,6 +11,8 @@ export interface ChatStorage {
   set(name: string, data: Uint8Array): Promise<void>
   /** Removes a record. */
   delete(name: string): Promise<void>
+  /** The names of all records. */
+  names(): Promise<string[]>
 }
 
 /** Storage in memory, for tests: everything is gone with the process. */
@@ -20,6 +22,7 @@ export function memoryStorage(): ChatStorage {
     get: (name) => Promise.resolve(records.get(name)),
     set: (name, data) => Promise.resolve(void records.set(name, data)),
     delete: (name) => Promise.resolve(void records.delete(name)),
+    names: () => Promise.resolve([...records.keys()]),
   }
 }
 
@@ -76,6 +79,7 @@ export async function browserStorage(name: string): Promise<BrowserStorage> {
     get: (record) => read<Uint8Array>('records', record),
     set: (record, data) => write('records', (store) => void store.put(data, record)),
     delete: (record) => write('records', (store) => void store.delete(record)),
+    names: () => done(database.transaction('records').objectStore('records').getAllKeys() as IDBRequest<string[]>),
     async deviceKey(make) {
       const kept = await read<{ wrap: CryptoKey; iv: Uint8Array<ArrayBuffer>; data: ArrayBuffer }>('keys', 'device')
       if (kept !== undefined) {

@@ -117,6 +117,7 @@ function page(given: ChatOptions) {
     now: () => Date.now(),
     load: (name: string) => given.storage.get(name),
     save: (name: string, data?: Uint8Array) => (data === undefined ? given.storage.delete(name) : given.storage.set(name, data)),
+    names: () => given.storage.names(),
     history: (primary: string, sources: string[]) => {
       const more = given.verify?.sources ?? []
       return history(primary, { ...given.verify, sources: [...more, ...sources] })
@@ -212,6 +213,26 @@ export class Chat {
     const { owner } = given
     const record = await (owner === undefined ? known(given, handle, server) : signed(handle, server, chain.name, owner))
     return Chat.#made(given, (wasm, wake) => wasm.Chat.register(page(given), seed, record, chain.export(), wake))
+  }
+
+  /**
+   * Ends the device of this storage, and gives all that it kept, encrypted under its key. With both,
+   * {@link Chat.import} takes it up elsewhere, once: a device that lives twice loses messages. No client may be open.
+   * Cut off, it can be done again and gives the same, until the storage is deleted.
+   */
+  static async export(options: ChatOptions): Promise<Uint8Array> {
+    const given = check.options(options, OPTIONS, 'options')
+    const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
+    part.check()
+    return main.drive((wake) => call((wasm) => wasm.Chat.export(page(given), seed, wake)))
+  }
+
+  /** Takes a device up that {@link Chat.export} has ended elsewhere, in a storage that has no device. */
+  static async import(options: ChatOptions, state: Uint8Array): Promise<Chat> {
+    const given = check.options(options, OPTIONS, 'options')
+    const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
+    const blob = check.bytes(state, 'state')
+    return Chat.#made(given, (wasm, wake) => wasm.Chat.import(page(given), seed, blob, wake))
   }
 
   static async #made(given: ChatOptions, begin: (wasm: Glue, wake: () => void) => glue.Task): Promise<Chat> {

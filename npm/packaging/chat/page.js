@@ -67,6 +67,17 @@ globalThis.page = {
     return all
   },
   shown: () => shown.filter((entry) => entry.kind === 'text').map((entry) => entry.about),
+  /** Moves the device into another storage, as it would to another browser. */
+  async move(name) {
+    await chat.close()
+    const blob = await Chat.export({ device, storage })
+    const other = await browserStorage(name)
+    await other.deviceKey(() => device.exposeBytes())
+    chat = await Chat.import({ device, storage: other, verify }, blob)
+    const [left, back] = [await storage.names(), await Chat.open({ device, storage, verify }).catch((error) => error.code)]
+    storage = other
+    return [left, back]
+  },
   states: () => states,
   nats: (nonce) => chat.natsSignature(nonce),
   safety: (handle) => chat.safetyNumber(handle),

@@ -6,11 +6,11 @@ mod common;
 
 use common::{
     Server,
-    client::{Seat, run},
+    client::{Machine, Seat, copy, random, run},
 };
 use kez_core::{
     Code,
-    chat::client::{Entry, EntryKind, State},
+    chat::client::{Client, Entry, EntryKind, Platform as _, State},
 };
 use tempfile::TempDir;
 
@@ -362,7 +362,7 @@ fn one_conversation_that_is_stopped_stops_no_other() {
     assert_eq!(code(alice.send(&with_bob, "three")), Code::DevicesChanged);
 }
 
-/// Everything is cut off at every step once, and goes on from the disk.
+/// KEZ-STATE-01: everything is cut off at every step once, and goes on from the disk.
 #[test]
 fn a_crash_at_any_step_loses_and_doubles_nothing() {
     let (_dir, server) = server();
@@ -390,6 +390,82 @@ fn a_crash_at_any_step_loses_and_doubles_nothing() {
     assert_eq!(bob.texts(), sent);
     assert_eq!(alice.texts(), sent);
     assert!(bob.refused().is_empty(), "{:?}", bob.refused());
+}
+
+/// KEZ-STATE-02, KEZ-STATE-03: a device moves with all that it has, cut off at every step.
+#[test]
+fn a_device_moves_and_lives_once() {
+    let (_dir, server) = server();
+    let (_, mut alice) = Seat::join("alice", &server);
+    let (_, mut bob) = Seat::join("bob", &server);
+    alice.write("bob", "one").unwrap();
+    bob.sync().unwrap();
+    let (secret, old) = (copy(&bob.secret), bob.machine.clone());
+    let other = copy(&alice.secret);
+    let export = |key| run(Client::export(&old, key, random()));
+    assert_eq!(code(export(&other)), Code::StateRefused);
+    // Nothing was ended by that.
+    bob.reopen();
+    bob.write("alice", "two").unwrap();
+
+    let mut blob = None;
+    for step in 0.. {
+        *old.cut.lock().unwrap() = Some(step);
+        let done = export(&secret);
+        *old.cut.lock().unwrap() = None;
+        let opened = run(Client::open(old.clone(), copy(&secret), random()));
+        match done {
+            // It lives here until the blob is stored, and never after.
+            Err(error) => {
+                assert_eq!((error.code(), opened.is_ok()), (Code::StorageFailed, step == 0));
+            }
+            Ok(done) => {
+                assert_eq!(code(opened), Code::StateRefused);
+                blob = Some(done);
+                break;
+            }
+        }
+    }
+    let blob = blob.unwrap();
+    assert_eq!(export(&secret).unwrap(), blob);
+    assert_eq!(code(export(&other)), Code::StateRefused);
+    let left: Vec<String> = run(old.names()).unwrap();
+    assert_eq!(left, ["moved"]);
+    let back = Client::import(old.clone(), copy(&secret), random(), &blob);
+    assert_eq!(code(run(back)), Code::StateRefused);
+
+    // Meanwhile somebody writes, and a key package waits for somebody new.
+    alice.write("bob", "three").unwrap();
+    let (_, mut carol) = Seat::join("carol", &server);
+    carol.write("bob", "hello").unwrap();
+    let new = Machine::default();
+    let import = |key, blob: &[u8]| run(Client::import(new.clone(), copy(key), random(), blob));
+    assert_eq!(code(import(&other, &blob)), Code::StateRefused);
+    let mut changed = blob.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    assert_eq!(code(import(&secret, &changed)), Code::StateRefused);
+    assert!(new.disk.lock().unwrap().is_empty());
+    bob.machine = new.clone();
+    for step in 0.. {
+        *new.cut.lock().unwrap() = Some(step);
+        let done = import(&secret, &blob);
+        *new.cut.lock().unwrap() = None;
+        if let Ok(client) = done {
+            bob.client = client;
+            break;
+        }
+        let opened = run(Client::open(new.clone(), copy(&secret), random()));
+        assert_eq!(code(opened), Code::StateRefused);
+    }
+    assert_eq!(code(import(&secret, &blob)), Code::StateRefused);
+    bob.sync().unwrap();
+    bob.write("alice", "four").unwrap();
+    alice.sync().unwrap();
+    assert_eq!(alice.texts(), ["one", "two", "three", "four"]);
+    let mut texts = bob.texts();
+    texts.sort();
+    assert_eq!(texts, ["four", "hello", "one", "three", "two"]);
+    assert!(bob.refused().is_empty() && alice.refused().is_empty());
 }
 
 /// KEZ-MSG-03

@@ -8,6 +8,7 @@
 mod account;
 mod conversation;
 mod gate;
+mod moving;
 mod record;
 mod server;
 mod sync;
@@ -44,6 +45,11 @@ pub trait Platform {
     /// # Errors
     /// `storage_failed`; what was there is then as it was.
     async fn save(&self, name: &str, data: Option<&[u8]>) -> Result<()>;
+    /// The names under which something is stored.
+    ///
+    /// # Errors
+    /// `storage_failed`.
+    async fn names(&self) -> Result<Vec<String>>;
     /// The verified sigchain of a primary; of one's own too. `sources` are further places where it
     /// may be.
     async fn history(&self, primary: &Identity, sources: &[String]) -> History;
@@ -78,9 +84,10 @@ impl<P: Platform> Client<P> {
     /// Takes a device up that was registered here.
     ///
     /// # Errors
-    /// `conversation_unknown` if it was not, `state_refused`, `storage_failed`.
+    /// `state_refused` if it was not, or was moved elsewhere; `storage_failed`.
     pub async fn open(platform: P, secret: SecretKey, random: Random) -> Result<Self> {
         let vault = Vault::of(&secret, random.clone());
+        moving::refuse_moved(&platform, &vault).await?;
         let data = platform.load(account::NAME).await?;
         let data = data.ok_or_else(|| Error::about(Code::StateRefused, "no account"))?;
         let (account, certificate, sealed) = Account::read(&vault.open(account::NAME, &data)?)?;
@@ -102,6 +109,7 @@ impl<P: Platform> Client<P> {
         record: &super::SignedHandle,
     ) -> Result<Self> {
         let vault = Vault::of(&secret, random.clone());
+        moving::refuse_moved(&platform, &vault).await?;
         let certificate = super::Certificate::of(chain, secret.public().identity())?;
         let sealed = SealedKey::generate(&random)?;
         let account = Account::new(record.record());

@@ -116,6 +116,12 @@ impl Platform for Machine {
         Ok(())
     }
 
+    async fn names(&self) -> Result<Vec<String>> {
+        // Chains are beside what the client stores.
+        let disk = self.disk.lock().unwrap();
+        Ok(disk.keys().filter(|name| !name.contains(':')).cloned().collect())
+    }
+
     async fn history(&self, primary: &Identity, sources: &[String]) -> History {
         let url = sources.last().unwrap().clone();
         let call = Call { method: "GET", url, authorization: None, dpop: None, body: None };
