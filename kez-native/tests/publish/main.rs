@@ -81,6 +81,10 @@ fn gists(net: &Testnet, login: &str) -> Vec<Value> {
 
 fn change(run: &Run) -> (i32, Value, Value) {
     let json = run.json();
+    if run.code != 0 {
+        // The reason is in there.
+        eprintln!("{}", run.stdout);
+    }
     (run.code, json["change"].clone(), json["status"].clone())
 }
 
