@@ -191,72 +191,21 @@ impl Chat {
 
 #[wasm_bindgen]
 impl Chat {
-    /// Takes a device up that was registered on this page's storage.
+    /// Does what [`begin`] knows by that name, with a device's key, these words and this blob. Gives
+    /// a [`Chat`], or bytes.
     ///
     /// # Errors
     /// `key_refused`.
-    pub fn open(page: Page, seed: Vec<u8>, wake: Function) -> Result<Task, JsValue> {
-        let secret = device(seed)?;
-        let work =
-            async move { or_throw(Client::open(page, secret, random()).await).map(Self::of) };
-        Ok(Task::new(work, wake))
-    }
-
-    /// Registers a device: with the handle's signed record, and the bundle of the chain, which the
-    /// device is on.
-    ///
-    /// # Errors
-    /// Format codes, `signature_bad`.
-    pub fn register(
+    pub fn begin(
         page: Page,
         seed: Vec<u8>,
-        record: &str,
-        bundle: &str,
+        what: String,
+        words: Vec<String>,
+        blob: Vec<u8>,
         wake: Function,
     ) -> Result<Task, JsValue> {
         let secret = device(seed)?;
-        let make = || {
-            let record = Envelope::from_value(Value::parse(record.as_bytes())?)?;
-            let record = SignedHandle::read(record)?;
-            // This page made or verified it.
-            let chain = Chain::replay_trusted(bundle.as_bytes(), &record.record().primary)?;
-            Ok((record, chain))
-        };
-        let (record, chain) = or_throw(make())?;
-        let work = async move {
-            let client = Client::register(page, secret, random(), &chain, &record);
-            or_throw(client.await).map(Self::of)
-        };
-        Ok(Task::new(work, wake))
-    }
-
-    /// Ends the device of this storage, and gives all that it kept as one blob.
-    ///
-    /// # Errors
-    /// `key_refused`.
-    pub fn export(page: Page, seed: Vec<u8>, wake: Function) -> Result<Task, JsValue> {
-        let secret = device(seed)?;
-        let work = async move {
-            let blob = or_throw(Client::export(&page, &secret, random()).await)?;
-            Ok(Uint8Array::from(&blob[..]).into())
-        };
-        Ok(Task::new(work, wake))
-    }
-
-    /// Takes up what [`Chat::export`] gave elsewhere.
-    ///
-    /// # Errors
-    /// `key_refused`.
-    pub fn import(
-        page: Page,
-        seed: Vec<u8>,
-        state: Vec<u8>,
-        wake: Function,
-    ) -> Result<Task, JsValue> {
-        let secret = device(seed)?;
-        let work = async move {
-            or_throw(Client::import(page, secret, random(), &state).await).map(Self::of)
-        };
+        let work = async move { or_throw(begin(page, secret, &what, &words, &blob).await) };
         Ok(Task::new(work, wake))
     }
 
@@ -300,6 +249,37 @@ impl Chat {
         };
         Task::new(work, wake)
     }
+}
+
+/// How a client comes and goes, by one entrance as [`work`] is one.
+async fn begin(
+    page: Page,
+    secret: SecretKey,
+    what: &str,
+    words: &[String],
+    blob: &[u8],
+) -> CoreResult<JsValue> {
+    let client = match (what, words) {
+        // A device that was registered with this page's storage.
+        ("open", []) => Client::open(page, secret, random()).await?,
+        // A new one, by the handle's signed record and the bundle of the chain, which it is on.
+        ("register", [record, bundle]) => {
+            let record = Envelope::from_value(Value::parse(record.as_bytes())?)?;
+            let record = SignedHandle::read(record)?;
+            // This page made or verified it.
+            let chain = Chain::replay_trusted(bundle.as_bytes(), &record.record().primary)?;
+            Client::register(page, secret, random(), &chain, &record).await?
+        }
+        // Ends it, and gives all that it kept.
+        ("export", []) => {
+            let blob = Client::export(&page, &secret, random()).await?;
+            return Ok(Uint8Array::from(&blob[..]).into());
+        }
+        // One that was ended elsewhere.
+        ("import", []) => Client::import(page, secret, random(), blob).await?,
+        _ => return Err(Error::about(Code::Usage, what)),
+    };
+    Ok(Chat::of(client))
 }
 
 /// What the facade may ask of a client. One entrance instead of a binding each: what JavaScript and

@@ -10,7 +10,7 @@ import * as check from './check.js'
 import type { Code } from './data.js'
 import { KezError } from './errors.js'
 import type * as glue from './glue/kez_wasm.js'
-import { call, type Glue, Handle, main, Part, type Source } from './instance.js'
+import { call, Handle, main, Part, type Source } from './instance.js'
 import { identityOf, SecretKey, sign, type Signer } from './key.js'
 import { history, type VerifyOptions } from './verifier.js'
 
@@ -199,20 +199,18 @@ export class Chat {
   /** Takes a device up that was registered with this storage. */
   static async open(options: ChatOptions): Promise<Chat> {
     const given = check.options(options, OPTIONS, 'options')
-    const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
-    return Chat.#made(given, (wasm, wake) => wasm.Chat.open(page(given), seed, wake))
+    return new Chat(await Chat.#begin(given, 'open'), given)
   }
 
   /** Registers a handle, or a further device of one's own handle. */
   static async register(options: RegisterOptions): Promise<Chat> {
     const given = check.options(options, [...OPTIONS, 'handle', 'server', 'chain', 'owner'], 'options')
-    const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
     const chain = check.instance(given.chain, Chain, 'options.chain')
     const handle = check.text(given.handle, 'options.handle')
     const server = check.text(given.server, 'options.server').replace(/\/$/, '')
     const { owner } = given
     const record = await (owner === undefined ? known(given, handle, server) : signed(handle, server, chain.name, owner))
-    return Chat.#made(given, (wasm, wake) => wasm.Chat.register(page(given), seed, record, chain.export(), wake))
+    return new Chat(await Chat.#begin(given, 'register', [record, chain.export()]), given)
   }
 
   /**
@@ -221,23 +219,20 @@ export class Chat {
    * Cut off, it can be done again and gives the same, until the storage is deleted.
    */
   static async export(options: ChatOptions): Promise<Uint8Array> {
-    const given = check.options(options, OPTIONS, 'options')
-    const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
-    part.check()
-    return main.drive((wake) => call((wasm) => wasm.Chat.export(page(given), seed, wake)))
+    return Chat.#begin(check.options(options, OPTIONS, 'options'), 'export')
   }
 
   /** Takes a device up that {@link Chat.export} has ended elsewhere, in a storage that has no device. */
   static async import(options: ChatOptions, state: Uint8Array): Promise<Chat> {
     const given = check.options(options, OPTIONS, 'options')
-    const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
-    const blob = check.bytes(state, 'state')
-    return Chat.#made(given, (wasm, wake) => wasm.Chat.import(page(given), seed, blob, wake))
+    return new Chat(await Chat.#begin(given, 'import', [], check.bytes(state, 'state')), given)
   }
 
-  static async #made(given: ChatOptions, begin: (wasm: Glue, wake: () => void) => glue.Task): Promise<Chat> {
+  /** Has the module begin or end something (`begin` in kez-wasm says what there is). */
+  static async #begin<T>(given: ChatOptions, what: string, words: string[] = [], blob = new Uint8Array()): Promise<T> {
+    const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
     part.check()
-    return new Chat(await main.drive((wake) => call((wasm) => begin(wasm, wake))), given)
+    return main.drive((wake) => call((wasm) => wasm.Chat.begin(page(given), seed, what, words, blob, wake)))
   }
 
   /** Has the module do something, with these words (`work` in kez-wasm says what there is). */

@@ -63,7 +63,7 @@ export async function check(subject: string, options: { only?: Site | undefined;
     asked.add(address)
     return true
   }
-  const record = recording(texts)
+  const record = recording((url, text) => texts.set(url, text))
   const how: VerifyOptions = {
     ...set,
     ...(relays === undefined ? {} : { relays }),

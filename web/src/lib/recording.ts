@@ -4,8 +4,8 @@ import type { VerifyOptions } from 'kez'
 /** How much of an answer is kept for people to look at. */
 const KEPT = 64 * 1024
 
-/** A `fetch` that keeps the text of every answer, by its URL. */
-export function recording(seen: Map<string, string>): NonNullable<VerifyOptions['fetch']> {
+/** A `fetch` that has the text of every answer kept. */
+export function recording(keep: (url: string, text: string) => void): NonNullable<VerifyOptions['fetch']> {
   return async (request) => {
     const { url } = request
     const response = await fetch(request)
@@ -13,7 +13,7 @@ export function recording(seen: Map<string, string>): NonNullable<VerifyOptions[
     if (/json|text|markdown/.test(kind)) {
       const copy = response.clone()
       copy.text().then(
-        (text) => seen.set(url, text.slice(0, KEPT)),
+        (text) => keep(url, text.slice(0, KEPT)),
         () => undefined,
       )
     }

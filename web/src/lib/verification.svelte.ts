@@ -1,6 +1,5 @@
 /** One verification as it goes on: its steps, its reports, and what the platforms showed. */
 import { type Code, type Graph, identity, KezError, parseIdentity, type Report } from 'kez'
-import { SvelteMap } from 'svelte/reactivity'
 import { profileAt } from './profiles.ts'
 import { recording } from './recording.ts'
 import { openMemory } from './store.ts'
@@ -21,7 +20,7 @@ export class Verification {
   error = $state<KezError>()
   running = $state(false)
   /** What the platforms answered, by URL. */
-  readonly seen = new SvelteMap<string, string>()
+  seen = $state.raw<ReadonlyMap<string, string>>(new Map())
   #stop = new AbortController()
 
   /** Throws a `KezInputError` for what is no identity. */
@@ -42,7 +41,7 @@ export class Verification {
         ...verifyOptions(),
         memory: await openMemory(),
         signal: stop.signal,
-        fetch: recording(this.seen),
+        fetch: recording((url, text) => (this.seen = new Map(this.seen).set(url, text))),
         onProgress: (event) => {
           if (stop.signal.aborted) return
           if (event.type === 'judged') {
