@@ -246,7 +246,7 @@ codes! {
     #[cfg(feature = "handle")]
     SealedRefused "sealed_refused" Crypto Invalid "A sealed envelope cannot be opened with this device's keys." "Ask the person to send it again."
     #[cfg(feature = "handle")]
-    StateRefused "state_refused" Storage Invalid "The stored state of chat is damaged, of another version, or of another device." "Remove the device and add a new one; conversations go on there."
+    StateRefused "state_refused" Storage Invalid "The stored state of chat is damaged, of another version or device, or was moved elsewhere." "Go on where the device was moved to; if it was not, remove it and add a new one."
     #[cfg(feature = "handle")]
     QuotaExceeded "quota_exceeded" Network Unreachable "A limit of the server is reached." "Remove what is not needed any more, or try again later."
 }

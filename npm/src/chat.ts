@@ -205,6 +205,7 @@ export class Chat {
   /** Registers a handle, or a further device of one's own handle. */
   static async register(options: RegisterOptions): Promise<Chat> {
     const given = check.options(options, [...OPTIONS, 'handle', 'server', 'chain', 'owner'], 'options')
+    check.instance(given.device, SecretKey, 'options.device')
     const chain = check.instance(given.chain, Chain, 'options.chain')
     const handle = check.text(given.handle, 'options.handle')
     const server = check.text(given.server, 'options.server').replace(/\/$/, '')

@@ -127,6 +127,6 @@ export const CODES: Record<Code, readonly [kind: Kind, status: Status, summary: 
   message_missing: ['network', 'unreachable', "Messages of a conversation are missing: the server withholds or has lost them."],
   conversation_unknown: ['input', 'invalid', "There is no such conversation, or you are not in it."],
   sealed_refused: ['crypto', 'invalid', "A sealed envelope cannot be opened with this device's keys."],
-  state_refused: ['storage', 'invalid', "The stored state of chat is damaged, of another version, or of another device."],
+  state_refused: ['storage', 'invalid', "The stored state of chat is damaged, of another version or device, or was moved elsewhere."],
   quota_exceeded: ['network', 'unreachable', "A limit of the server is reached."],
 }

@@ -127,6 +127,6 @@ export const REMEDIES: Record<Code, string> = {
   message_missing: "Ask the person to send them again, and tell the operator.",
   conversation_unknown: "List them with `kez chat list`.",
   sealed_refused: "Ask the person to send it again.",
-  state_refused: "Remove the device and add a new one; conversations go on there.",
+  state_refused: "Go on where the device was moved to; if it was not, remove it and add a new one.",
   quota_exceeded: "Remove what is not needed any more, or try again later.",
 }
