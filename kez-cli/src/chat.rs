@@ -172,10 +172,15 @@ struct Account<'a, N> {
     secret: SecretKey,
 }
 
-/// `alice@chat.example`; the port belongs to the host.
-fn account_name(handle: &str, server: &str) -> String {
+/// `alice@chat.example`; the port belongs to the host. Files are named after it.
+fn account_name(handle: &Handle, server: &str) -> Result<String> {
     let host = server.split_once("://").map_or(server, |(_, host)| host);
-    format!("{handle}@{}", host.replace([':', '[', ']'], "_"))
+    let host = host.replace([':', '[', ']'], "_");
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() || !host.chars().all(plain) {
+        return Err(Error::about(Code::UrlRefused, server));
+    }
+    Ok(format!("{handle}@{host}"))
 }
 
 impl<'a, N: Net> Account<'a, N> {
@@ -586,7 +591,7 @@ async fn register(
     let mut record = record.to_envelope()?;
     record.sign(&owner, &context.host.random()?)?;
     let record = SignedHandle::read(record)?;
-    let name = account_name(new.handle.as_str(), &server);
+    let name = account_name(&new.handle, &server)?;
     let dir = context.home.path("chat").join(&name);
     let desk = Desk { context, dir: dir.clone() };
     let device = secret.public().identity().clone();

@@ -291,6 +291,20 @@ fn a_device_moves_to_another_machine() {
         user.run_with(words, &["chat", "import", path, "--passphrase-file", "-"])
     };
     import(&machine, "other words").fails(2, "passphrase_wrong");
+    // Folders are named after what the file says.
+    let good = std::fs::read(&file).unwrap();
+    for (member, value, code) in [
+        ("handle", "../../out", "handle_refused"),
+        ("server", "https://x/../../out", "url_refused"),
+        ("state", "AAAA", "state_refused"),
+    ] {
+        let mut forged = moving.clone();
+        forged[member] = value.into();
+        std::fs::write(&file, forged.to_string()).unwrap();
+        let run = import(&machine, "words");
+        assert_eq!(run.json()["code"], code, "{}", run.stdout);
+    }
+    std::fs::write(&file, good).unwrap();
     machine.run(&["chat", "list"]).fails(2, "usage");
     let run = import(&machine, "words");
     assert_eq!(run.code, 0, "{}", run.stderr);

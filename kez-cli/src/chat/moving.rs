@@ -11,7 +11,11 @@ use crate::{
     run::Context,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use kez_core::{Code, Error, Result, chat::client::Client, keyfile::KeyFile};
+use kez_core::{
+    Code, Error, Result,
+    chat::{Handle, client::Client},
+    keyfile::KeyFile,
+};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -91,6 +95,8 @@ pub(super) async fn import<N: Net>(
     if moving.kez_chat_device != 1 {
         return Err(refused());
     }
+    let handle: Handle = moving.handle.parse()?;
+    let account = account_name(&handle, &moving.server)?;
     let blob = STANDARD.decode(&moving.state).map_err(|_| refused())?;
     let key = KeyFile::read(moving.key.as_bytes())?;
     let passphrase = context.passphrase("Passphrase of the file: ")?;
@@ -107,7 +113,6 @@ pub(super) async fn import<N: Net>(
             context.keys().add(name, &secret, passphrase)?.name
         }
     };
-    let account = account_name(&moving.handle, &moving.server);
     let dir = context.home.path("chat").join(&account);
     let card = dir.with_file_name(format!("{account}.json"));
     let lock = dir.join(LOCK);
@@ -120,18 +125,18 @@ pub(super) async fn import<N: Net>(
         Ok(client) if context.home.look_up(&card, MAX_RECORD)?.is_none() => client,
         _ => Client::import(desk(), secret, random(), &blob).await?,
     };
-    let known = client.account();
+    let own = client.account();
+    if own.handle != handle || own.server != moving.server {
+        return Err(refused());
+    }
     let public = Public {
         kez_chat: 1,
-        handle: known.handle.to_string(),
-        server: known.server.clone(),
+        handle: moving.handle,
+        server: moving.server,
         device: name,
         primary: client.device().certificate().primary().to_string(),
         published: None,
     };
-    if (&public.handle, &public.server) != (&moving.handle, &moving.server) {
-        return Err(refused());
-    }
     write_public(context, &card, &public)?;
     super::tell_account(out, &account, &public, &device);
     Ok(())

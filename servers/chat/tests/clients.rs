@@ -10,7 +10,10 @@ use common::{
 };
 use kez_core::{
     Code,
-    chat::client::{Client, Entry, EntryKind, Platform as _, State},
+    chat::{
+        Vault,
+        client::{Client, Entry, EntryKind, Platform as _, State},
+    },
 };
 use tempfile::TempDir;
 
@@ -444,6 +447,13 @@ fn a_device_moves_and_lives_once() {
     let mut changed = blob.clone();
     *changed.last_mut().unwrap() ^= 1;
     assert_eq!(code(import(&secret, &changed)), Code::StateRefused);
+    // Whoever has the key can write what he likes into it: no name leads out of the storage.
+    let vault = Vault::of(&secret, random());
+    for name in ["../out", "/out", "a//b", "a/", ""] {
+        let text = format!(r#"{{"records":{{"{name}":""}},"version":1}}"#);
+        let blob = vault.seal("moved", text.as_bytes()).unwrap();
+        assert_eq!(code(import(&secret, &blob)), Code::StateRefused, "{name}");
+    }
     assert!(new.disk.lock().unwrap().is_empty());
     bob.machine = new.clone();
     for step in 0.. {
