@@ -230,7 +230,7 @@ export class Chat {
   }
 
   /** Has the module begin or end something (`begin` in kez-wasm says what there is). */
-  static async #begin<T>(given: ChatOptions, what: string, words: string[] = [], blob = new Uint8Array()): Promise<T> {
+  static async #begin<T>(given: ChatOptions, what: string, words: string[] = [], blob: Uint8Array = new Uint8Array()): Promise<T> {
     const seed = check.instance(given.device, SecretKey, 'options.device').exposeBytes()
     part.check()
     return main.drive((wake) => call((wasm) => wasm.Chat.begin(page(given), seed, what, words, blob, wake)))
