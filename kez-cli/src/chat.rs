@@ -206,8 +206,7 @@ impl<'a, N: Net> Account<'a, N> {
 
     /// Takes the account up, alone: another command waits until this one is done.
     async fn sit(&self) -> Result<Seat<'_, N>> {
-        let lock = self.dir.join(LOCK);
-        let lock = self.context.host.lock(&lock).map_err(storage(&lock))?;
+        let lock = lock(self.context, &self.dir)?;
         let secret = copy(&self.secret)?;
         let desk = Desk { context: self.context, dir: self.dir.clone() };
         let client = Client::open(desk, secret, self.context.host.randomness()).await?;
@@ -251,6 +250,12 @@ fn read_public(context: &Context<'_, impl Net>, path: &Path) -> Result<Public> {
 fn write_public(context: &Context<'_, impl Net>, path: &Path, public: &Public) -> Result<()> {
     let text = serde_json::to_vec_pretty(public).map_err(|_| Code::StateRefused)?;
     context.home.write(path, &text, Access::Private)
+}
+
+/// Takes an account's folder, until the result is dropped; waits for whoever has it.
+fn lock(context: &Context<'_, impl Net>, dir: &Path) -> Result<Box<dyn std::any::Any>> {
+    let path = dir.join(LOCK);
+    context.host.lock(&path).map_err(storage(&path))
 }
 
 /// What the client gets of this machine.

@@ -1,7 +1,7 @@
 //! `kez chat export` and `kez chat import`: a device moves to another machine.
 
 use super::{
-    Account, Desk, LOCK, MAX_RECORD, Public, account_name, copy, read_public, write_public,
+    Account, Desk, MAX_RECORD, Public, account_name, copy, lock, read_public, write_public,
 };
 use crate::{
     args::WithAccount,
@@ -52,8 +52,7 @@ pub(super) async fn export<N: Net>(
     let key = context.keys().seal(&account.secret, &passphrase)?;
     let public = read_public(context, &account.card)?;
     let blob = {
-        let lock = account.dir.join(LOCK);
-        let _lock = context.host.lock(&lock).map_err(storage(&lock))?;
+        let _lock = lock(context, &account.dir)?;
         let desk = Desk { context, dir: account.dir.clone() };
         Client::export(&desk, &account.secret, context.host.randomness()).await?
     };
@@ -115,8 +114,7 @@ pub(super) async fn import<N: Net>(
     };
     let dir = context.home.path("chat").join(&account);
     let card = dir.with_file_name(format!("{account}.json"));
-    let lock = dir.join(LOCK);
-    let _lock = context.host.lock(&lock).map_err(storage(&lock))?;
+    let _lock = lock(context, &dir)?;
     let desk = || Desk { context, dir: dir.clone() };
     let random = || context.host.randomness();
     let opened = Client::open(desk(), copy(&secret)?, random()).await;
