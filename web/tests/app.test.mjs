@@ -174,7 +174,7 @@ chapter('a passkey unlocks besides', async () => {
 })
 
 chapter('the recovery phrase is tested, and is the key', async () => {
-  await click(alice, 'Show the recovery phrase')
+  await alice.getByText('Show the recovery phrase').click()
   await alice.locator('ol.words li').nth(23).waitFor()
   const words = await alice.locator('ol.words li').allTextContents()
   await click(alice, 'I have written them down')
@@ -384,10 +384,10 @@ chapter('a second browser becomes a device by two codes, and hears what is said 
 chapter('with a next key on paper, a revocation commits to it, and only its words change the key', async () => {
   await alice.goto(`${app}/keys`)
   await unlock(alice)
-  await alice.locator('summary', { hasText: 'Make a next key' }).click()
+  await alice.getByText('Change the key', { exact: true }).click()
+  await alice.getByText('Make a next key').click()
   await click(alice, 'Commit to it')
-  const next = alice.locator('details', { hasText: 'Make a next key' })
-  await next.getByRole('button', { name: 'Show the recovery phrase' }).click()
+  const next = alice.locator('details', { hasText: 'Make a next key' }).last()
   await next.locator('ol.words li').nth(23).waitFor()
   const words = await next.locator('ol.words li').allTextContents()
   await next.getByRole('button', { name: 'I have written them down' }).click()

@@ -117,8 +117,11 @@ part('remote text does nothing, wherever it gets to', async () => {
   assert.deepEqual(strange, [])
 })
 
-/** How many bytes of JavaScript a page loads, packed, and which modules. */
-async function weigh(page, path, ready = () => page.waitForLoadState('networkidle')) {
+/** How many bytes of JavaScript a page may load, packed. */
+const BUDGET = 60_000
+
+/** What a page loads may not exceed. Gives its modules. */
+async function weigh(page, path, budget = BUDGET, ready = () => page.waitForLoadState('networkidle')) {
   const loaded = []
   const keep = (response) => loaded.push(response)
   page.on('response', keep)
@@ -135,27 +138,25 @@ async function weigh(page, path, ready = () => page.waitForLoadState('networkidl
     if (pathname.endsWith('.js')) bytes += gzipSync(await response.body()).length
     if (pathname.endsWith('.wasm')) modules.push(pathname.replace(/.*\/|\.[^.]+\.wasm$/g, ''))
   }
-  console.error(`${path}: ${(bytes / 1024).toFixed(1)} KiB of JavaScript in gzip; ${modules.join(', ')}`)
-  return { bytes, modules }
+  console.error(`${path}: ${bytes} bytes of JavaScript in gzip; ${modules.join(', ')}`)
+  assert.ok(bytes <= budget, `${path} has ${bytes} bytes of JavaScript`)
+  return modules
 }
 
 part('no page weighs more than it should, and chat’s module is loaded by chat alone', async () => {
   for (const path of PAGES) {
     const page = await person()
-    const { bytes, modules } = await weigh(page, path)
-    assert.ok(bytes <= (path === '/' ? 48 : 60) * 1024, `${path} has ${bytes} bytes of JavaScript`)
-    assert.deepEqual(modules, ['kez'], path)
+    assert.deepEqual(await weigh(page, path, path === '/' ? 46_000 : BUDGET), ['kez'], path)
     await page.context().close()
   }
 })
 
-part('what one’s own identity and conversations need comes besides', async () => {
+part('nor does it with one’s own identity and conversations', async () => {
   const page = await person()
   await chatting(page, 'hal')
-  const keys = await weigh(page, '/keys')
-  const chat = await weigh(page, '/chat', () => live(page))
-  assert.ok(keys.bytes <= 66 * 1024 && chat.bytes <= 66 * 1024, `${keys.bytes} and ${chat.bytes} bytes of JavaScript`)
-  assert.deepEqual([keys.modules, chat.modules.toSorted()], [['kez'], ['kez', 'kez-chat']])
+  assert.deepEqual(await weigh(page, '/keys'), ['kez'])
+  const modules = await weigh(page, '/chat', BUDGET, () => live(page))
+  assert.deepEqual(modules.toSorted(), ['kez', 'kez-chat'])
   await page.context().close()
 })
 
@@ -223,6 +224,45 @@ part('where the table of explanations does not come, the code is told', async ()
   await page.getByText('identity_not_found', { exact: true }).waitFor()
   assert.ok(refused > 0)
   calm(page, 'no explanation')
+  await page.context().close()
+})
+
+part('a page that cannot start says so', async () => {
+  const page = await person()
+  await page.addInitScript(() => delete Navigator.prototype.serviceWorker)
+  await page.route('**/kez.*.wasm', (route) => route.abort())
+  await page.goto(`${app}/keys`)
+  await page.getByText('KEZ could not start').waitFor()
+  await page.unroute('**/kez.*.wasm')
+  await page.reload()
+  await page.getByRole('heading', { level: 1 }).waitFor()
+  await page.context().close()
+})
+
+part('a link whose texts do not come is followed as without a script', async () => {
+  const page = await person()
+  await page.addInitScript(() => delete Navigator.prototype.serviceWorker)
+  let refused = 0
+  await page.route('**/_app/immutable/**', async (route) => {
+    const response = await route.fetch()
+    if (refused > 0 || !(await response.text()).includes('Sigchain servers, one a line')) return route.fulfill({ response })
+    refused += 1
+    return route.abort()
+  })
+  await page.goto(app)
+  await page.evaluate(() => (window.before = true))
+  await page.getByRole('link', { name: 'Settings' }).click()
+  await page.locator('#language').waitFor()
+  assert.deepEqual([refused, await page.evaluate(() => window.before)], [1, undefined])
+  await page.context().close()
+})
+
+part('a service that there is none of leads to those that there are', async () => {
+  const page = await person()
+  await page.goto(`${app}/prove/nothing`)
+  await page.waitForURL(`${app}/prove`)
+  await page.getByRole('button', { name: 'Make an identity' }).waitFor()
+  calm(page)
   await page.context().close()
 })
 

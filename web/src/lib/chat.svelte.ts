@@ -1,7 +1,7 @@
 /** The chat of this browser: one client, what it knows, and how it hears of more. */
 import { KezError, SecretKey } from 'kez'
 import { browserStorage, type BrowserStorage, Chat, type ChatEntry, type Contact, type Conversation, initChat } from 'kez/chat'
-import { CHAT, forgetDevice, takeDevice } from './linking.ts'
+import { CHAT, forgetDevice, takeDevice } from './device.ts'
 import { me } from './me.svelte.ts'
 import { verifyOptions } from './settings.ts'
 import { load, openMemory, save } from './store.ts'

@@ -2,28 +2,17 @@
  * A second browser becomes a device of an identity, by two codes that may be seen by anybody: its own key
  * goes to the browser that has the identity, and the event signed there comes back. No secret moves.
  */
-import { parseIdentity, SecretKey } from 'kez'
+import { parseIdentity, type SecretKey } from 'kez'
+import { CHAT, newDevice } from './device.ts'
 import { me } from './me.svelte.ts'
-import { load, remove, save } from './store.ts'
 
 const REQUEST = 'kez-join:'
 const ANSWER = 'kez-joined:'
-/** What a device may do. */
-export const CHAT = 'chat/1'
 
 export interface Answer {
   primary: string
   event: string
   handle?: { name: string; server: string }
-}
-
-/** The key of a device that is about to join; it waits here until the answer comes. */
-export async function newDevice(): Promise<SecretKey> {
-  const kept = await load<Uint8Array>('joining')
-  if (kept !== undefined) return SecretKey.fromBytes('ed25519', kept)
-  const key = SecretKey.generate('ed25519')
-  await save({ joining: key.exposeBytes() })
-  return key
 }
 
 export const requestOf = (device: SecretKey): string => REQUEST + device.identity
@@ -53,7 +42,3 @@ export async function join(code: string): Promise<Answer | undefined> {
   await me.join(given.primary, given.event, device, given.handle)
   return given
 }
-
-/** The joined device's key, for the chat's own storage, which keeps it from then on. */
-export const takeDevice = () => load<Uint8Array>('joining')
-export const forgetDevice = () => remove('joining')

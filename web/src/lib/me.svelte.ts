@@ -12,9 +12,10 @@ import {
   type Summary,
 } from 'kez'
 import { schemeOf } from './files.ts'
+import type { ByPasskey } from './passkey.ts'
 import { sigServers, verifyOptions } from './settings.ts'
 import { load, openMemory, save } from './store.ts'
-import type { ByPasskey, InBrowser } from './wrapping.ts'
+import { type InBrowser, keepInBrowser, takeFromBrowser } from './wrapping.ts'
 
 /** What is stored of it. */
 interface Stored {
@@ -48,9 +49,9 @@ declare global {
   }
 }
 
-// How a key is kept comes once there is one to keep or to take.
+// How else a key is kept comes once it is.
 const keyfile = () => import('./keyfile.ts')
-const wrapping = () => import('./wrapping.ts')
+const passkeys = () => import('./passkey.ts')
 
 const fromBytes = (identity: string, bytes: Uint8Array) => SecretKey.fromBytes(schemeOf(identity), bytes)
 
@@ -75,7 +76,7 @@ class Me {
       this.#take(chainOf(stored.primary, bundle))
       this.stored = stored
       if (stored.browser !== undefined) {
-        this.#unlocked(fromBytes(stored.key, await (await wrapping()).takeFromBrowser(stored.browser)))
+        this.#unlocked(fromBytes(stored.key, await takeFromBrowser(stored.browser)))
       }
       this.open = this.#key !== undefined || stored.where === 'extension'
     })()
@@ -162,7 +163,7 @@ class Me {
     if (chain.currentKey !== key.identity) throw new KezError('chain_signer', primary, { kind: 'chain', detail: primary })
     // Whatever a browser promises, a backup is better.
     void navigator.storage.persist()
-    const browser = await (await wrapping()).keepInBrowser(key.exposeBytes())
+    const browser = await keepInBrowser(key.exposeBytes())
     await this.#keep(chain, { primary, key: key.identity, where: 'here', browser })
     this.#unlocked(key)
   }
@@ -236,14 +237,14 @@ class Me {
 
   async unlockByPasskey(): Promise<boolean> {
     const { passkey, key } = this.stored as Stored
-    const bytes = passkey && (await (await wrapping()).takeByPasskey(passkey))
+    const bytes = passkey && (await (await passkeys()).takeByPasskey(passkey))
     if (bytes !== undefined) this.#unlocked(fromBytes(key, bytes))
     return bytes !== undefined
   }
 
   /** Adds a passkey; false where that cannot be had. */
   async addPasskey(): Promise<boolean> {
-    const passkey = await (await wrapping()).keepByPasskey(this.secret.exposeBytes(), `KEZ ${this.stored?.handle?.name ?? this.stored?.primary.slice(0, 20)}`)
+    const passkey = await (await passkeys()).keepByPasskey(this.secret.exposeBytes(), `KEZ ${this.stored?.handle?.name ?? this.stored?.primary.slice(0, 20)}`)
     if (passkey !== undefined) await this.#store({ passkey })
     return passkey !== undefined
   }
@@ -272,7 +273,7 @@ class Me {
   async rotate(to: SecretKey, reason: 'superseded' | 'compromised'): Promise<Published> {
     await this.refresh().catch(() => undefined)
     const signers = this.summary?.next_committed === true ? [to] : [this.signer, to]
-    const browser = await (await wrapping()).keepInBrowser(to.exposeBytes())
+    const browser = await keepInBrowser(to.exposeBytes())
     await this.chain.append({ type: 'rotate', to: to.identity, reason }, { signers })
     const changed = { key: to.identity, where: 'here', browser } as const
     await this.#keep(this.chain, changed, ['file', 'passkey', 'tested', 'next'])

@@ -1,11 +1,12 @@
 /** The texts of the page in the reader's language. */
-import type { Base, Chat, Keys, Own, Prove, Settings } from './messages/en/index.ts'
+import type { Base, Chat, Keys, Own, Prove, Settings, Verify } from './messages/en/index.ts'
 import { settings } from './settings.ts'
 
 type Codes = Partial<Record<string, string>>
 /** What there is of a language; each part comes when a page wants it. */
 interface Parts {
   base: () => Promise<{ base: Base }>
+  verify: () => Promise<{ verify: Verify }>
   own: () => Promise<{ own: Own }>
   prove: () => Promise<{ prove: Prove }>
   keys: () => Promise<{ keys: Keys }>
@@ -13,9 +14,11 @@ interface Parts {
   settings: () => Promise<{ settings: Settings }>
   codes: () => Promise<{ codes: Codes }>
 }
+type Part = Exclude<keyof Parts, 'codes'>
 const LANGUAGES = {
   en: {
     base: () => import('./messages/en/base.ts'),
+    verify: () => import('./messages/en/verify.ts'),
     own: () => import('./messages/en/own.ts'),
     prove: () => import('./messages/en/prove.ts'),
     keys: () => import('./messages/en/keys.ts'),
@@ -25,6 +28,7 @@ const LANGUAGES = {
   },
   ar: {
     base: () => import('./messages/ar/base.ts'),
+    verify: () => import('./messages/ar/verify.ts'),
     own: () => import('./messages/ar/own.ts'),
     prove: () => import('./messages/ar/prove.ts'),
     keys: () => import('./messages/ar/keys.ts'),
@@ -40,29 +44,32 @@ export const languages: [Language, string][] = [
   ['ar', 'العربية'],
 ]
 
-/** The texts. Those of `base` are there before any page, the others once {@link loadTexts} is done. */
-export let t: Base & Own & Prove & Keys & Chat & Settings
+/** What pages want besides `base`, by the first part of their path: all others verify. */
+const PAGES = new Map<string | undefined, Part[]>([
+  ['prove', ['own', 'prove']],
+  ['back', ['own', 'prove']],
+  ['keys', ['own', 'keys']],
+  ['chat', ['own', 'chat']],
+  ['settings', ['own', 'settings']],
+])
+
+/** The texts. Those of `base` are there before any page, the others once {@link loadTextsOf} is done. */
+export let t: Base & Verify & Own & Prove & Keys & Chat & Settings
 /** The language that they are in. */
 export let language: Language = 'en'
 
 export async function loadText(wanted: string = settings().language ?? navigator.language.slice(0, 2)): Promise<void> {
   language = wanted in LANGUAGES ? (wanted as Language) : 'en'
-  await loadTexts('base')
+  await loadTexts(['base'])
 }
 
-/** Brings parts of the texts, in the language that {@link loadText} has chosen. */
-export async function loadTexts(...parts: Exclude<keyof Parts, 'codes'>[]): Promise<void> {
+/** Brings what a page wants, in the language that {@link loadText} has chosen. */
+export const loadTextsOf = (path: string): Promise<void> => loadTexts(PAGES.get(path.split('/')[1]) ?? ['verify'])
+
+async function loadTexts(parts: Part[]): Promise<void> {
   const loaded = await Promise.all(parts.map((part) => LANGUAGES[language][part]()))
   for (const [n, part] of parts.entries()) t = { ...t, ...(loaded[n] as Record<string, object>)[part] }
 }
-
-/** The `load` of a page that wants these parts. */
-export const texts =
-  (...parts: Parameters<typeof loadTexts>) =>
-  async ({ parent }: { parent: () => Promise<unknown> }): Promise<void> => {
-    await parent()
-    await loadTexts(...parts)
-  }
 
 /**
  * What a code means, and what to do. The table of them is long, and comes when it is wanted: where it does not come (no

@@ -1,3 +1,0 @@
-import { texts } from '#lib/text.ts'
-
-export const load = texts('own', 'keys')
