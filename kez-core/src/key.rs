@@ -1,6 +1,11 @@
 //! Keys and the bare signatures of the three suites (SPEC.md, "Keys" and "Suites").
 
-use crate::{Code, Error, Identity, Result, Scheme, hex, json::Value};
+use crate::{
+    Code, Error, Identity, Result, Scheme,
+    batch::{self, Schnorr},
+    hex,
+    json::Value,
+};
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use bech32::{Bech32, Hrp, primitives::decode::CheckedHrpstring};
 use core::fmt;
@@ -82,8 +87,7 @@ impl Key {
                 key.verify_strict(digest, &ed25519_dalek::Signature::from_bytes(sig)).is_ok()
             }
             (Point::Nostr(key), Suite::Bip340 | Suite::NostrEvent) => {
-                k256::schnorr::Signature::from_bytes(sig)
-                    .is_ok_and(|sig| key.verify_raw(digest, &sig).is_ok())
+                batch::all_hold(&[Schnorr { key, message: digest, sig }])
             }
             _ => return Err(Error::about(Code::SuiteMismatch, &self.identity)),
         };
