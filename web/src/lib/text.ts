@@ -1,5 +1,5 @@
 /** The texts of the page in the reader's language. */
-import type { Base, Chat, Keys, Own, Prove, Settings, Verify } from './messages/en/index.ts'
+import type { Base, Chat, Keys, Own, Prove, Settings, Talk, Verify } from './messages/en/index.ts'
 import { settings } from './settings.ts'
 
 type Codes = Partial<Record<string, string>>
@@ -11,6 +11,7 @@ interface Parts {
   prove: () => Promise<{ prove: Prove }>
   keys: () => Promise<{ keys: Keys }>
   chat: () => Promise<{ chat: Chat }>
+  talk: () => Promise<{ talk: Talk }>
   settings: () => Promise<{ settings: Settings }>
   codes: () => Promise<{ codes: Codes }>
 }
@@ -23,6 +24,7 @@ const LANGUAGES = {
     prove: () => import('./messages/en/prove.ts'),
     keys: () => import('./messages/en/keys.ts'),
     chat: () => import('./messages/en/chat.ts'),
+    talk: () => import('./messages/en/talk.ts'),
     settings: () => import('./messages/en/settings.ts'),
     codes: () => import('./messages/en/codes.ts'),
   },
@@ -33,6 +35,7 @@ const LANGUAGES = {
     prove: () => import('./messages/ar/prove.ts'),
     keys: () => import('./messages/ar/keys.ts'),
     chat: () => import('./messages/ar/chat.ts'),
+    talk: () => import('./messages/ar/talk.ts'),
     settings: () => import('./messages/ar/settings.ts'),
     codes: () => import('./messages/ar/codes.ts'),
   },
@@ -53,8 +56,8 @@ const PAGES = new Map<string | undefined, Part[]>([
   ['settings', ['own', 'settings']],
 ])
 
-/** The texts. Those of `base` are there before any page, the others once {@link loadTextsOf} is done. */
-export let t: Base & Verify & Own & Prove & Keys & Chat & Settings
+/** The texts. Those of `base` are there before any page, the others once {@link loadTextsOf} or {@link withTexts} is done. */
+export let t: Base & Verify & Own & Prove & Keys & Chat & Talk & Settings
 /** The language that they are in. */
 export let language: Language = 'en'
 
@@ -65,6 +68,9 @@ export async function loadText(wanted: string = settings().language ?? navigator
 
 /** Brings what a page wants, in the language that {@link loadText} has chosen. */
 export const loadTextsOf = (path: string): Promise<void> => loadTexts(PAGES.get(path.split('/')[1]) ?? ['verify'])
+
+/** What comes later in a page, and its texts. */
+export const withTexts = async <T>(part: Part, module: Promise<T>): Promise<T> => (await Promise.all([module, loadTexts([part])]))[0]
 
 async function loadTexts(parts: Part[]): Promise<void> {
   const loaded = await Promise.all(parts.map((part) => LANGUAGES[language][part]()))

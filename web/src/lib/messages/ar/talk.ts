@@ -1,0 +1,42 @@
+/** The texts of an open conversation, in Arabic. */
+import type { Talk } from '../en/index.ts'
+import { plural } from './plural.ts'
+
+export const talk: Talk = {
+  talk: {
+    message: 'رسالة',
+    send: 'أرسل',
+    you: 'أنت',
+    unreadHere: 'جديد',
+    request: 'شخص لم تكتب إليه قط. الردّ قبول.',
+    removed: 'لم تعد في هذه المحادثة. تستطيع القراءة لا الكتابة.',
+    waiting: (n) => plural(n, 'رسالة واحدة تنتظر الاتصال', 'رسالتان تنتظران الاتصال', '# رسائل تنتظر الاتصال', '# رسالة تنتظر الاتصال', '# رسالة تنتظر الاتصال'),
+    sent: 'أُرسلت',
+    pending: 'تنتظر',
+    joined: (who) => `انضم ${who}`,
+    left: (who) => `غادر ${who}`,
+    changed: (who) => `تغيّرت أجهزة ${who}`,
+    refused: (code) => `تعذّر فك تشفير رسالة: ${code}`,
+    unknown: 'رسالة من نوع لا تعرفه هذه النسخة',
+    doubt: (code) => `لا تثق بهذا: ${code}`,
+    safety: 'رقم الأمان',
+    safetyLead: (who) => `قارن هذا الرقم مع ${who} بطريق آخر: وجهًا لوجه أو بالهاتف. إن تطابق فلا أحد بينكما.`,
+    safetyQr: 'رمز QR للرقم',
+    safetySame: 'الرقم نفسه',
+    safetyPaste: 'أو امسح رقمهم أو الصقه',
+    safetyCompare: 'قارن',
+    safetyMatch: 'الرقمان متطابقان. تم التحقق من جهة الاتصال هذه.',
+    safetyMismatch: 'الرقمان مختلفان. لا تكتب شيئًا خاصًا.',
+    verified: 'تحقّقت منه',
+    unverified: 'لم يُقارن بعد',
+    contactChanged: (who) => `تغيّرت أجهزة ${who} أو مفاتيحه منذ قارنت رقم الأمان.`,
+    changedSince: 'تغيّر منذ المقارنة',
+    compareAgain: 'قارن الرقم',
+    sendAnyway: 'أرسل مع ذلك',
+    whose: 'لمن هذا؟',
+    devices: (n) => plural(n, 'جهاز واحد', 'جهازان', '# أجهزة', '# جهازًا', '# جهاز'),
+    addPerson: 'أضف شخصًا',
+    leave: 'غادر المجموعة',
+    leaveBreaks: 'لن يصلك منها شيء بعد ذلك على أي جهاز، ولن تعود إليها إلا إن أضافك مشرف.',
+  },
+}
