@@ -159,19 +159,25 @@ fn bind(which: Module, built: &[u8], out: &Path, names: bool) -> Result<()> {
     }
     if in_two {
         let goes = |export: &str| if names { is_of_chat(export) } else { chat.contains(export) };
-        let split = split(&fs::read(&bound)?, goes, is_only_of_chat, names)?;
-        for (file, module) in [(FIRST, split.first), (PART, split.part)] {
-            let file = out.join(file);
-            fs::write(&file, module)?;
-            // What is used once now can stand where it is used.
-            optimise(&file, &[if names { keep_names } else { &[] }, &["-Oz"]].concat())?;
-        }
+        take_apart(out, goes, names)?;
         text.push_str(&EXTEND.replace("LINK", LINK));
-        let types = out.join("kez_wasm.d.ts");
-        fs::write(&types, fs::read_to_string(&types)? + EXTEND_TYPES)?;
     }
     fs::write(&glue, text)?;
     fs::write(stamp, made)?;
+    Ok(())
+}
+
+/// Splits chat off a bound module, in its folder.
+fn take_apart(out: &Path, goes: impl Fn(&str) -> bool, names: bool) -> Result<()> {
+    let split = split(&fs::read(out.join(FIRST))?, goes, is_only_of_chat, names)?;
+    for (file, module) in [(FIRST, split.first), (PART, split.part)] {
+        let file = out.join(file);
+        fs::write(&file, module)?;
+        // What is used once now can stand where it is used.
+        optimise(&file, if names { &["-g", "-Oz"] } else { &["-Oz"] })?;
+    }
+    let types = out.join("kez_wasm.d.ts");
+    fs::write(&types, fs::read_to_string(&types)? + EXTEND_TYPES)?;
     Ok(())
 }
 
