@@ -177,10 +177,15 @@ mod tests {
             messages[bit % 9][bit / 16] ^= 1 << (bit % 8);
             assert!(!all(&messages, &sigs));
         }
-        // Two that are wrong by as much as the other is right.
         let mut swapped = sigs.clone();
         swapped.swap(0, 3);
         assert!(!all(&messages, &swapped));
+        // Two of one key, the one too large by as much as the other is too small: equal coefficients would let them through.
+        let mut moved = sigs;
+        let n = (32..64).find(|n| moved[3][*n] < 0xff && moved[6][*n] > 0).unwrap();
+        moved[3][n] += 1;
+        moved[6][n] -= 1;
+        assert!(!all(&messages, &moved));
     }
 
     /// Out of range, or no point: refused before anything is computed.
