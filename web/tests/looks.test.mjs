@@ -209,20 +209,26 @@ part('without a network the pages are there, and say so', async () => {
   await page.context().close()
 })
 
-part('where the table of explanations does not come, the code is told', async () => {
+/** Somebody whose page does not get files with a text in them, so many times; and how often that was. */
+async function without(text, times) {
   const page = await person()
-  // A worker of the page would have the table already.
+  // A worker of the page would have them already.
   await page.addInitScript(() => delete Navigator.prototype.serviceWorker)
-  let refused = 0
+  const refused = { times: 0 }
   await page.route('**/_app/immutable/**', async (route) => {
     const response = await route.fetch()
-    if (!(await response.text()).includes('Publish the proof again as plain UTF-8 text.')) return route.fulfill({ response })
-    refused += 1
+    if (refused.times === times || !(await response.text()).includes(text)) return route.fulfill({ response })
+    refused.times += 1
     return route.abort()
   })
+  return { page, refused }
+}
+
+part('where the table of explanations does not come, the code is told', async () => {
+  const { page, refused } = await without('Publish the proof again as plain UTF-8 text.', Infinity)
   await page.goto(`${app}/github:nobody-here`)
   await page.getByText('identity_not_found', { exact: true }).waitFor()
-  assert.ok(refused > 0)
+  assert.ok(refused.times > 0)
   calm(page, 'no explanation')
   await page.context().close()
 })
@@ -240,20 +246,12 @@ part('a page that cannot start says so', async () => {
 })
 
 part('a link whose texts do not come is followed as without a script', async () => {
-  const page = await person()
-  await page.addInitScript(() => delete Navigator.prototype.serviceWorker)
-  let refused = 0
-  await page.route('**/_app/immutable/**', async (route) => {
-    const response = await route.fetch()
-    if (refused > 0 || !(await response.text()).includes('Sigchain servers, one a line')) return route.fulfill({ response })
-    refused += 1
-    return route.abort()
-  })
+  const { page, refused } = await without('Sigchain servers, one a line', 1)
   await page.goto(app)
   await page.evaluate(() => (window.before = true))
   await page.getByRole('link', { name: 'Settings' }).click()
   await page.locator('#language').waitFor()
-  assert.deepEqual([refused, await page.evaluate(() => window.before)], [1, undefined])
+  assert.deepEqual([refused.times, await page.evaluate(() => window.before)], [1, undefined])
   await page.context().close()
 })
 

@@ -61,13 +61,16 @@ export let t: Base & Verify & Own & Prove & Keys & Chat & Talk & Settings
 /** The language that they are in. */
 export let language: Language = 'en'
 
-export async function loadText(wanted: string = settings().language ?? navigator.language.slice(0, 2)): Promise<void> {
+const partsOf = (path: string): Part[] => PAGES.get(path.split('/')[1]) ?? ['verify']
+
+/** Chooses the language, and brings what the first page wants. */
+export async function loadText(path: string, wanted: string = settings().language ?? navigator.language.slice(0, 2)): Promise<void> {
   language = wanted in LANGUAGES ? (wanted as Language) : 'en'
-  await loadTexts(['base'])
+  await loadTexts(['base', ...partsOf(path)])
 }
 
-/** Brings what a page wants, in the language that {@link loadText} has chosen. */
-export const loadTextsOf = (path: string): Promise<void> => loadTexts(PAGES.get(path.split('/')[1]) ?? ['verify'])
+/** Brings what a further page wants. */
+export const loadTextsOf = (path: string): Promise<void> => loadTexts(partsOf(path))
 
 /** What comes later in a page, and its texts. */
 export const withTexts = async <T>(part: Part, module: Promise<T>): Promise<T> => (await Promise.all([module, loadTexts([part])]))[0]
