@@ -6,6 +6,7 @@ pub mod cross;
 pub mod demo;
 pub mod generate;
 pub mod npm;
+mod order;
 pub mod setup;
 pub mod size;
 mod split;

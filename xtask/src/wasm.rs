@@ -4,6 +4,7 @@
 use crate::{
     Result,
     cross::{self, WASM},
+    order::by_likeness,
     setup::{self, node, quietly, root},
     split::{LINK, split},
 };
@@ -30,6 +31,15 @@ const FEATURES: [&str; 6] = [
 
 /// What is compiled for size where a page waits for the module.
 const SMALL: [&str; 2] = ["k256", "curve25519-dalek"];
+
+/// What makes a module small as it travels. wasm-opt counts bytes as they are: what it inlines where it
+/// is called once, and what it keeps in locals, compression has more work with.
+const SMALLER: [&str; 4] = [
+    "-Oz",
+    "--always-inline-max-function-size=4",
+    "--one-caller-inline-max-function-size=16",
+    "--skip-pass=local-cse",
+];
 
 /// The modules: the library, whole and without what signs; what is apart from it; and the command for
 /// Node.
@@ -128,7 +138,9 @@ fn compile(which: Module) -> Result<Vec<u8>> {
 
 /// Makes the glue and the optimised module of what cargo built, unless that is done already.
 fn bind(which: Module, built: &[u8], out: &Path, names: bool) -> Result<()> {
-    let how = [built, include_bytes!("wasm.rs"), include_bytes!("split.rs")].concat();
+    let how: [&[u8]; 3] =
+        [include_bytes!("wasm.rs"), include_bytes!("split.rs"), include_bytes!("order.rs")];
+    let how = [built, &how.concat()].concat();
     let made = ObjectId::digest("made", &how).to_string();
     let stamp = out.join(".made");
     if fs::read_to_string(&stamp).is_ok_and(|old| old == made) {
@@ -149,7 +161,8 @@ fn bind(which: Module, built: &[u8], out: &Path, names: bool) -> Result<()> {
     let bound = out.join(FIRST);
     let keep_names = if names || in_two { &["-g"][..] } else { &[] };
     // The first round leaves what only a look at the whole module finds.
-    optimise(&bound, &[keep_names, &["-Oz", "--gufa-optimizing", "-Oz", "--converge"]].concat())?;
+    let again = ["--gufa-optimizing", "-Oz", "--converge"];
+    optimise(&bound, &[keep_names, &SMALLER, &again].concat())?;
     let glue = out.join("kez_wasm.js");
     let mut text = fs::read_to_string(&glue)?;
     let mut chat = HashSet::new();
@@ -162,6 +175,10 @@ fn bind(which: Module, built: &[u8], out: &Path, names: bool) -> Result<()> {
         take_apart(out, goes, names)?;
         text.push_str(&EXTEND.replace("LINK", LINK));
     }
+    for file in if in_two { &[FIRST, PART][..] } else { &[FIRST] } {
+        let file = out.join(file);
+        fs::write(&file, by_likeness(&fs::read(&file)?)?)?;
+    }
     fs::write(&glue, text)?;
     fs::write(stamp, made)?;
     Ok(())
@@ -173,8 +190,7 @@ fn take_apart(out: &Path, goes: impl Fn(&str) -> bool, names: bool) -> Result<()
     for (file, module) in [(FIRST, split.first), (PART, split.part)] {
         let file = out.join(file);
         fs::write(&file, module)?;
-        // What is used once now can stand where it is used.
-        optimise(&file, if names { &["-g", "-Oz"] } else { &["-Oz"] })?;
+        optimise(&file, &[if names { &["-g"][..] } else { &[] }, &SMALLER].concat())?;
     }
     let types = out.join("kez_wasm.d.ts");
     fs::write(&types, fs::read_to_string(&types)? + EXTEND_TYPES)?;
