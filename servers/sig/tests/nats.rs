@@ -444,7 +444,12 @@ async fn a_stream_that_would_lose_something_is_refused() {
         (Config { max_messages: 5, ..shape.clone() }, "the stream would lose what it took"),
         (shape, "the stream would lose what it took"),
     ] {
-        context.create_stream(shape).await.unwrap();
+        // NATS may still be deleting the files of the one before.
+        let begun = Instant::now();
+        while let Err(error) = context.create_stream(shape.clone()).await {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         let dir = TempDir::new().unwrap();
         let mut command = command(dir.path(), &nats.url());
         let said = tokio::task::spawn_blocking(move || refusal(&mut command)).await.unwrap();
@@ -599,15 +604,18 @@ fn nothing_acknowledged_is_lost_whoever_dies() {
     };
     let start = |dir: &TempDir, nats: &Nats| loop {
         // A cluster needs a moment until it has a leader.
+        let said = dir.path().join("stderr");
         let mut command = command(dir.path(), &nats.url());
-        let mut child = command.env("NATS_REPLICAS", "3").stdout(Stdio::piped()).spawn().unwrap();
+        command.env("NATS_REPLICAS", "3").stderr(fs::File::create(&said).unwrap());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if let Some(url) = line.trim().strip_prefix("listening on ") {
             return Server(Process { child, url: url.to_owned(), metrics: None });
         }
         child.wait().unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(seconds + 90), "it does not start");
+        let waited = begun.elapsed() < Duration::from_secs(seconds + 90);
+        assert!(waited, "it does not start: {}{nats}", fs::read_to_string(said).unwrap());
     };
     let mut servers: Vec<_> = dirs.iter().map(|dir| Some(start(dir, &nats))).collect();
     let all = |servers: &[Option<Server>]| -> Vec<String> {
