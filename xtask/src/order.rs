@@ -116,3 +116,71 @@ impl Reencode for Reordered {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_encoder::{
+        EntityType, ExportKind, ExportSection, Function, ImportSection, Instruction, TypeSection,
+    };
+    use wasmparser::Operator;
+
+    /// Two of one kind, then two of another, mixed: kinds come together, and every export and call
+    /// still means the same function.
+    #[test]
+    fn like_beside_like() {
+        let (mut types, mut imports) = (TypeSection::new(), ImportSection::new());
+        let (mut functions, mut exports) = (FunctionSection::new(), ExportSection::new());
+        let mut code = CodeSection::new();
+        types.ty().function([], []);
+        imports.import("host", "f", EntityType::Function(0));
+        for n in 0..4_i32 {
+            functions.function(0);
+            exports.export(&format!("f{n}"), ExportKind::Func, n as u32 + 1);
+            let mut body = Function::new([]);
+            for _ in 0..4 {
+                body.instruction(&Instruction::I32Const(1000 * (1 + n % 2)));
+                body.instruction(&Instruction::Drop);
+            }
+            // Each calls the one before it, the first the host's.
+            body.instruction(&Instruction::Call(n as u32));
+            body.instruction(&Instruction::I32Const(n));
+            body.instruction(&Instruction::Drop);
+            body.instruction(&Instruction::End);
+            code.function(&body);
+        }
+        let mut module = Module::new();
+        module.section(&types).section(&imports).section(&functions);
+        module.section(&exports).section(&code);
+
+        let ordered = by_likeness(&module.finish()).unwrap();
+        let (mut exported, mut bodies) = (BTreeMap::new(), Vec::new());
+        for payload in Parser::new(0).parse_all(&ordered) {
+            match payload.unwrap() {
+                Payload::ExportSection(section) => {
+                    for export in section {
+                        let export = export.unwrap();
+                        exported.insert(export.name.to_owned(), export.index);
+                    }
+                }
+                Payload::CodeSectionEntry(body) => {
+                    let (mut last, mut calls) = (0, 0);
+                    for operator in body.get_operators_reader().unwrap() {
+                        match operator.unwrap() {
+                            Operator::I32Const { value } => last = value,
+                            Operator::Call { function_index } => calls = function_index,
+                            _ => {}
+                        }
+                    }
+                    bodies.push((last, calls));
+                }
+                _ => {}
+            }
+        }
+        let at = |n: i32| exported[&format!("f{n}")];
+        assert_eq!(bodies.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [0, 2, 3, 1]);
+        for (n, (what, calls)) in (0..4).map(|n| (n, bodies[at(n) as usize - 1])) {
+            assert_eq!((what, calls), (n, if n == 0 { 0 } else { at(n - 1) }));
+        }
+    }
+}
