@@ -270,7 +270,7 @@ impl Nats {
     fn request(&self, subject: &str, body: &str) -> Option<String> {
         let node = &self.nodes[0];
         let mut stream = TcpStream::connect((&*node.host, node.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
         let (to, length) = ("probe.answer", body.len());
         let lines =
             format!("CONNECT {{}}\r\nSUB {to} 1\r\nPUB {subject} {to} {length}\r\n{body}\r\n");
