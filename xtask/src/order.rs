@@ -2,7 +2,10 @@
 //! beside like, brotli makes a module 3 parts in a hundred smaller.
 
 use crate::Result;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 use wasm_encoder::{
     CodeSection, FunctionSection, Module,
     reencode::{Error, Reencode},
@@ -14,11 +17,11 @@ use wasmparser::{
 /// Below this an index takes a single byte in a call. wasm-opt gives those to what is called most.
 const SHORT: usize = 128;
 
-/// The module with its functions in another order, and else the same.
+/// How many functions a module imports, and where in it the bodies of its own are.
 ///
 /// # Errors
 /// What is no module.
-pub(crate) fn by_likeness(module: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn functions(module: &[u8]) -> Result<(u32, Vec<Range<usize>>)> {
     let (mut imports, mut bodies) = (0, Vec::new());
     for payload in Parser::new(0).parse_all(module) {
         match payload? {
@@ -27,10 +30,20 @@ pub(crate) fn by_likeness(module: &[u8]) -> Result<Vec<u8>> {
                     imports += u32::from(matches!(import?.ty, TypeRef::Func(_)));
                 }
             }
-            Payload::CodeSectionEntry(body) => bodies.push(&module[body.range()]),
+            Payload::CodeSectionEntry(body) => bodies.push(body.range()),
             _ => {}
         }
     }
+    Ok((imports, bodies))
+}
+
+/// The module with its functions in another order, and else the same.
+///
+/// # Errors
+/// What is no module.
+pub(crate) fn by_likeness(module: &[u8]) -> Result<Vec<u8>> {
+    let (imports, bodies) = functions(module)?;
+    let bodies: Vec<&[u8]> = bodies.into_iter().map(|body| &module[body]).collect();
     let short = SHORT.saturating_sub(imports as usize).min(bodies.len());
     let mut order = chain(&bodies[..short]);
     order.extend(chain(&bodies[short..]).into_iter().map(|at| at + short));
@@ -55,6 +68,7 @@ fn chain(bodies: &[&[u8]]) -> Vec<usize> {
             with.entry(sequence).or_default().push(at);
         }
     }
+    let sizes: Vec<f64> = sequences.iter().map(|own| (own.len() as f64 + 1.0).sqrt()).collect();
     let mut left: BTreeSet<usize> = (0..bodies.len()).collect();
     let mut order = Vec::with_capacity(bodies.len());
     let mut next = left.pop_first();
@@ -66,9 +80,8 @@ fn chain(bodies: &[&[u8]]) -> Vec<usize> {
                 common[*other] += 1;
             }
         }
-        let likeness =
-            |at: &usize| f64::from(common[*at]) / (sequences[*at].len() as f64 + 1.0).sqrt();
-        next = left.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let likeness = left.iter().map(|at| (f64::from(common[*at]) / sizes[*at], *at));
+        next = likeness.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, at)| at);
         if let Some(next) = next {
             left.remove(&next);
         }

@@ -1,14 +1,14 @@
 //! What the WebAssembly module weighs: as it travels, against its budget, and by crate.
 
 use crate::{
-    Result, npm,
+    Result, npm, order,
     setup::{node, quietly},
     wasm::{self, Module},
 };
 use rustc_demangle::demangle;
 use serde_json::Value;
-use std::{collections::BTreeMap, fs, process::Command};
-use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
+use std::{collections::BTreeMap, fs, ops::Range, process::Command};
+use wasmparser::{KnownCustom, Name, Parser, Payload};
 
 /// How large modules may become that pages wait for, compressed by brotli as a CDN does.
 const BUDGETS: [(&str, u64); 2] =
@@ -105,17 +105,11 @@ console.log(JSON.stringify(process.argv.slice(1).map((name) => {
 
 /// What the functions of a module with names weigh.
 fn weigh(module: &[u8]) -> Result<Weights> {
-    let (mut imports, mut data) = (0, 0);
-    let mut sizes = Vec::new();
+    let (imports, bodies) = order::functions(module)?;
+    let mut data = 0;
     let mut names = BTreeMap::new();
     for payload in Parser::new(0).parse_all(module) {
         match payload? {
-            Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    imports += u32::from(matches!(import?.ty, TypeRef::Func(_)));
-                }
-            }
-            Payload::CodeSectionEntry(body) => sizes.push(body.range().len()),
             Payload::DataSection(section) => data = section.range().len(),
             Payload::CustomSection(section) => {
                 if let KnownCustom::Name(section) = section.as_known() {
@@ -134,7 +128,7 @@ fn weigh(module: &[u8]) -> Result<Weights> {
     }
     let mut crates = BTreeMap::<String, usize>::new();
     let mut functions = Vec::new();
-    for (index, size) in (imports..).zip(sizes) {
+    for (index, size) in (imports..).zip(bodies.iter().map(Range::len)) {
         let name = names.remove(&index).unwrap_or_default();
         *crates.entry(crate_of(&name)).or_default() += size;
         functions.push((name, size));

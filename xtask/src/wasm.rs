@@ -158,11 +158,10 @@ fn bind(which: Module, built: &[u8], out: &Path, names: bool) -> Result<()> {
         .remove_name_section(!names && !in_two)
         .remove_producers_section(true)
         .generate(out)?;
-    let bound = out.join(FIRST);
-    let keep_names = if names || in_two { &["-g"][..] } else { &[] };
+    let (bound, keep_names) = (out.join(FIRST), names || in_two);
     // The first round leaves what only a look at the whole module finds.
     let again = ["--gufa-optimizing", "-Oz", "--converge"];
-    optimise(&bound, &[keep_names, &SMALLER, &again].concat())?;
+    optimise(&bound, keep_names, &[&SMALLER[..], &again].concat())?;
     let glue = out.join("kez_wasm.js");
     let mut text = fs::read_to_string(&glue)?;
     let mut chat = HashSet::new();
@@ -175,13 +174,20 @@ fn bind(which: Module, built: &[u8], out: &Path, names: bool) -> Result<()> {
         take_apart(out, goes, names)?;
         text.push_str(&EXTEND.replace("LINK", LINK));
     }
-    for file in if in_two { &[FIRST, PART][..] } else { &[FIRST] } {
-        let file = out.join(file);
-        fs::write(&file, by_likeness(&fs::read(&file)?)?)?;
+    // What is weighed by its names does not travel.
+    if !names {
+        reorder(&bound)?;
+        if in_two {
+            reorder(&out.join(PART))?;
+        }
     }
     fs::write(&glue, text)?;
     fs::write(stamp, made)?;
     Ok(())
+}
+
+fn reorder(module: &Path) -> Result<()> {
+    Ok(fs::write(module, by_likeness(&fs::read(module)?)?)?)
 }
 
 /// Splits chat off a bound module, in its folder.
@@ -190,7 +196,7 @@ fn take_apart(out: &Path, goes: impl Fn(&str) -> bool, names: bool) -> Result<()
     for (file, module) in [(FIRST, split.first), (PART, split.part)] {
         let file = out.join(file);
         fs::write(&file, module)?;
-        optimise(&file, &[if names { &["-g"][..] } else { &[] }, &SMALLER].concat())?;
+        optimise(&file, names, &SMALLER)?;
     }
     let types = out.join("kez_wasm.d.ts");
     fs::write(&types, fs::read_to_string(&types)? + EXTEND_TYPES)?;
@@ -229,9 +235,10 @@ export function extend(source: InitInput): Promise<void>;
 ";
 
 /// Runs wasm-opt on a module, in its place. Gives what it prints.
-fn optimise(module: &Path, options: &[&str]) -> Result<String> {
+fn optimise(module: &Path, keep_names: bool, options: &[&str]) -> Result<String> {
     let mut opt = Command::new(node());
     opt.arg(root().join("npm/node_modules/binaryen/bin/wasm-opt")).args(options);
+    opt.args(keep_names.then_some("-g"));
     opt.args(FEATURES.map(|feature| format!("--enable-{feature}")));
     // The stack comes first in memory, and nothing lies in its last kilobyte.
     opt.arg("--low-memory-unused");
@@ -240,9 +247,9 @@ fn optimise(module: &Path, options: &[&str]) -> Result<String> {
 
 /// Gives what module and glue call each other by names of one or two letters: pages load both.
 /// Gives each export's name before and now.
-fn shorten(module: &Path, options: &[&str], glue: &mut String) -> Result<HashMap<String, String>> {
-    let options = [options, &["--minify-imports-and-exports-and-modules"]].concat();
-    let told: Value = serde_json::from_str(&optimise(module, &options)?)?;
+fn shorten(module: &Path, keep_names: bool, glue: &mut String) -> Result<HashMap<String, String>> {
+    let options = ["--minify-imports-and-exports-and-modules"];
+    let told: Value = serde_json::from_str(&optimise(module, keep_names, &options)?)?;
     let pairs = |side: &str| -> Vec<(String, String)> {
         let pair = |entry: &Value| {
             let [.., old, new] = &entry.as_array()?[..] else { return None };

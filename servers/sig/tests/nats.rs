@@ -604,7 +604,7 @@ fn nothing_acknowledged_is_lost_whoever_dies() {
     };
     let start = |dir: &TempDir, nats: &Nats| loop {
         // A cluster needs a moment until it has a leader.
-        let said = dir.path().join("stderr");
+        let said = dir.path().join("messages");
         let mut command = command(dir.path(), &nats.url());
         command.env("NATS_REPLICAS", "3").stderr(fs::File::create(&said).unwrap());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
