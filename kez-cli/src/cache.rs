@@ -8,7 +8,7 @@ use crate::{
 use kez_core::{
     Code, ObjectId, Timestamp, Transport,
     json::Value,
-    transport::{Answer, Body, Failure, Request, Via},
+    transport::{Answer, Body, Failure, RelayAnswer, Request, Via},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -50,6 +50,10 @@ impl<N: Net> Transport for Cached<'_, N> {
                 Ok(self.keep(request, answer))
             }
         }
+    }
+
+    async fn pause(&self, milliseconds: u32) {
+        self.net.pause(milliseconds).await;
     }
 }
 
@@ -129,14 +133,14 @@ impl Entry {
     fn of(answer: &Answer) -> Option<Self> {
         let hex = |bytes: &[u8]| kez_core::hex::encode(bytes);
         let (status, headers, parts, authentic) = match &answer.body {
-            Body::Http { status: 200, headers, bytes } => {
+            Body::Http { status: 200, headers, bytes, .. } => {
                 (200, headers.iter().cloned().collect(), vec![hex(bytes)], false)
             }
             Body::Txt { rcode: 0, records, authentic, .. } if !records.is_empty() => {
                 (0, BTreeMap::new(), records.iter().map(|r| hex(r)).collect(), *authentic)
             }
-            Body::Relay { events } if !events.is_empty() => {
-                let parts = events.iter().map(|e| hex(e.to_canonical().as_bytes())).collect();
+            body @ Body::Relay { .. } if body.relay_events().next().is_some() => {
+                let parts = body.relay_events().map(|e| hex(e.to_canonical().as_bytes())).collect();
                 (0, BTreeMap::new(), parts, false)
             }
             _ => return None,
@@ -151,13 +155,15 @@ impl Entry {
                 status: self.status,
                 headers: self.headers.into_iter().collect(),
                 bytes: parts.pop()?,
+                redirected_to: None,
             },
             Request::Txt { .. } => {
                 Body::Txt { rcode: 0, records: parts, authentic: self.authentic, ttl: None }
             }
             Request::Relay { .. } => {
                 let events = parts.iter().map(|p| Value::parse_foreign(p).ok());
-                Body::Relay { events: events.collect::<Option<_>>()? }
+                let events = events.collect::<Option<_>>()?;
+                Body::Relay { answers: vec![RelayAnswer { events, failure: None }] }
             }
         };
         let fetched_at = Timestamp::from_seconds(self.fetched_at);

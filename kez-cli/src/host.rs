@@ -198,6 +198,4 @@ pub trait Net: Web {
     /// # Errors
     /// `connect_failed` if nothing can be listened on.
     async fn redirect(&self, page: &'static str) -> Result<Self::Redirect, Failure>;
-    /// Waits.
-    async fn pause(&self, milliseconds: u32);
 }

@@ -13,7 +13,7 @@ use kez_core::{
     chain_path,
     channel::{chain_carrier, chain_filters},
     publish::{appended_at_server, missing_at_server, server_url},
-    transport::{Body, Call, Failure, Request},
+    transport::{Body, Call, Failure, Redirects, Request},
 };
 use std::{
     collections::BTreeSet,
@@ -218,9 +218,8 @@ pub fn to_directory(home: &Home<'_>, chain: &Chain, dir: &Path) -> Result<PathBu
 async fn missing_on_relay(net: &impl Net, chain: &Chain, url: &str) -> Result<Vec<u64>> {
     let ask = Request::Relay { url: url.to_owned(), filters: chain_filters(chain.name()) };
     let answer = net.fetch_if(&ask, None).await.map_err(refused(url))?;
-    let Body::Relay { events } = answer.body else { return Ok(Vec::new()) };
     let tag = |json| NostrEvent::from_json(json).ok()?.1.tag("d").map(str::to_owned);
-    let have: BTreeSet<String> = events.iter().filter_map(tag).collect();
+    let have: BTreeSet<String> = answer.body.relay_events().filter_map(tag).collect();
     let seqs = (1..).zip(chain.events()).map(|(seq, _)| seq);
     let lacks =
         |seq: &u64| chain.id_at(*seq).is_some_and(|id| !have.contains(&format!("kez:{id}")));
@@ -258,7 +257,12 @@ async fn missing_on_server(
     url: &str,
     now: Timestamp,
 ) -> Result<String> {
-    let request = Request::Http { url: url.to_owned(), accept: "*/*", limit: MAX_BUNDLE };
+    let request = Request::Http {
+        url: url.to_owned(),
+        accept: "*/*",
+        limit: MAX_BUNDLE,
+        redirects: Redirects::Public,
+    };
     let answer = net.fetch_if(&request, None).await.map_err(refused(url))?;
     let Body::Http { status, bytes, .. } = answer.body else { return Ok(String::new()) };
     missing_at_server(chain, status, &bytes, now).map_err(at(url))

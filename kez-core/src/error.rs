@@ -119,6 +119,7 @@ codes! {
     CompactSyntax "compact_syntax" Format Invalid "The compact form is not kez:z1: and canonical unpadded base64url." "Copy the whole kez:z1: text again, without spaces or line breaks."
     ZstdRefused "zstd_refused" Format Invalid "The compressed data is not exactly one plain zstd frame within the limits." "Create the compact form again with a conforming implementation."
     PointerSyntax "pointer_syntax" Format Invalid "The pointer is not kez: followed by a key identity." "Write kez:nostr:npub1... or kez:ed25519:<hex>."
+    ProofMalformed "proof_malformed" Format Invalid "Text with the marker of a KEZ proof does not parse as one." "Repair the text as the detail says, or publish the proof again."
     LineSyntax "line_syntax" Format Invalid "A chain line does not end with exactly one line feed, or is empty." "Export the chain again; do not edit it."
     ChainEmpty "chain_empty" Chain Invalid "The chain has no event." "Publish the chain again."
     ChainId "chain_id" Chain Invalid "An event belongs to another chain." "Do not trust the source: it mixed two chains."
@@ -147,6 +148,7 @@ codes! {
     BeaconMismatch "beacon_mismatch" Proof Fork "A claim names a chain head that is not on the chain." "Somebody sees another history: ask the owner, and do not trust either."
     Rollback "rollback" Proof Unreachable "The sources serve an older chain than was seen before or than a claim names." "Ask another source; this one withholds newer events."
     ChainUnreachable "chain_unreachable" Proof Unreachable "The sigchain that the claim relies on could not be fetched." "Try again later, or name another source with --source."
+    ChainDamaged "chain_damaged" Proof Unreachable "A source's copy of the sigchain breaks off at a damaged line, and no other source continues it." "Ask another source; the owner should publish the chain again."
     LogRefused "log_refused" Proof Unreachable "A sigchain server's transparency log does not prove what the server says." "Do not rely on this server; ask another source."
     LogInconsistent "log_inconsistent" Proof Unreachable "A sigchain server's transparency log is not the one that it showed before." "The server rewrote its log or shows others another one: keep both checkpoints and tell the operator."
     LogUnwitnessed "log_unwitnessed" Proof Unreachable "Too few of the configured witnesses have cosigned the server's log." "Try again in a minute, or see whether the witnesses run."
@@ -162,6 +164,8 @@ codes! {
 
     RateLimited "rate_limited" Network Unreachable "The platform limits how often it may be asked." "Try again after the time given in retry_at."
     AuthRequired "auth_required" Network Unreachable "The platform shows this account only to those who are signed in." "Ask the owner to publish the proof in another place too."
+    AccountSuspended "account_suspended" Network Unreachable "The platform reports that the account is deactivated, suspended or taken down." "Try again when the account is active."
+    Challenge "challenge" Network Unreachable "A check against bots answered in the place of the platform." "Try again later, or from another network."
     Offline "offline" Network Unreachable "The answer is not in the cache, and --offline forbids to fetch it." "Run again without --offline."
     Timeout "timeout" Network Unreachable "The server did not answer in time." "Try again later."
     ConnectFailed "connect_failed" Network Unreachable "No connection to the server could be made." "Check the network, or try again later."
@@ -173,6 +177,8 @@ codes! {
     BodyTooLarge "body_too_large" Network Unreachable "The server's answer is larger than the limit." "Ask the owner to publish a smaller document."
     ResponseRefused "response_refused" Network Unreachable "The server's answer is not what its protocol prescribes." "Try again later; tell the operator."
     RelayRefused "relay_refused" Network Unreachable "The relay closed the subscription or refused the event." "Try another relay."
+    HostUnknown "host_unknown" Network Unreachable "DNS has no address for the host." "Check the spelling of the host."
+    SearchIncomplete "search_incomplete" Network Unreachable "A limit ended the search before everything was read." "Try again with the address of the proof, or ask the owner to publish it as the newest item."
 
     Usage "usage" Input Invalid "The command line is not right." "See `kez help`."
     KeyNotFound "key_not_found" Storage Invalid "There is no key of this name." "See `kez key list`."

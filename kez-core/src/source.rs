@@ -11,7 +11,7 @@ use crate::{
     json::Value,
     log::SigServer,
     map::Map,
-    transport::{Body, Request},
+    transport::{Body, Redirects, Request},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
@@ -27,7 +27,7 @@ pub(crate) fn from_server(server: &SigServer, primary: &Identity, size: u64) -> 
 }
 
 fn bundle(url: String) -> Request {
-    Request::Http { url, accept: "*/*", limit: MAX_BUNDLE }
+    Request::Http { url, accept: "*/*", limit: MAX_BUNDLE, redirects: Redirects::Public }
 }
 
 /// A source to ask.
@@ -135,7 +135,8 @@ impl Gathered {
                 }
                 Body::Http { status: 404 | 410, .. } => self.absent = true,
                 Body::Http { status, .. } => fail(format!("HTTP status {status}")),
-                Body::Relay { events } => {
+                body @ Body::Relay { .. } => {
+                    let events: Vec<Value> = body.relay_events().cloned().collect();
                     let found = assemble(primary, &events, now);
                     self.absent |= found.is_empty();
                     self.chains.extend(found);

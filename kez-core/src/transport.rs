@@ -34,26 +34,44 @@ pub enum Request {
         accept: &'static str,
         /// The largest body in bytes.
         limit: usize,
+        /// Which redirects may be followed.
+        redirects: Redirects,
     },
     /// The TXT records of a name.
     Txt {
         /// The name, without trailing dot.
         name: String,
     },
-    /// Events of a nostr relay (NIP-01 REQ until EOSE).
+    /// Events of a nostr relay (NIP-01). Each filter is a REQ of its own, paged by itself.
     Relay {
         /// The relay's ws or wss URL.
         url: String,
-        /// The filters of one REQ.
+        /// The filters, each asked for in a REQ of its own.
         filters: Vec<Value>,
     },
 }
 
+/// Which redirects a GET may follow, at most [`MAX_REDIRECTS`] of them (SPEC.md, "Redirects").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// Within the same scheme, host and port: for APIs whose host is the authority.
+    SameHost,
+    /// From https to https on any public host, each address checked anew: for content that
+    /// authenticates itself, and for protocols whose specifications allow it.
+    Public,
+}
+
 impl Request {
-    /// A GET of at most [`MAX_BODY`].
+    /// A GET of at most [`MAX_BODY`] that stays on its host.
     #[must_use]
     pub const fn get(url: String, accept: &'static str) -> Self {
-        Self::Http { url, accept, limit: MAX_BODY }
+        Self::Http { url, accept, limit: MAX_BODY, redirects: Redirects::SameHost }
+    }
+
+    /// A GET of at most [`MAX_BODY`] that follows redirects to other public hosts.
+    #[must_use]
+    pub const fn get_public(url: String, accept: &'static str) -> Self {
+        Self::Http { url, accept, limit: MAX_BODY, redirects: Redirects::Public }
     }
 
     /// How many seconds it may take.
@@ -152,6 +170,8 @@ pub enum Body {
         headers: Headers,
         /// The body.
         bytes: Vec<u8>,
+        /// The URL that answered, if redirects led to another one.
+        redirected_to: Option<String>,
     },
     /// TXT records, each with its character-strings joined.
     Txt {
@@ -165,11 +185,31 @@ pub enum Body {
         /// absence RFC 2308, section 5), if it says so.
         ttl: Option<u32>,
     },
-    /// The events that a relay sent before EOSE, unverified.
+    /// What a relay sent, unverified: one entry for each filter, in the filters' order.
     Relay {
-        /// The events.
-        events: Vec<Value>,
+        /// The entries.
+        answers: Vec<RelayAnswer>,
     },
+}
+
+/// What a relay sent in answer to one filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayAnswer {
+    /// The events, each once.
+    pub events: Vec<Value>,
+    /// Why these may not be all matching events of the relay; `None` if they are.
+    pub failure: Option<Failure>,
+}
+
+impl Body {
+    /// Every event that a relay sent; none for other answers.
+    pub fn relay_events(&self) -> impl Iterator<Item = &Value> {
+        let answers = match self {
+            Self::Relay { answers } => &answers[..],
+            _ => &[],
+        };
+        answers.iter().flat_map(|answer| &answer.events)
+    }
 }
 
 /// Names and values of HTTP headers.
@@ -209,6 +249,9 @@ impl Failure {
 pub trait Transport {
     /// Fetches one answer.
     fn fetch(&self, request: &Request) -> impl Future<Output = Result<Answer, Failure>>;
+
+    /// Waits. The verifier uses it to stop waiting for slow servers once others have answered.
+    fn pause(&self, milliseconds: u32) -> impl Future<Output = ()>;
 }
 
 /// Where the platforms are. The defaults are the public services; tests name their own.
@@ -423,11 +466,15 @@ pub(crate) fn retry_at(headers: &[(String, String)], fetched_at: Timestamp) -> O
 
 impl Answer {
     pub(crate) fn place(&self, request: &Request) -> Place {
-        let (http_status, rcode) = match &self.body {
-            Body::Http { status, .. } => (Some(*status), None),
-            Body::Txt { rcode, .. } => (None, Some(*rcode)),
-            Body::Relay { .. } => (None, None),
-        };
-        Place { url: request.place(), http_status, rcode }
+        let mut place = Place { url: request.place(), ..Place::default() };
+        match &self.body {
+            Body::Http { status, redirected_to, .. } => {
+                place.http_status = Some(*status);
+                place.redirected_to.clone_from(redirected_to);
+            }
+            Body::Txt { rcode, .. } => place.rcode = Some(*rcode),
+            Body::Relay { .. } => {}
+        }
+        place
     }
 }

@@ -98,7 +98,7 @@ impl Note {
 }
 
 /// Where something was looked for.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "types", derive(ts_rs::TS))]
 pub struct Place {
     /// The exact URL that was asked; `dns:<name>?type=TXT` for DNS.
@@ -111,6 +111,10 @@ pub struct Place {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "types", ts(optional))]
     pub rcode: Option<u8>,
+    /// The URL that answered, if redirects led to another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "types", ts(optional))]
+    pub redirected_to: Option<String>,
 }
 
 /// What was found out about one subject. The JSON form is versioned by `schema`.

@@ -69,6 +69,7 @@ pub enum Progress<'a> {
 ///         let body = Body::Txt { rcode: 0, records, authentic: true, ttl: None };
 ///         Ok(Answer { body, via: Via::Direct, fetched_at: Timestamp::from_seconds(1_795_262_400) })
 ///     }
+///     async fn pause(&self, _: u32) {}
 /// }
 ///
 /// let now = Timestamp::from_seconds(1_795_262_400);
@@ -206,13 +207,18 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     /// # Errors
     /// Why that cannot be told.
     pub async fn look_up(&self, subject: &Identity) -> Result<Finding, Miss> {
-        let mut lookup =
-            channel::lookup(subject, &self.endpoints, self.clock).map_err(|error| Miss {
-                code: error.code(),
-                detail: None,
-                place: None,
-                retry_at: None,
-            })?;
+        let context = channel::Context {
+            endpoints: &self.endpoints,
+            now: self.clock,
+            hints: &[],
+            spelling: None,
+        };
+        let mut lookup = channel::lookup(subject, &context).map_err(|error| Miss {
+            code: error.code(),
+            detail: None,
+            place: None,
+            retry_at: None,
+        })?;
         let mut answers = Vec::new();
         // No channel needs as many steps; a platform that pages for ever is stopped.
         for _ in 0..16 {

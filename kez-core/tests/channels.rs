@@ -16,7 +16,7 @@ use kez_core::{
     channel::carrier,
     json::Value,
     proof,
-    transport::{Answer, Body, Failure, Request, Via},
+    transport::{Answer, Body, Failure, RelayAnswer, Request, Via},
 };
 use serde_json::{Value as Json, json};
 use std::{cell::RefCell, collections::BTreeMap};
@@ -37,7 +37,8 @@ struct Recorded {
 impl Recorded {
     fn http(mut self, url: &str, status: u16, kind: &str, body: impl ToString) -> Self {
         let headers = vec![("content-type".to_owned(), kind.to_owned())];
-        let body = Body::Http { status, headers, bytes: body.to_string().into_bytes() };
+        let bytes = body.to_string().into_bytes();
+        let body = Body::Http { status, headers, bytes, redirected_to: None };
         self.answers.insert(url.to_owned(), body);
         self
     }
@@ -62,7 +63,10 @@ impl Recorded {
 
     fn relay(mut self, url: &str, events: &[&String]) -> Self {
         let events = events.iter().map(|e| Value::parse_foreign(e.as_bytes()).unwrap()).collect();
-        self.answers.insert(url.to_owned(), Body::Relay { events });
+        self.answers.insert(
+            url.to_owned(),
+            Body::Relay { answers: vec![RelayAnswer { events, failure: None }] },
+        );
         self
     }
 
@@ -104,6 +108,8 @@ impl Transport for Recorded {
             None => Err(Failure { code: Code::ConnectFailed, detail: None }),
         }
     }
+
+    async fn pause(&self, _: u32) {}
 }
 
 fn key() -> SecretKey {

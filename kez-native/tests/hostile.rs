@@ -284,7 +284,7 @@ fn relays_that_misbehave() {
     assert!(matches!(ask(endless), Err(Code::BodyTooLarge | Code::Timeout)));
     // It says nothing that makes sense, and then the end.
     let odd = relay(&["[]", "{}", "nonsense", r#"["NOTICE","hi"]"#, r#"["EOSE","kez"]"#], false);
-    assert_eq!(ask(odd), Ok(Body::Relay { events: vec![] }));
+    assert!(ask(odd).is_ok_and(|body| body.relay_events().next().is_none()));
     let silent = relay(&[r#"["EVENT","other",{}]"#], false);
     assert_eq!(ask(silent), Err(Code::Timeout));
     assert_eq!(ask(says(ok("text/html", "hello"))), Err(Code::ConnectFailed));

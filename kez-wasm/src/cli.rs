@@ -218,7 +218,7 @@ impl Net for Browser {
     async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {
         let limit = self.within(request.seconds());
         match request {
-            Request::Http { url, accept, limit: size } => {
+            Request::Http { url, accept, limit: size, .. } => {
                 self.get(url, accept, *size, &limit, etag).await
             }
             other => self.fetch(other).await,
@@ -243,10 +243,6 @@ impl Net for Browser {
         let member = |name: &str| Reflect::get(&place, &name.into()).map_err(failed);
         let port = member("port")?.as_f64().unwrap_or_default();
         Ok(Redirect { port: port as u16, query: member("query")?.unchecked_into() })
-    }
-
-    async fn pause(&self, milliseconds: u32) {
-        Limit::pause(milliseconds).await;
     }
 }
 

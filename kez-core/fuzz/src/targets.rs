@@ -5,7 +5,7 @@ use kez_core::{
     channel::{self, Fetched, Step},
     json::Value,
     proof,
-    transport::{Answer, Body, Via},
+    transport::{Answer, Body, RelayAnswer, Via},
 };
 
 /// A check of one input.
@@ -102,7 +102,10 @@ pub fn lookup(data: &[u8]) {
         "nostr:npub1xtscya34g58tk0z605fvr788k263gsu6cy9x0mhnm87echrgufzsevkk5s",
     ] {
         let Ok(subject) = Identity::from_canonical(subject) else { continue };
-        let Ok(mut lookup) = channel::lookup(&subject, &Endpoints::default(), now()) else {
+        let endpoints = Endpoints::default();
+        let context =
+            channel::Context { endpoints: &endpoints, now: now(), hints: &[], spelling: None };
+        let Ok(mut lookup) = channel::lookup(&subject, &context) else {
             continue;
         };
         let mut answers: Vec<Fetched> = Vec::new();
@@ -130,12 +133,14 @@ fn answer(request: &kez_core::transport::Request, data: &[u8]) -> Answer {
             status: 200,
             headers: vec![("content-type".into(), "application/json".into())],
             bytes: data.to_vec(),
+            redirected_to: None,
         },
         Request::Txt { .. } => {
             Body::Txt { rcode: 0, records: vec![data.to_vec()], authentic: false, ttl: None }
         }
         Request::Relay { .. } => {
-            Body::Relay { events: Value::parse_foreign(data).into_iter().collect() }
+            let events = Value::parse_foreign(data).into_iter().collect();
+            Body::Relay { answers: vec![RelayAnswer { events, failure: None }] }
         }
     };
     Answer { body, via: Via::Direct, fetched_at: now() }

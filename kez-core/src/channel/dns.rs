@@ -48,6 +48,7 @@ impl Lookup for DnsLookup {
             dnssec: Some(authentic),
             source: Some((answer.via, answer.fetched_at)),
             lasts_until: ttl.map(|ttl| answer.fetched_at.plus(ttl.into())),
+            ..Finding::default()
         }))
     }
 }

@@ -5,7 +5,7 @@ use super::{Fetched, Finding, Http, Lookup, Miss, Step, Text};
 use crate::{
     Code, Identity,
     json::Value,
-    transport::{Endpoints, MAX_BODY, Request},
+    transport::{Endpoints, Request},
 };
 use alloc::{
     format,
@@ -133,7 +133,7 @@ impl GithubLookup {
             for (_, file) in files.iter().filter(|(name, _)| FILES.contains(&name.as_str())) {
                 if file.get("truncated") == Some(&Value::Bool(true)) {
                     let url = file.get("raw_url").and_then(Value::as_str).unwrap_or_default();
-                    raw.push(Request::Http { url: url.into(), accept: "*/*", limit: MAX_BODY });
+                    raw.push(Request::get(url.into(), "*/*"));
                 } else if let Some(text) = file.get("content").and_then(Value::as_str) {
                     let text = Text { text: text.into(), place: http.place.clone() };
                     self.finding.texts.push(text);

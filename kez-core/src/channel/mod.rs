@@ -33,11 +33,31 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
+/// What a lookup starts from, beside the subject.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Where the platforms are.
+    pub endpoints: &'a Endpoints,
+    /// The clock's time.
+    pub now: Timestamp,
+    /// URLs where the owner's sigchain says that proofs were published. They shorten the search;
+    /// what is found there is checked like anything else.
+    pub hints: &'a [String],
+    /// The account's name as the user typed it, where only upper and lower case differ.
+    pub spelling: Option<&'a str>,
+}
+
 /// A lookup in progress: a state machine that is fed with answers.
 pub trait Lookup {
     /// Takes the answers to the last step's requests, in their order (none at the start), and
-    /// says what to do next.
+    /// returns what to do next.
     fn step(&mut self, answers: Vec<Fetched>) -> Step;
+
+    /// Whether these answers to the current step decide, so that the others need not be waited
+    /// for any longer than a moment. The default waits for all.
+    fn decides(&self, _answers: &[Fetched]) -> bool {
+        false
+    }
 }
 
 /// A request with what came of it.
@@ -65,8 +85,13 @@ pub struct Finding {
     pub dnssec: Option<bool>,
     /// How the answer was had, and when.
     pub source: Option<(Via, Timestamp)>,
-    /// Until when who was asked may say the same, whatever has changed.
+    /// Until when the resolver may repeat this answer, whatever has changed.
     pub lasts_until: Option<Timestamp>,
+    /// What could not be read: the first failure, or `search_incomplete`. It counts only if the
+    /// texts hold no proof.
+    pub failed: Option<Miss>,
+    /// The account to which the owner says that this one has moved.
+    pub moved_to: Option<String>,
 }
 
 /// A text of the account's owner.
@@ -125,19 +150,22 @@ impl From<Miss> for Step {
 /// `no_channel` for a scheme without one.
 ///
 /// ```
-/// use kez_core::{Endpoints, Identity, Timestamp, channel::{Step, lookup}, transport::Request};
+/// use kez_core::{
+///     Endpoints, Identity, Timestamp,
+///     channel::{Context, Step, lookup},
+///     transport::Request,
+/// };
 /// let subject = Identity::parse("dns:example.com")?;
+/// let endpoints = Endpoints::default();
 /// let now = Timestamp::from_seconds(1_795_262_400);
-/// let mut lookup = lookup(&subject, &Endpoints::default(), now)?;
+/// let context = Context { endpoints: &endpoints, now, hints: &[], spelling: None };
+/// let mut lookup = lookup(&subject, &context)?;
 /// let Step::Ask(requests) = lookup.step(vec![]) else { panic!("it has to ask") };
 /// assert_eq!(requests, [Request::Txt { name: "_kez.example.com".into() }]);
 /// # Ok::<(), kez_core::Error>(())
 /// ```
-pub fn lookup(
-    subject: &Identity,
-    endpoints: &Endpoints,
-    now: Timestamp,
-) -> Result<Box<dyn Lookup>> {
+pub fn lookup(subject: &Identity, context: &Context<'_>) -> Result<Box<dyn Lookup>> {
+    let (endpoints, now) = (context.endpoints, context.now);
     Ok(match subject.scheme() {
         Scheme::Dns => Box::new(dns::DnsLookup::new(subject)),
         Scheme::Github => Box::new(github::GithubLookup::new(subject, endpoints)),
@@ -165,7 +193,7 @@ impl Http {
                 let place = answer.place(&request);
                 let source = (answer.via, answer.fetched_at);
                 match answer.body {
-                    Body::Http { status, headers, bytes } => {
+                    Body::Http { status, headers, bytes, .. } => {
                         Ok(Self { status, headers, bytes, place, source })
                     }
                     _ => Err(Miss::at(Code::ResponseRefused, place)),
@@ -224,7 +252,7 @@ impl Http {
 }
 
 fn failed(request: &Request, failure: Failure) -> Miss {
-    let place = Place { url: request.place(), http_status: None, rcode: None };
+    let place = Place { url: request.place(), ..Place::default() };
     Miss { code: failure.code, detail: failure.detail, place: Some(place), retry_at: None }
 }
 

@@ -111,11 +111,9 @@ pub(crate) fn further_relays(
     endpoints: &Endpoints,
     answers: &[Fetched],
 ) -> Vec<String> {
-    let events = answers.iter().filter_map(|(_, answer)| match &answer.as_ref().ok()?.body {
-        Body::Relay { events } => Some(events),
-        _ => None,
-    });
-    let lists = events.flatten().filter_map(|json| NostrEvent::from_json(json).ok());
+    let bodies = answers.iter().filter_map(|(_, answer)| Some(&answer.as_ref().ok()?.body));
+    let lists =
+        bodies.flat_map(Body::relay_events).filter_map(|json| NostrEvent::from_json(json).ok());
     let own = lists.filter(|(author, e)| author.identity() == key && e.kind == RELAY_LIST);
     let Some((_, list)) = own.max_by_key(|(_, e)| e.created_at) else { return Vec::new() };
     let mut found: Vec<String> = Vec::new();
@@ -155,7 +153,7 @@ pub(crate) async fn ask_relays(
 impl Lookup for NostrLookup {
     fn step(&mut self, answers: Vec<Fetched>) -> Step {
         if self.endpoints.relays.is_empty() {
-            let place = Place { url: "nostr relays".into(), http_status: None, rcode: None };
+            let place = Place { url: "nostr relays".into(), ..Place::default() };
             return Miss::at(Code::ConnectFailed, place).because("no relay is configured").into();
         }
         if self.answers.is_empty() && answers.is_empty() {
@@ -186,8 +184,7 @@ impl Lookup for NostrLookup {
             };
             let at = answer.place(&request);
             source = source.or(Some((answer.via, answer.fetched_at)));
-            let Body::Relay { events } = answer.body else { continue };
-            for json in &events {
+            for json in answer.body.relay_events() {
                 let Ok((author, event)) = NostrEvent::from_json(json) else { continue };
                 let wanted = is_proof(&event) || event.kind == 0;
                 if author != self.key
@@ -226,7 +223,7 @@ impl Lookup for NostrLookup {
                 place,
                 dnssec: None,
                 source,
-                lasts_until: None,
+                ..Finding::default()
             })),
         }
     }

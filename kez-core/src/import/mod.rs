@@ -189,6 +189,7 @@ impl Foreign {
 /// #     async fn fetch(&self, _: &Request) -> Result<Answer, Failure> {
 /// #         Err(Failure { code: Code::Offline, detail: None })
 /// #     }
+/// #     async fn pause(&self, _: u32) {}
 /// # }
 /// use kez_core::{Endpoints, Timestamp, import::{Grade, Importer, Source, Subject}};
 /// # let block_on = futures_util::FutureExt::now_or_never;

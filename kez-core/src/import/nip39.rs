@@ -6,7 +6,7 @@ use crate::{
     Identity, Key, NostrEvent, Result, ToAscii,
     channel::{EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, newest},
     json::Value,
-    transport::{Body, Transport},
+    transport::Transport,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -20,13 +20,13 @@ impl<T: Transport> Importer<'_, T> {
         let mut found: Vec<NostrEvent> = Vec::new();
         let mut read = false;
         for (request, answer) in answers {
-            match answer.map(|answer| answer.body) {
-                Ok(Body::Relay { events }) => {
+            match answer {
+                Ok(answer) => {
                     read = true;
-                    let events = events.iter().filter_map(|e| NostrEvent::from_json(e).ok());
+                    let events = answer.body.relay_events();
+                    let events = events.filter_map(|e| NostrEvent::from_json(e).ok());
                     found.extend(events.filter(|(by, _)| *by == key).map(|(_, event)| event));
                 }
-                Ok(_) => {}
                 Err(f) => failure = failure.or(Some(crate::Error::about(f.code, request.place()))),
             }
         }

@@ -13,7 +13,6 @@ use crate::{
     },
     json::Value,
     proof::Form,
-    transport::Body,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -87,9 +86,8 @@ async fn replace(
     let mut relays: Vec<(String, Option<[u8; 32]>)> = Vec::new();
     for (request, answer) in answers {
         let url = request.place();
-        let events = match answer.map(|answer| answer.body) {
-            Ok(Body::Relay { events }) => events,
-            Ok(_) => continue,
+        let events: Vec<Value> = match answer {
+            Ok(answer) => answer.body.relay_events().cloned().collect(),
             // What cannot be read is not written: it may have something newer.
             Err(failure) => {
                 warnings.push(format!("{url}: {}", failure.code));

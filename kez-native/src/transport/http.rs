@@ -170,7 +170,7 @@ async fn read(mut response: reqwest::Response, limit: usize) -> Result<Answer, F
         }
         bytes.extend_from_slice(&chunk);
     }
-    let body = Body::Http { status, headers, bytes };
+    let body = Body::Http { status, headers, bytes, redirected_to: None };
     Ok(Answer { body, via: Via::Direct, fetched_at: crate::now() })
 }
 

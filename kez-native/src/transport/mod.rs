@@ -135,6 +135,10 @@ impl Transport for Native {
     async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
         self.fetch_if(request, None).await
     }
+
+    async fn pause(&self, milliseconds: u32) {
+        tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
+    }
 }
 
 impl Net for Native {
@@ -143,7 +147,9 @@ impl Net for Native {
     async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {
         let work = async {
             match request {
-                Request::Http { url, accept, limit } => self.get(url, accept, *limit, etag).await,
+                Request::Http { url, accept, limit, .. } => {
+                    self.get(url, accept, *limit, etag).await
+                }
                 Request::Txt { name } => self.txt(name).await,
                 Request::Relay { url, filters } => self.relay(url, filters).await,
             }
@@ -164,10 +170,6 @@ impl Net for Native {
 
     async fn redirect(&self, page: &'static str) -> Result<redirect::Redirect, Failure> {
         redirect::Redirect::new(page).await
-    }
-
-    async fn pause(&self, milliseconds: u32) {
-        tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
     }
 }
 

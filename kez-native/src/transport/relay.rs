@@ -6,7 +6,7 @@ use kez_core::{
     Code,
     json::Value,
     relay::{MAX_MESSAGE, Next, Query},
-    transport::{Answer, Body, Failure, Via},
+    transport::{Answer, Body, Failure, RelayAnswer, Via},
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -38,7 +38,11 @@ impl Native {
         let first = vec![query.request()];
         let socket = self.connect(url).await?;
         let events = converse(socket, first, |text| query.receive(text)).await?;
-        Ok(Answer { body: Body::Relay { events }, via: Via::Direct, fetched_at: crate::now() })
+        Ok(Answer {
+            body: Body::Relay { answers: vec![RelayAnswer { events, failure: None }] },
+            via: Via::Direct,
+            fetched_at: crate::now(),
+        })
     }
 }
 

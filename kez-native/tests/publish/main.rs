@@ -669,6 +669,10 @@ impl kez_core::Transport for Between<'_> {
     async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
         self.native.fetch(request).await
     }
+
+    async fn pause(&self, milliseconds: u32) {
+        self.native.pause(milliseconds).await;
+    }
 }
 
 impl Web for Between<'_> {
@@ -752,7 +756,7 @@ fn what_only_large_servers_say(net: &Testnet) {
         let headers: Vec<_> =
             headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let bytes = body.as_bytes().to_vec();
-        let body = Body::Http { status, headers, bytes };
+        let body = Body::Http { status, headers, bytes, redirected_to: None };
         let answer = Answer { body, via: Via::Direct, fetched_at: kez_native::now() };
         place(net, &signed, "secret-password", &|call| {
             call.url.ends_with("createSession").then(|| answer.clone())

@@ -175,7 +175,7 @@ impl Browser {
                 bytes.extend(chunk.to_vec());
             }
         }
-        let body = Body::Http { status, headers, bytes };
+        let body = Body::Http { status, headers, bytes, redirected_to: None };
         Ok(Answer { body, via: Via::Direct, fetched_at: self.now() })
     }
 }

@@ -143,12 +143,16 @@ impl Transport for Browser {
     async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
         let limit = self.within(request.seconds());
         match request {
-            Request::Http { url, accept, limit: size } => {
+            Request::Http { url, accept, limit: size, .. } => {
                 self.get(url, accept, *size, &limit, None).await
             }
             Request::Txt { name } => self.txt(name, &limit).await,
             Request::Relay { url, filters } => self.relay(url, filters, &limit).await,
         }
+    }
+
+    async fn pause(&self, milliseconds: u32) {
+        Limit::of(None, milliseconds).aborted().await;
     }
 }
 
@@ -175,12 +179,6 @@ impl Limit {
             None => timeout.clone(),
         };
         Self { either, timeout, seconds: (millis / 1000).into() }
-    }
-
-    /// Waits for so many milliseconds.
-    #[cfg(feature = "cli")]
-    pub(crate) async fn pause(millis: u32) {
-        Self::of(None, millis).aborted().await;
     }
 
     /// `timeout`, if that is why something failed.

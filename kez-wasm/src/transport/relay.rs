@@ -13,7 +13,7 @@ use kez_core::{
     Code,
     json::Value,
     relay::{MAX_MESSAGE, Next, Query},
-    transport::{Answer, Body, Failure, Via},
+    transport::{Answer, Body, Failure, RelayAnswer, Via},
 };
 use std::pin::pin;
 use wasm_bindgen::{JsCast as _, prelude::*};
@@ -135,6 +135,10 @@ impl Browser {
         let mut query = Query::new(filters.to_vec());
         let first = vec![query.request()];
         let events = self.converse(url, first, limit, |text| query.receive(text)).await?;
-        Ok(Answer { body: Body::Relay { events }, via: Via::Direct, fetched_at: self.now() })
+        Ok(Answer {
+            body: Body::Relay { answers: vec![RelayAnswer { events, failure: None }] },
+            via: Via::Direct,
+            fetched_at: self.now(),
+        })
     }
 }
