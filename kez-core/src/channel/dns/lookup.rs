@@ -1,18 +1,18 @@
 //! `dns:` — TXT records at `_kez.<domain>`.
 
-use super::{Fetched, Finding, Lookup, Miss, Step, Text, failed};
+use crate::channel::{Fetched, Finding, Lookup, Miss, Step, Text, failed};
 use crate::{
     Code, Identity,
     transport::{Body, Request},
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-pub(super) struct DnsLookup {
+pub(crate) struct DnsLookup {
     name: String,
 }
 
 impl DnsLookup {
-    pub(super) fn new(subject: &Identity) -> Self {
+    pub(crate) fn new(subject: &Identity) -> Self {
         Self { name: format!("_kez.{}", subject.value()) }
     }
 }

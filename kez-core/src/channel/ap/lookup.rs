@@ -1,14 +1,15 @@
 //! `ap:` — the profile fields and bio of a fediverse actor, found by WebFinger (RFC 7033), or by
 //! the Mastodon API where the server shows actors only to signed requests.
 
-use super::{Fetched, Finding, Http, Lookup, Miss, Step, Text, encode, html};
+use super::html;
+use crate::channel::{Fetched, Finding, Http, Lookup, Miss, Step, Text, encode};
 use crate::{Code, Identity, json::Value, transport::Request, url::strict_host, verdict::Place};
 use alloc::{format, string::String, vec, vec::Vec};
 
 /// The media type of actors and posts (ActivityPub, section 3.2).
 pub(crate) const ACTIVITY: &str = "application/activity+json";
 
-pub(super) struct ApLookup {
+pub(crate) struct ApLookup {
     user: String,
     host: String,
     actor: String,
@@ -28,7 +29,7 @@ enum Stage {
 }
 
 impl ApLookup {
-    pub(super) fn new(subject: &Identity) -> Self {
+    pub(crate) fn new(subject: &Identity) -> Self {
         let (user, host) = subject.value().split_once('@').unwrap_or_default();
         Self {
             user: user.into(),

@@ -1,7 +1,7 @@
 //! `nostr:` — an addressable event of kind 30078 with `d` = `kez`, or the profile's `about`.
 //! Relays are never trusted: ids and signatures are checked here.
 
-use super::{Fetched, Finding, Lookup, Miss, Step, Text, failed};
+use crate::channel::{Fetched, Finding, Lookup, Miss, Step, Text, failed};
 use crate::{
     Code, Identity, Key, NOSTR_KIND, NostrEvent, Result, Timestamp, hex,
     json::Value,
@@ -35,7 +35,7 @@ pub(crate) const EXTERNAL_IDENTITIES: u16 = 10_011;
 /// How many relays of a user's list are asked beside the configured ones.
 const MAX_FURTHER: usize = 3;
 
-pub(super) struct NostrLookup {
+pub(crate) struct NostrLookup {
     subject: Identity,
     key: Key,
     endpoints: Endpoints,
@@ -45,7 +45,7 @@ pub(super) struct NostrLookup {
 }
 
 impl NostrLookup {
-    pub(super) fn new(subject: &Identity, endpoints: &Endpoints, now: Timestamp) -> Result<Self> {
+    pub(crate) fn new(subject: &Identity, endpoints: &Endpoints, now: Timestamp) -> Result<Self> {
         Ok(Self {
             subject: subject.clone(),
             key: Key::from_identity(subject)?,

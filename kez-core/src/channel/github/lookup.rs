@@ -1,7 +1,7 @@
 //! `github:` — a public gist of the account with a file `kez.md`, `kez.json` or `kez.txt`.
 //! Owner and forks come from the API, never from a URL.
 
-use super::{Fetched, Finding, Http, Lookup, Miss, Step, Text};
+use crate::channel::{Fetched, Finding, Http, Lookup, Miss, Step, Text};
 use crate::{
     Code, Identity,
     json::Value,
@@ -22,7 +22,7 @@ pub(crate) const FILES: [&str; 3] = ["kez.md", "kez.json", "kez.txt"];
 const MAX_PAGES: usize = 4;
 const MAX_GISTS: usize = 4;
 
-pub(super) struct GithubLookup {
+pub(crate) struct GithubLookup {
     api: String,
     login: String,
     pages: usize,
@@ -40,7 +40,7 @@ enum Stage {
 }
 
 impl GithubLookup {
-    pub(super) fn new(subject: &Identity, endpoints: &Endpoints) -> Self {
+    pub(crate) fn new(subject: &Identity, endpoints: &Endpoints) -> Self {
         Self {
             api: endpoints.github.clone(),
             login: subject.value().into(),

@@ -2,7 +2,7 @@
 //! profile's description. The repository is found through the DID document, and handle and DID
 //! must name each other.
 
-use super::{Fetched, Finding, Http, Lookup, Miss, Step, Text, encode, failed};
+use crate::channel::{Fetched, Finding, Http, Lookup, Miss, Step, Text, encode, failed};
 use crate::{
     Code, Identity,
     json::Value,
@@ -19,7 +19,7 @@ pub const SCOPE: &str = "atproto repo:org.kez.proof?action=create&action=update"
 const MAX_PAGES: usize = 3;
 const JSON: &str = "application/json";
 
-pub(super) struct BlueskyLookup {
+pub(crate) struct BlueskyLookup {
     endpoints: Endpoints,
     handle: Option<String>,
     did: String,
@@ -42,7 +42,7 @@ enum Stage {
 }
 
 impl BlueskyLookup {
-    pub(super) fn new(subject: &Identity, endpoints: &Endpoints) -> Self {
+    pub(crate) fn new(subject: &Identity, endpoints: &Endpoints) -> Self {
         let value = String::from(subject.value());
         let is_did = value.starts_with("did:");
         Self {

@@ -1,0 +1,5 @@
+//! The channel `dns`: domains.
+
+mod lookup;
+
+pub(crate) use lookup::*;

@@ -1,0 +1,5 @@
+//! The channel `github`: GitHub accounts.
+
+mod lookup;
+
+pub(crate) use lookup::*;
