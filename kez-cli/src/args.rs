@@ -212,6 +212,9 @@ pub(crate) enum VerifyCommand {
     Id {
         /// The identity
         identity: String,
+        /// Verify for this owner only, and ignore proofs by others
+        #[arg(long, value_name = "KEY")]
+        by: Option<Identity>,
     },
     /// Verify a proof from a file, offline, in any encoding
     File {

@@ -151,7 +151,7 @@ async fn look_up_account(
     }
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let verifier = context.verifier(&progress)?;
-    match verifier.look_up(subject).await {
+    match verifier.look_up(&kez_core::Question::about(subject)).await {
         Ok(finding) => Ok(finding.account),
         Err(miss) if miss.code == Code::IdentityNotFound => Err(Error::about(miss.code, subject)),
         Err(miss) => {

@@ -394,7 +394,9 @@ impl Shown<'_> {
     async fn by(&self, context: &Context<'_, impl Net>, subject: &Identity) -> Result<bool> {
         let verifier = context.fresh_verifier(&|_| {})?;
         // What cannot be told now is asked again; what is wrong shows at the end.
-        let Ok(finding) = verifier.look_up(subject).await else { return Ok(false) };
+        let Ok(finding) = verifier.look_up(&kez_core::Question::about(subject)).await else {
+            return Ok(false);
+        };
         let ours = |found: proof::Found| match found.proof {
             Ok(Proof::Claim(signed)) => signed.id() == self.claim,
             Ok(Proof::Pointer(primary)) => {
@@ -402,7 +404,7 @@ impl Shown<'_> {
             }
             Err(_) => false,
         };
-        Ok(finding.texts.iter().any(|text| proof::find(&text.text).into_iter().any(ours)))
+        Ok(finding.texts.iter().any(|text| proof::find(&text.text).found.into_iter().any(ours)))
     }
 
     /// Whether it is there before so many seconds are over.

@@ -319,12 +319,11 @@ fn import(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result
     let mine = context.home.chain(theirs.name(), context.now)?;
     let merged = match mine {
         None => theirs,
-        Some(mine) => match merge(mine, theirs)? {
-            Merge::Same(chain) => *chain,
+        Some(mine) => match merge(vec![mine, theirs])? {
+            Merge::Same(chain) | Merge::Settled(chain) => *chain,
             Merge::Fork(fork) => {
                 let seq = fork.seq();
-                fork.into_settled()
-                    .map_err(|_| Error::about(Code::Forked, format!("from event {seq} on")))?
+                return Err(Error::about(Code::Forked, format!("from event {seq} on")));
             }
         },
     };

@@ -8,7 +8,7 @@ use crate::{
     run::Context,
 };
 use futures_util::{StreamExt as _, stream};
-use kez_core::{Code, Error, Identity, Proof, Result, proof, transport::MAX_CONCURRENCY};
+use kez_core::{Code, Error, Identity, Question, Report, Result, transport::MAX_CONCURRENCY};
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
@@ -20,7 +20,7 @@ pub(super) async fn run(
     command: VerifyCommand,
 ) -> Result<u8> {
     match command {
-        VerifyCommand::Id { identity } => one(context, out, &identity).await,
+        VerifyCommand::Id { identity, by } => one(context, out, &identity, by.as_ref()).await,
         VerifyCommand::File { file, shown_by } => {
             self::file(context, out, &file, shown_by.as_ref()).await
         }
@@ -28,15 +28,17 @@ pub(super) async fn run(
     }
 }
 
-async fn one(context: &Context<'_, impl Net>, out: &Out<'_>, identity: &str) -> Result<u8> {
+async fn one(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    identity: &str,
+    by: Option<&Identity>,
+) -> Result<u8> {
     let subject = Identity::parse(identity)?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let reports = context.verifier(&progress)?.verify(&subject).await;
-    for report in &reports {
-        out.result(report, &report_text(out, report, context.now));
-    }
-    // The best proof decides; it comes first, and there is always one report.
-    Ok(reports.first().map_or(1, |r| r.status.exit_code()))
+    let question = Question { by, ..Question::about(&subject) };
+    let reports = context.verifier(&progress)?.verify_question(&question).await;
+    Ok(print(context, out, &reports))
 }
 
 async fn file(
@@ -46,25 +48,37 @@ async fn file(
     shown_by: Option<&Identity>,
 ) -> Result<u8> {
     let bytes = context.read_input(file, 256 * 1024)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::from(Code::JsonUtf8))?;
-    let (encoding, proof) = proof::from_text(text)?;
-    let subject = match (shown_by, &proof) {
-        (Some(subject), _) => subject.clone(),
-        (None, Proof::Claim(signed)) => signed.claim().subject.clone(),
-        (None, Proof::Pointer(_)) => {
-            return Err(Error::about(
-                Code::Usage,
-                "a pointer needs --as, the account that shows it",
-            ));
-        }
-    };
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::from(Code::JsonUtf8));
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let verifier = context.verifier(&progress)?;
-    let mut report = verifier.verify_proof(&proof, &subject).await;
-    report.encoding = Some(encoding);
-    report.via = Some(kez_core::transport::Via::File);
-    out.result(&report, &report_text(out, &report, context.now));
-    Ok(report.status.exit_code())
+    let reports = match text {
+        Ok(text) if holds_secret(text) => return Err(Code::SecretRefused.into()),
+        Ok(text) => verifier.verify_text(text, shown_by).await,
+        Err(error) => Err(error),
+    };
+    match reports {
+        Ok(reports) => Ok(print(context, out, &reports)),
+        Err(error) if error.code() == Code::Usage => Err(error),
+        // The object is at fault, and not the command.
+        Err(error) => {
+            out.failure(&error);
+            Ok(error.code().status().exit_code())
+        }
+    }
+}
+
+/// Prints reports, the best first, whose status is the command's.
+fn print(context: &Context<'_, impl Net>, out: &Out<'_>, reports: &[Report]) -> u8 {
+    for report in reports {
+        out.result(report, &report_text(out, report, context.now));
+    }
+    reports.first().map_or(1, |report| report.status.exit_code())
+}
+
+/// Whether a text holds a secret nostr key (NIP-19), which must not be handed around.
+fn holds_secret(text: &str) -> bool {
+    let data = |c: &char| c.is_ascii_alphanumeric();
+    text.match_indices("nsec1").any(|(at, _)| text[at + 5..].chars().take_while(data).count() == 58)
 }
 
 /// Verifies a list, a few at a time, and prints each result as it comes.
@@ -115,8 +129,15 @@ pub(super) async fn id(
 ) -> Result<u8> {
     let query = Identity::parse(identity)?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let graph = context.verifier(&progress)?.identity(&query).await;
+    let verifier = context.verifier(&progress)?;
+    let graph = verifier.identity(&query).await;
     out.result(&graph, &graph_text(out, &graph, context.now));
+    // Who else has a valid proof of the account is shown as fully.
+    for other in &graph.contested_by {
+        let question = Question { by: Some(other), ..Question::about(&query) };
+        let other = verifier.identity_question(&question).await;
+        out.result(&other, &graph_text(out, &other, context.now));
+    }
     Ok(graph.status().exit_code())
 }
 

@@ -99,7 +99,7 @@ impl Identity {
             Scheme::Nostr | Scheme::Ed25519 => {
                 return Key::from_text(text).map(|key| key.identity().clone());
             }
-            Scheme::Dns => is_domain(value) && value.len() <= 248,
+            Scheme::Dns => is_domain(value) && value.len() <= MAX_DNS_VALUE,
             Scheme::Github => is_github_login(value),
             Scheme::Bluesky => is_domain(value) || is_did(value),
             Scheme::Ap => value
@@ -348,6 +348,9 @@ fn ascii_domain(name: &str, to_ascii: &ToAscii<'_>) -> Result<String> {
 pub(crate) const fn is_bidi(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{61c}' | '\u{feff}')
 }
+
+/// The longest value of a `dns` identity in bytes: `_kez.` before it makes 253.
+pub(crate) const MAX_DNS_VALUE: usize = 248;
 
 /// Lower-case LDH labels, at least two, and a last label that no IP address can have.
 pub(crate) fn is_domain(name: &str) -> bool {

@@ -34,13 +34,10 @@ pub mod proof;
 mod public_vectors;
 pub mod publish;
 pub mod relay;
-mod source;
 mod time;
 pub mod transport;
 mod url;
-mod verdict;
-mod verifier;
-mod zstd;
+mod verify;
 
 pub use chain::{Chain, Standing};
 pub use channel::BLUESKY_SCOPE;
@@ -56,6 +53,8 @@ pub use identity::{Identity, Scheme, ToAscii};
 pub use key::{Key, NostrEvent, SecretKey, Suite};
 pub use proof::{Encoding, Proof};
 pub use time::{MAX_SKEW, Timestamp, human_span};
-pub use transport::{Endpoints, Transport};
-pub use verdict::{History, Note, Place, Report, Status, judge};
-pub use verifier::{Graph, Memory, NoMemory, Progress, Verifier};
+pub use transport::{Endpoints, Place, Transport};
+pub use verify::{
+    Case, Graph, History, Known, Lookup, Memory, NoMemory, Note, Progress, Question, Report,
+    Status, Verdict, Verifier, judge,
+};

@@ -5,7 +5,6 @@ use crate::{
     Code, Error, Timestamp,
     json::Value,
     log::{NoteKey, SigServer},
-    verdict::Place,
 };
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -131,6 +130,26 @@ impl core::fmt::Debug for Call {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Call({} {})", self.method, self.url)
     }
+}
+
+/// Where something was looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
+pub struct Place {
+    /// The exact URL that was asked; `dns:<name>?type=TXT` for DNS.
+    pub url: String,
+    /// The HTTP status of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "types", ts(optional))]
+    pub http_status: Option<u16>,
+    /// The DNS response code of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "types", ts(optional))]
+    pub rcode: Option<u8>,
+    /// The URL that answered, if redirects led to another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "types", ts(optional))]
+    pub redirected_to: Option<String>,
 }
 
 /// How an answer was had.

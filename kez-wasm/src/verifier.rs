@@ -2,7 +2,7 @@
 
 use crate::{error::or_throw, plain, task::Task, time, transport::Browser};
 use js_sys::{Function, Reflect};
-use kez_core::{Code, Endpoints, Error, Identity, Memory, Progress, Report, proof, transport::Via};
+use kez_core::{Code, Endpoints, Error, Identity, Memory, Progress, Report};
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
@@ -167,18 +167,17 @@ impl Verifier {
         }
         let primary = or_throw(Identity::from_canonical(primary))?;
         Ok(self.task(signal, wake, async move |verifier| {
-            let history = verifier.history(&primary, None, None).await;
+            let history = verifier.history(&primary, &[], None).await;
             let doubt = history.doubt();
             let (remembered, rolled_back) = match &history {
-                kez_core::History::Known { remembered, rolled_back, .. } => {
-                    (*remembered, *rolled_back)
-                }
+                kez_core::History::Known(known) => (known.is_remembered(), known.is_rolled_back()),
                 _ => (false, false),
             };
             plain(&Told {
                 state: match &history {
-                    kez_core::History::Known { .. } => "known",
+                    kez_core::History::Known(_) => "known",
                     kez_core::History::Absent => "absent",
+                    kez_core::History::Unchecked => "unchecked",
                     kez_core::History::Unknown(_) => "unknown",
                     kez_core::History::Forked(_) => "fork",
                 },
@@ -191,8 +190,8 @@ impl Verifier {
         }))
     }
 
-    /// Verifies the first proof in a text as if `subject` showed it (the claim's own subject if
-    /// none is given); only the chain is fetched.
+    /// Verifies every proof in a text as if `subject` showed it (each claim's own subject if none
+    /// is given); only the chains are fetched. One report for each account and owner.
     ///
     /// # Errors
     /// What the proof is refused for; `usage` for a pointer without a subject.
@@ -204,18 +203,10 @@ impl Verifier {
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
-        let (encoding, proof) = or_throw(proof::from_text(text))?;
-        let subject = match subject {
-            Some(subject) => or_throw(Identity::from_canonical(&subject))?,
-            None => or_throw(proof.subject().cloned().ok_or_else(|| {
-                Error::about(Code::Usage, "a pointer needs the account that shows it")
-            }))?,
-        };
+        let subject = subject.map(|subject| Identity::from_canonical(&subject)).transpose();
+        let (subject, text) = (or_throw(subject)?, text.to_owned());
         Ok(self.task(signal, wake, async move |verifier| {
-            let mut report: Report = verifier.verify_proof(&proof, &subject).await;
-            report.encoding = Some(encoding);
-            report.via = Some(Via::File);
-            plain(&report)
+            plain(&or_throw(verifier.verify_text(&text, subject.as_ref()).await)?)
         }))
     }
 }

@@ -7,11 +7,8 @@ use crate::{
     vectors::{self, key, now, sign_claim},
 };
 use kez_core::{
-    Claim, Code, Encoding, History, Identity, ObjectId, Op, Place, Proof, Reason, Report, Scheme,
-    SignedClaim, Suite, Target, commitment,
-    fork::{Merge, merge},
-    json::Value,
-    judge, proof,
+    Case, Claim, Code, Encoding, Fork, History, Identity, Lookup, ObjectId, Op, Place, Proof,
+    Reason, Report, Scheme, SignedClaim, Suite, Target, commitment, json::Value, judge, proof,
     transport::Via,
 };
 use std::{collections::BTreeMap, fs, path::PathBuf};
@@ -283,10 +280,8 @@ fn fork() -> Result<String> {
     let mut two = one.clone();
     one.op(vectors::some_claim("dns:a.example", 2))?;
     two.op(vectors::some_claim("dns:b.example", 3))?;
-    match merge(one.chain, two.chain)? {
-        Merge::Fork(fork) => Ok(fork.to_canonical()),
-        Merge::Same(_) => Err("these two differ".into()),
-    }
+    let fork = Fork::of(one.chain, two.chain)?.ok_or("these two differ")?;
+    Ok(fork.to_canonical())
 }
 
 fn report(signed: &SignedClaim) -> Result<String> {
@@ -294,22 +289,22 @@ fn report(signed: &SignedClaim) -> Result<String> {
     writer.add(signed)?;
     let target = Target::Claim(signed.id());
     writer.op(Op::Revoke { target, reason: Reason::Retired, text: None })?;
-    let mut report = Report::new(signed.claim().subject.clone(), now());
-    report.account.clone_from(&signed.claim().account);
-    report.encoding = Some(Encoding::Compact);
-    report.via = Some(Via::Direct);
-    report.place = Some(Place {
+    let mut lookup = Lookup::of(signed.claim().subject.clone(), now());
+    lookup.account.clone_from(&signed.claim().account);
+    lookup.encoding = Some(Encoding::Compact);
+    lookup.via = Some(Via::Direct);
+    lookup.place = Some(Place {
         url: "https://api.github.com/gists/aa5a315d61ae9438b18d".into(),
         http_status: Some(200),
         ..Place::default()
     });
-    let history = History::Known {
-        chain: Box::new(writer.chain),
-        rolled_back: false,
-        remembered: false,
-        settled: false,
-        refused: None,
+    let case = Case {
+        subject: &lookup.subject,
+        account: lookup.account.as_deref(),
+        proof: &Proof::Claim(signed.clone()),
+        history: &History::from(writer.chain),
+        now: now(),
     };
-    judge(&mut report, &Proof::Claim(signed.clone()), &history, now());
+    let report = lookup.report(&signed.claim().primary, &judge(&case));
     Ok(serde_json::to_string_pretty(&report)?)
 }

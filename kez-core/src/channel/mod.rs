@@ -27,8 +27,8 @@ pub(crate) use {
 use crate::{
     Code, Error, Identity, Result, Scheme, Timestamp,
     json::Value,
+    transport::Place,
     transport::{Answer, Body, Endpoints, Failure, Headers, Request, Via, header, retry_at},
-    verdict::Place,
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 

@@ -14,7 +14,7 @@ use crate::{
     Code, Endpoints, Error, Identity, Result, Scheme, Timestamp, ToAscii,
     channel::{Finding, Http},
     transport::{MAX_CONCURRENCY, Request, Transport},
-    verifier,
+    verify::{self, Question},
 };
 use alloc::{string::String, vec::Vec};
 use back::Proof;
@@ -259,7 +259,7 @@ impl<T: Transport> Importer<'_, T> {
     }
 
     async fn look_up(&self, account: &Identity) -> Result<Finding> {
-        verifier::look_up(self.transport, self.endpoints, self.now, account).await
+        verify::look_up(self.transport, self.endpoints, self.now, &Question::about(account)).await
     }
 
     /// The links, with whether their accounts name the source in turn: by one of these words, where

@@ -16,7 +16,7 @@ use crate::{
     proof::{self, Form},
     relay::{Next, Publish},
     transport::{Answer, CHAIN_SECONDS, Call, Failure, Transport},
-    verifier,
+    verify::{self, Question},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use zeroize::Zeroizing;
@@ -354,7 +354,7 @@ impl<W: Web> Publisher<'_, W> {
 
     /// What an account shows now, by the verifier's own road.
     pub(super) async fn look_up(&self, account: &Identity) -> Result<Finding> {
-        verifier::look_up(self.web, self.endpoints, self.now, account).await
+        verify::look_up(self.web, self.endpoints, self.now, &Question::about(account)).await
     }
 
     /// Sends a request as somebody, and gives the answer of any status.
@@ -504,7 +504,7 @@ pub fn merge(text: &str, signed: &SignedClaim, form: Form) -> Option<String> {
     // Other forms of the same are left where they are.
     let has = |found: &proof::Found| matches!(&found.proof, Ok(Proof::Claim(there)) if there.id() == signed.id());
     if !replaced {
-        if proof::find(text).iter().any(has) {
+        if proof::find(text).found.iter().any(has) {
             return None;
         }
         let proof = proof::write(signed, form);

@@ -3,7 +3,7 @@
 
 use super::html;
 use crate::channel::{Fetched, Finding, Http, Lookup, Miss, Step, Text, encode};
-use crate::{Code, Identity, json::Value, transport::Request, url::strict_host, verdict::Place};
+use crate::{Code, Identity, json::Value, transport::Place, transport::Request, url::strict_host};
 use alloc::{format, string::String, vec, vec::Vec};
 
 /// The media type of actors and posts (ActivityPub, section 3.2).
