@@ -253,7 +253,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         let listed = remembered.iter().flat_map(|c| c.listings()).map(|(l, _)| l.subject.clone());
         for id in subject.cloned().into_iter().chain(listed) {
             let domain = id.value().into();
-            if id.scheme() == Scheme::Dns && !domains.contains(&domain) {
+            if id.scheme() == "dns" && !domains.contains(&domain) {
                 domains.push(domain);
             }
         }
@@ -435,7 +435,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         let mut histories = Map::default();
         let mut edges = Vec::new();
         let mut primary = None;
-        if query.scheme().is_key() {
+        if query.is_key() {
             let history = self.history(query, None, None).await;
             // A nostr key without a chain of its own may be an account of somebody else's.
             let account = query.scheme() == Scheme::Nostr
@@ -447,7 +447,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
             let mut reports = self.verify_with(query, None, &mut histories).await;
             let best = reports.swap_remove(0);
             primary = best.primary.clone();
-            if primary.is_some() || !query.scheme().is_key() {
+            if primary.is_some() || !query.is_key() {
                 edges.push(best);
             } else {
                 primary = Some(query.clone());

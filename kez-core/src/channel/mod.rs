@@ -1,11 +1,29 @@
 //! Channels: which requests to make to find an account's proofs, and how to read the answers,
-//! without doing I/O (SPEC.md, "Channels"). A channel is one file and one line in [`lookup`].
+//! without doing I/O (SPEC.md, "Channels"). A channel is one folder, its `mod` line, and one line
+//! in [`CHANNELS`].
 
-mod ap;
-mod bluesky;
-mod dns;
-mod github;
-mod nostr;
+pub mod ap;
+pub mod bluesky;
+pub mod dns;
+pub mod ed25519;
+pub mod github;
+pub mod nostr;
+mod registry;
+mod url_form;
+
+/// Every channel.
+pub static CHANNELS: &[&dyn Channel] = &[
+    &nostr::Nostr,
+    &ed25519::Ed25519,
+    &dns::Dns,
+    &github::Github,
+    &bluesky::Bluesky,
+    &ap::Ap,
+];
+
+pub(crate) use registry::by_typed_scheme;
+pub use registry::{Channel, Credential, CredentialKind, Facts, by_scheme};
+pub use url_form::UrlForm;
 
 pub use bluesky::SCOPE as BLUESKY_SCOPE;
 pub(crate) use nostr::further_relays;
@@ -25,7 +43,7 @@ pub(crate) use {
 };
 
 use crate::{
-    Code, Error, Identity, Result, Scheme, Timestamp,
+    Code, Error, Identity, Result, Timestamp,
     json::Value,
     transport::{Answer, Body, Endpoints, Failure, Headers, Request, Via, header, retry_at},
     verdict::Place,
@@ -164,15 +182,10 @@ impl From<Miss> for Step {
 /// # Ok::<(), kez_core::Error>(())
 /// ```
 pub fn lookup(subject: &Identity, context: &Context<'_>) -> Result<Box<dyn Lookup>> {
-    let (endpoints, now) = (context.endpoints, context.now);
-    Ok(match subject.scheme() {
-        Scheme::Dns => Box::new(dns::DnsLookup::new(subject)),
-        Scheme::Github => Box::new(github::GithubLookup::new(subject, endpoints)),
-        Scheme::Nostr => Box::new(nostr::NostrLookup::new(subject, endpoints, now)?),
-        Scheme::Bluesky => Box::new(bluesky::BlueskyLookup::new(subject, endpoints)),
-        Scheme::Ap => Box::new(ap::ApLookup::new(subject)),
-        Scheme::Ed25519 => return Err(Error::about(Code::NoChannel, subject)),
-    })
+    match subject.channel() {
+        Some(channel) => channel.lookup(subject, context),
+        None => Err(Error::about(Code::NoChannel, subject)),
+    }
 }
 
 /// An HTTP answer that has arrived, with where it came from.
