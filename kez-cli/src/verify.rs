@@ -4,11 +4,15 @@ use crate::{
     args::{GraphFormat, VerifyCommand},
     graph as draw,
     host::{Access, Net},
-    output::{Out, graph_text, report_text},
+    output::{Out, clean, exit_code, graph_text, report_text},
     run::Context,
 };
 use futures_util::{StreamExt as _, stream};
-use kez_core::{Code, Error, Identity, Proof, Result, proof, transport::MAX_CONCURRENCY};
+use kez_core::{
+    Code, Error, Identity, Input, Proof, Result, proof,
+    resolve::{self, Resolved},
+    transport::MAX_CONCURRENCY,
+};
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
@@ -28,8 +32,26 @@ pub(super) async fn run(
     }
 }
 
+/// What the user typed, over the network where that is needed.
+async fn read(context: &Context<'_, impl Net>, text: &str) -> Result<Resolved> {
+    Ok(resolve::resolve(&context.net, Input::parse(text)?).await?)
+}
+
+/// The identity that the user typed; says who named it, if it took the network.
+async fn resolve(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    text: &str,
+) -> Result<Identity> {
+    let resolved = read(context, text).await?;
+    if let Some(via) = &resolved.via {
+        out.hint(&format!("kez: {} is {}, by {}", clean(text), resolved.identity, clean(via)));
+    }
+    Ok(resolved.identity)
+}
+
 async fn one(context: &Context<'_, impl Net>, out: &Out<'_>, identity: &str) -> Result<u8> {
-    let subject = Identity::parse(identity)?;
+    let subject = resolve(context, out, identity).await?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let reports = context.verifier(&progress)?.verify(&subject).await;
     for report in &reports {
@@ -76,7 +98,7 @@ async fn list(context: &Context<'_, impl Net>, out: &Out<'_>) -> Result<u8> {
     let verifier = &verifier;
     let mut results = stream::iter(names)
         .map(|name| async move {
-            match Identity::parse(&name) {
+            match read(context, &name).await.map(|resolved| resolved.identity) {
                 Ok(subject) => Ok(verifier.verify(&subject).await.swap_remove(0)),
                 Err(error) => Err((name, error)),
             }
@@ -98,7 +120,7 @@ async fn list(context: &Context<'_, impl Net>, out: &Out<'_>) -> Result<u8> {
                     "detail": error.context(),
                 });
                 out.json_line(&value);
-                2
+                exit_code(error.code())
             }
         };
         worst = worst.max(code);
@@ -113,7 +135,7 @@ pub(super) async fn id(
     out: &Out<'_>,
     identity: &str,
 ) -> Result<u8> {
-    let query = Identity::parse(identity)?;
+    let query = resolve(context, out, identity).await?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let graph = context.verifier(&progress)?.identity(&query).await;
     out.result(&graph, &graph_text(out, &graph, context.now));
@@ -127,7 +149,7 @@ pub(super) async fn graph(
     format: GraphFormat,
     file: Option<&Path>,
 ) -> Result<u8> {
-    let query = Identity::parse(identity)?;
+    let query = resolve(context, out, identity).await?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let graph = context.verifier(&progress)?.identity(&query).await;
     let format = if out.json { GraphFormat::Json } else { format };

@@ -34,6 +34,7 @@ pub mod proof;
 mod public_vectors;
 pub mod publish;
 pub mod relay;
+pub mod resolve;
 mod source;
 mod time;
 pub mod transport;

@@ -2,8 +2,7 @@
 //! (SPEC.md, "Encodings").
 
 use crate::{
-    Code, Envelope, Error, Identity, Key, Result, SignedClaim, claim::MAX_CLAIM,
-    json::Value, zstd,
+    Code, Envelope, Error, Identity, Key, Result, SignedClaim, claim::MAX_CLAIM, json::Value, zstd,
 };
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use base64::Engine as _;

@@ -1,7 +1,7 @@
 //! Identities.
 
 use crate::error::or_throw;
-use kez_core::Identity;
+use kez_core::{Identity, Input, parse_input};
 use wasm_bindgen::prelude::*;
 
 /// What people type, as a canonical identity. Names that are not ASCII are the host's to convert:
@@ -19,7 +19,15 @@ fn parse(text: &str) -> kez_core::Result<Identity> {
     Identity::parse_with(text, &to_ascii)
 }
 
-/// UTS 46 by the host.
+/// What a user typed, by the host's URLs.
+pub(crate) fn input(text: &str) -> kez_core::Result<Input> {
+    parse_input(text, &to_ascii)
+}
+
+/// UTS 46 by the host's `URL`. The URL standard's ToASCII differs from the core's: it does not set
+/// UseSTD3ASCIIRules and VerifyDnsLength, decodes percent escapes and normalises IPv4 addresses.
+/// The core checks the name before and after (`kez-core/src/identity/domain.rs`), so that both
+/// builds accept the same names, up to the version of Unicode.
 pub(crate) fn to_ascii(name: &str) -> Option<String> {
     web_sys::Url::new(&format!("https://{name}/")).ok().map(|url| url.hostname())
 }

@@ -5,7 +5,9 @@ import * as check from './check.js'
 import { call } from './instance.js'
 
 /**
- * Turns what people type (a handle, URL, npub, domain, key) into a canonical identity.
+ * Turns what people type (a handle, URL, npub, domain, key) into a canonical identity, without the
+ * network: `name@host` is read as a fediverse account. `verify` and `identity` also take nostr names
+ * and pages, which need the network.
  *
  * ```js
  * parseIdentity('@Alice@Fosstodon.org') // 'ap:alice@fosstodon.org'

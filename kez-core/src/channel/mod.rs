@@ -12,24 +12,19 @@ mod registry;
 mod url_form;
 
 /// Every channel.
-pub static CHANNELS: &[&dyn Channel] = &[
-    &nostr::Nostr,
-    &ed25519::Ed25519,
-    &dns::Dns,
-    &github::Github,
-    &bluesky::Bluesky,
-    &ap::Ap,
-];
+pub static CHANNELS: &[&dyn Channel] =
+    &[&nostr::Nostr, &ed25519::Ed25519, &dns::Dns, &github::Github, &bluesky::Bluesky, &ap::Ap];
 
 pub(crate) use registry::by_typed_scheme;
 pub use registry::{Channel, Credential, CredentialKind, Facts, by_scheme};
 pub use url_form::UrlForm;
 
+pub(crate) use ap::ACTIVITY;
 pub use bluesky::SCOPE as BLUESKY_SCOPE;
+#[cfg(feature = "import")]
+pub(crate) use github::ACCEPT as GITHUB;
 pub(crate) use nostr::further_relays;
 pub use nostr::{carrier, chain_carrier, chain_filters};
-#[cfg(feature = "import")]
-pub(crate) use {ap::ACTIVITY, github::ACCEPT as GITHUB};
 #[cfg(any(feature = "import", feature = "publish"))]
 pub(crate) use {
     ap::html::to_text as html_to_text,
@@ -144,13 +139,15 @@ impl Miss {
     }
 }
 
-#[cfg(any(feature = "import", feature = "publish"))]
 impl From<Miss> for Error {
     fn from(miss: Miss) -> Self {
-        let place = miss.place.map(|place| place.url).unwrap_or_default();
-        match miss.detail {
-            Some(detail) => Self::about(miss.code, alloc::format!("{place}: {detail}")),
-            None => Self::about(miss.code, place),
+        match (miss.place, miss.detail) {
+            (Some(place), Some(detail)) => {
+                Self::about(miss.code, alloc::format!("{}: {detail}", place.url))
+            }
+            (Some(place), None) => Self::about(miss.code, place.url),
+            (None, Some(detail)) => Self::about(miss.code, detail),
+            (None, None) => miss.code.into(),
         }
     }
 }

@@ -135,8 +135,7 @@ impl Identity {
     /// `scheme_unknown` if the text before the colon cannot be a scheme, `identity_refused`,
     /// `key_refused`.
     pub fn from_canonical(text: &str) -> Result<Self> {
-        let no_scheme =
-            || Error::about(Code::IdentityRefused, format!("\"{text}\" has no scheme"));
+        let no_scheme = || Error::about(Code::IdentityRefused, format!("\"{text}\" has no scheme"));
         let (scheme, value) = text.split_once(':').ok_or_else(no_scheme)?;
         match by_scheme(scheme) {
             Some(channel) => channel.check(value)?,

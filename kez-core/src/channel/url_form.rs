@@ -61,11 +61,7 @@ impl UrlForm {
         }
         let name = name.filter(|name| self.is_name(name))?;
         let own_host = name.contains('@');
-        Some(if self.at_host && !own_host {
-            alloc::format!("{name}@{host}")
-        } else {
-            name.into()
-        })
+        Some(if self.at_host && !own_host { alloc::format!("{name}@{host}") } else { name.into() })
     }
 
     fn is_name(&self, name: &str) -> bool {

@@ -41,9 +41,9 @@ pub(crate) fn canonical_domain(name: &str, to_ascii: &ToAscii<'_>) -> Result<Str
     let bare = name.strip_suffix('.').unwrap_or(name);
     let plain = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     let ascii = if bare.chars().all(plain) { to_ascii(bare) } else { None };
-    ascii
-        .filter(|ascii| is_domain(ascii))
-        .ok_or_else(|| Error::about(Code::IdentityRefused, alloc::format!("\"{name}\" is not a domain name")))
+    ascii.filter(|ascii| is_domain(ascii)).ok_or_else(|| {
+        Error::about(Code::IdentityRefused, alloc::format!("\"{name}\" is not a domain name"))
+    })
 }
 
 /// Bidirectional and zero-width characters, which copy buttons add to handles.

@@ -78,12 +78,16 @@ impl Input {
     pub fn into_identity(self) -> Result<Identity> {
         match self {
             Self::Account { identity, .. } => Ok(identity),
-            Self::Name { user, host } => {
-                Identity::from_canonical(&format!("{}:{}@{host}", ap::SCHEME, user.to_ascii_lowercase()))
-            }
+            Self::Name { user, host } => Identity::from_canonical(&format!(
+                "{}:{}@{host}",
+                ap::SCHEME,
+                user.to_ascii_lowercase()
+            )),
             Self::Nip05 { user, host } => Err(Error::about(
                 Code::IdentityRefused,
-                format!("{user}@{host} is a nostr name, which {host} has to be asked about: type the key, nostr:npub1…"),
+                format!(
+                    "{user}@{host} is a nostr name, which {host} has to be asked about: type the key, nostr:npub1…"
+                ),
             )),
             Self::Page { url, host } => Err(page_refused(&url, &host)),
         }
@@ -190,7 +194,12 @@ fn name_of(text: &str, to_ascii: &ToAscii<'_>) -> Result<Input> {
 
 /// The parts of `user@host`: the union of what WebFinger and NIP-05 allow.
 fn split_name<'a>(text: &'a str, to_ascii: &ToAscii<'_>) -> Result<(&'a str, String)> {
-    let refused = || Error::about(Code::IdentityRefused, format!("\"{text}\" is not a name, as in user@host.example"));
+    let refused = || {
+        Error::about(
+            Code::IdentityRefused,
+            format!("\"{text}\" is not a name, as in user@host.example"),
+        )
+    };
     let (user, host) = text.split_once('@').ok_or_else(refused)?;
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     if !(1..=64).contains(&user.len()) || !user.bytes().all(allowed) {
@@ -342,12 +351,10 @@ fn holds_secret(text: &str) -> bool {
     const BECH32: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     let visible = text.chars().filter(|c| !is_bidi(*c));
     let lower: String = visible.map(|c| c.to_ascii_lowercase()).collect();
-    lower
-        .match_indices("nsec1")
-        .any(|(at, start)| {
-            let rest = lower[at + start.len()..].chars();
-            rest.take_while(|c| BECH32.contains(*c)).count() >= SECRET_CHARS
-        })
+    lower.match_indices("nsec1").any(|(at, start)| {
+        let rest = lower[at + start.len()..].chars();
+        rest.take_while(|c| BECH32.contains(*c)).count() >= SECRET_CHARS
+    })
 }
 
 /// The text after a prefix of ASCII characters in any case.

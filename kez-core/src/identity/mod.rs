@@ -6,9 +6,10 @@ mod input;
 #[cfg(test)]
 mod tests;
 
+pub use domain::ToAscii;
 #[cfg(feature = "url")]
 pub use domain::to_ascii;
-pub use domain::ToAscii;
+pub(crate) use input::page_refused;
 pub use input::{Input, parse_input};
 
 use crate::{Code, Error, Result};

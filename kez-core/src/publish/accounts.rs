@@ -9,8 +9,8 @@ use super::{
     oauth::Grant,
 };
 use crate::{
-    Code, Endpoints, Error, Identity, Key, NostrEvent, Proof, Result, SecretKey,
-    SignedClaim, Timestamp,
+    Code, Endpoints, Error, Identity, Key, NostrEvent, Proof, Result, SecretKey, SignedClaim,
+    Timestamp,
     channel::{self, Finding, Http, encode},
     json::{Members, Value},
     proof::{self, Form},

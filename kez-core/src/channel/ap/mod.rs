@@ -25,9 +25,21 @@ pub const SCHEME: &str = "ap";
 
 /// Sites whose `/@name` is not an account of the fediverse.
 const OTHERS: &[&str] = &[
-    "hackmd.io", "medium.com", "npmjs.com", "odysee.com", "rumble.com", "substack.com",
-    "threads.com", "threads.net", "tiktok.com", "www.npmjs.com", "www.threads.com",
-    "www.threads.net", "www.tiktok.com", "www.youtube.com", "youtube.com",
+    "hackmd.io",
+    "medium.com",
+    "npmjs.com",
+    "odysee.com",
+    "rumble.com",
+    "substack.com",
+    "threads.com",
+    "threads.net",
+    "tiktok.com",
+    "www.npmjs.com",
+    "www.threads.com",
+    "www.threads.net",
+    "www.tiktok.com",
+    "www.youtube.com",
+    "youtube.com",
 ];
 
 /// A form on every host.

@@ -66,7 +66,10 @@ impl Channel for Dns {
     }
 
     fn placing(&self, value: &str) -> String {
-        format!("Publish it: add a TXT record. {} The value is the compact form.", record_name(value))
+        format!(
+            "Publish it: add a TXT record. {} The value is the compact form.",
+            record_name(value)
+        )
     }
 
     fn lookup(&self, subject: &Identity, _: &Context<'_>) -> Result<Box<dyn Lookup>> {
