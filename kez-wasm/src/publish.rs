@@ -78,7 +78,7 @@ impl EventAuthor {
     #[wasm_bindgen(js_name = fromKey)]
     pub fn from_key(key: &SecretKey) -> Result<Self, JsValue> {
         let public = key.inner.public().clone();
-        let scheme = public.identity().scheme();
+        let scheme = public.scheme();
         let key = kez_core::SecretKey::from_bytes(scheme, *key.inner.expose_bytes());
         Ok(Self { key: public, by: Signer::Here(Rc::new(or_throw(key)?)) })
     }
