@@ -3,7 +3,11 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kez_core::{
-    Identity, Timestamp, channel::{ap, bluesky, dns, github, nostr}, chat::Handle, import::Source, proof::Form,
+    Identity, Timestamp,
+    channel::{ap, bluesky, dns, github, nostr},
+    chat::Handle,
+    import::Source,
+    proof::Form,
 };
 use std::path::PathBuf;
 

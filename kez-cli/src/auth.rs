@@ -304,7 +304,9 @@ async fn add(
         Some(CredentialKind::Token) if let Some(client) = client => {
             by_device(context, out, &publisher, &account, &client).await?
         }
-        Some(CredentialKind::AppPassword) if browser => by_browser(context, &publisher, &account).await?,
+        Some(CredentialKind::AppPassword) if browser => {
+            by_browser(context, &publisher, &account).await?
+        }
         Some(kind) => {
             let what = needed.map_or("Token", |needed| needed.name);
             let secret = read_secret(context, file, &format!("{what} of {account}: "))?;

@@ -8,7 +8,8 @@ use crate::{
     run::Context,
 };
 use kez_core::{
-    Chain, Claim, Code, Error, Identity, ObjectId, Result, SignedClaim, proof::{self, Form},
+    Chain, Claim, Code, Error, Identity, ObjectId, Result, SignedClaim,
+    proof::{self, Form},
 };
 use std::path::{Path, PathBuf};
 

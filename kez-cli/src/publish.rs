@@ -403,9 +403,7 @@ impl Shown<'_> {
         let Ok(finding) = verifier.look_up(subject).await else { return Ok(false) };
         let ours = |found: proof::Found| match found.proof {
             Ok(Proof::Claim(signed)) => signed.id() == self.claim,
-            Ok(Proof::Pointer(primary)) => {
-                primary == *self.primary && is_by_pointer(subject)
-            }
+            Ok(Proof::Pointer(primary)) => primary == *self.primary && is_by_pointer(subject),
             Err(_) => false,
         };
         Ok(finding.texts.iter().any(|text| proof::find(&text.text).into_iter().any(ours)))
@@ -496,19 +494,21 @@ async fn last_look(
 /// The record that only the user can add, in the forms that providers want.
 fn tell_record(out: &Out<'_>, signed: &SignedClaim) {
     let domain = signed.claim().subject.value();
+    let name = channel::dns::RecordName::of(domain);
     let compact = proof::to_compact(signed.envelope());
     let line = proof::to_zone_line(domain, &compact);
     let value = serde_json::json!({
         "schema": "kez.record/1",
-        "name": format!("_kez.{domain}"),
+        "name": name.full,
+        "zone_guess": name.zone,
+        "name_in_zone": name.relative,
         "type": "TXT",
         "ttl": 300,
         "value": compact,
         "zone": line.trim(),
     });
-    let name = channel::dns::record_name(domain);
     let text = format!(
-        "Add this record. In a zone file:\n\n{line}\nIn a provider's form: type TXT. {name} The value:\n\n{compact}\n"
+        "Add this TXT record. {name}\n\nIn a zone file:\n\n{line}\nThe value for a provider's form:\n\n{compact}\n"
     );
     out.result(&value, &text);
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 use futures_util::{StreamExt as _, stream};
 use kez_core::{
-    Code, Error, Identity, Input, Proof, Result, proof,
+    Code, Error, Identity, Input, Proof, Result, holds_secret, proof,
     resolve::{self, Resolved},
     transport::MAX_CONCURRENCY,
 };
@@ -38,11 +38,7 @@ async fn read(context: &Context<'_, impl Net>, text: &str) -> Result<Resolved> {
 }
 
 /// The identity that the user typed; says who named it, if it took the network.
-async fn resolve(
-    context: &Context<'_, impl Net>,
-    out: &Out<'_>,
-    text: &str,
-) -> Result<Identity> {
+async fn resolve(context: &Context<'_, impl Net>, out: &Out<'_>, text: &str) -> Result<Identity> {
     let resolved = read(context, text).await?;
     if let Some(via) = &resolved.via {
         out.hint(&format!("kez: {} is {}, by {}", clean(text), resolved.identity, clean(via)));
@@ -69,6 +65,9 @@ async fn file(
 ) -> Result<u8> {
     let bytes = context.read_input(file, 256 * 1024)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::from(Code::JsonUtf8))?;
+    if holds_secret(text) {
+        out.hint("kez: warning: the file holds a secret key (nsec1…): if it was published, rotate that key");
+    }
     let (encoding, proof) = proof::from_text(text)?;
     let subject = match (shown_by, &proof) {
         (Some(subject), _) => subject.clone(),

@@ -53,7 +53,7 @@ pub use fork::Fork;
 pub use hash::{ObjectId, commitment};
 #[cfg(feature = "url")]
 pub use identity::to_ascii;
-pub use identity::{Identity, Input, Scheme, ToAscii, parse_input};
+pub use identity::{Identity, Input, Scheme, ToAscii, holds_secret, parse_input};
 pub use key::{Key, NostrEvent, SecretKey, Suite};
 pub use proof::{Encoding, Proof};
 pub use time::{MAX_SKEW, Timestamp, human_span};

@@ -1,7 +1,7 @@
 //! Identities.
 
-use crate::error::or_throw;
-use kez_core::{Identity, Input, parse_input};
+use crate::error::{or_throw, thrown};
+use kez_core::{Code, Error, Identity, Input, channel::dns, parse_input};
 use wasm_bindgen::prelude::*;
 
 /// What people type, as a canonical identity. Names that are not ASCII are the host's to convert:
@@ -17,6 +17,16 @@ pub fn parse_identity(text: &str) -> Result<String, JsValue> {
 /// As `Identity::parse`, by the host's URLs.
 fn parse(text: &str) -> kez_core::Result<Identity> {
     Identity::parse_with(text, &to_ascii)
+}
+
+/// What a user typed, in a text that reads as the same: the identity, if it is known without the
+/// network; else the name or the page that `verify` and `identity` resolve.
+///
+/// # Errors
+/// Those of `Input::parse`.
+#[wasm_bindgen(js_name = readInput)]
+pub fn read_input(text: &str) -> Result<String, JsValue> {
+    or_throw(input(text)).map(|input| input.to_string())
 }
 
 /// What a user typed, by the host's URLs.
@@ -48,6 +58,19 @@ pub fn canonical_identity(text: &str) -> Result<String, JsValue> {
 #[wasm_bindgen(js_name = profileUrl)]
 pub fn profile_url(text: &str) -> Result<Option<String>, JsValue> {
     or_throw(Identity::from_canonical(text)).map(|id| id.profile_url())
+}
+
+/// The name of the TXT record with a domain's proofs: `{full, zone, relative}`.
+///
+/// # Errors
+/// `identity_refused` if it is not a `dns` identity.
+#[wasm_bindgen(js_name = dnsRecord)]
+pub fn dns_record(text: &str) -> Result<JsValue, JsValue> {
+    let identity = or_throw(Identity::from_canonical(text))?;
+    if identity.scheme() != dns::SCHEME {
+        return Err(thrown(&Error::about(Code::IdentityRefused, "not a dns identity")));
+    }
+    crate::plain(&dns::RecordName::of(identity.value()))
 }
 
 /// The commitment to a next key, by its identity.

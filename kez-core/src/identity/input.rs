@@ -10,6 +10,7 @@ use crate::{
     channel::{self, CHANNELS, Channel, ap, bluesky, dns, github, nostr},
 };
 use alloc::{format, string::String, vec::Vec};
+use core::fmt;
 
 /// The longest input in bytes.
 const MAX_INPUT: usize = 2048;
@@ -90,6 +91,25 @@ impl Input {
                 ),
             )),
             Self::Page { url, host } => Err(page_refused(&url, &host)),
+        }
+    }
+}
+
+/// A text that reads as this input again: the identity, if it is known without the network.
+///
+/// ```
+/// use kez_core::Input;
+/// assert_eq!(Input::parse("https://GitHub.com/Jason")?.to_string(), "github:jason");
+/// assert_eq!(Input::parse("@alice@Example.org")?.to_string(), "alice@example.org");
+/// # Ok::<(), kez_core::Error>(())
+/// ```
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account { identity, .. } => identity.fmt(f),
+            Self::Name { user, host } => write!(f, "{user}@{host}"),
+            Self::Nip05 { user, host } => write!(f, "{}:{user}@{host}", nostr::SCHEME),
+            Self::Page { url, .. } => f.write_str(url),
         }
     }
 }
@@ -345,9 +365,15 @@ fn unescape(segment: &str) -> String {
     out
 }
 
-/// Whether a text holds `nsec1` and at least 20 bech32 characters after it, in any case, whatever
-/// invisible characters stand between.
-fn holds_secret(text: &str) -> bool {
+/// Whether a text holds a nostr secret key: `nsec1` and at least 20 bech32 characters after it, in
+/// any case, whatever invisible characters stand between. Such a text is never repeated.
+///
+/// ```
+/// assert!(kez_core::holds_secret("nsec1qqqqqqqqqqqqqqqqqqqqqqqq"));
+/// assert!(!kez_core::holds_secret("github:nsec1"));
+/// ```
+#[must_use]
+pub fn holds_secret(text: &str) -> bool {
     const BECH32: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     let visible = text.chars().filter(|c| !is_bidi(*c));
     let lower: String = visible.map(|c| c.to_ascii_lowercase()).collect();

@@ -10,7 +10,7 @@ pub use domain::ToAscii;
 #[cfg(feature = "url")]
 pub use domain::to_ascii;
 pub(crate) use input::page_refused;
-pub use input::{Input, parse_input};
+pub use input::{Input, holds_secret, parse_input};
 
 use crate::{Code, Error, Result};
 use alloc::{borrow::ToOwned, string::String};

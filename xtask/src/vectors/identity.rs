@@ -309,7 +309,13 @@ pub(super) fn identities(v: &mut Vectors) -> Result<()> {
         "no label decodes to this",
     );
     for (name, rule, input, expect, comment) in [
-        ("page", "ID-07", "https://lemmy.example/u/alice", "identity_refused", "a page, not a site"),
+        (
+            "page",
+            "ID-07",
+            "https://lemmy.example/u/alice",
+            "identity_refused",
+            "a page, not a site",
+        ),
         ("query", "ID-07", "https://example.com/?id=a", "identity_refused", "a page, not a site"),
         ("app-page", "ID-07", "https://example.com/#/@a", "identity_refused", "a page of an app"),
         ("pages-project", "ID-07", "https://a.github.io/b", "identity_refused", "a page"),
