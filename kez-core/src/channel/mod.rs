@@ -10,20 +10,24 @@ mod nostr;
 
 pub use bluesky::SCOPE as BLUESKY_SCOPE;
 pub(crate) use http::Http;
+#[cfg(feature = "import")]
+pub(crate) use http::is_page;
 pub(crate) use nostr::further_relays;
 pub use nostr::{carrier, chain_carrier, chain_filters};
 #[cfg(feature = "import")]
 pub(crate) use {ap::ACTIVITY, github::ACCEPT as GITHUB};
+#[cfg(feature = "publish")]
+pub(crate) use {
+    ap::actor_host,
+    bluesky::COLLECTION as BLUESKY_COLLECTION,
+    dns::diagnose,
+    github::{FILES as GIST_FILES, MAX_LISTED, next_link},
+    nostr::{is_proof, newest_own, proof_filters},
+};
 #[cfg(any(feature = "import", feature = "publish"))]
 pub(crate) use {
     ap::html::to_text as html_to_text,
     nostr::{EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, newest},
-};
-#[cfg(feature = "publish")]
-pub(crate) use {
-    bluesky::COLLECTION as BLUESKY_COLLECTION,
-    github::{FILES as GIST_FILES, next_link},
-    nostr::{is_proof, newest_own, proof_filters},
 };
 
 use crate::{

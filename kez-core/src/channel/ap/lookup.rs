@@ -307,7 +307,7 @@ fn url_of(value: &Value) -> Option<String> {
 
 /// The host of an actor's URL, with its port if it has one: a plain https URL, whose path may be
 /// left out.
-fn actor_host(url: &str) -> Option<&str> {
+pub(crate) fn actor_host(url: &str) -> Option<&str> {
     let host = authority(url)?;
     let bare = url.len() == "https://".len() + host.len();
     let whole = if bare { format!("{url}/") } else { url.to_string() };

@@ -23,11 +23,7 @@ pub(crate) struct DnsLookup {
 
 impl DnsLookup {
     pub(crate) fn new(subject: &Identity) -> Self {
-        Self {
-            subject: subject.clone(),
-            name: format!("_kez.{}", subject.value()),
-            finding: None,
-        }
+        Self { subject: subject.clone(), name: format!("_kez.{}", subject.value()), finding: None }
     }
 
     /// Names at which a record for this domain ends up by mistake: without `_kez`, without the

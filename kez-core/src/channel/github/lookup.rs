@@ -5,7 +5,7 @@ use crate::channel::{Context, Fetched, Finding, Http, Lookup, Miss, Step, Text};
 use crate::{
     Code, Identity,
     json::Value,
-    transport::{MAX_CONCURRENCY, Redirects, Request},
+    transport::{MAX_CONCURRENCY, Request},
 };
 use alloc::{
     collections::VecDeque,
@@ -23,6 +23,9 @@ const MAX_PAGES: usize = 5;
 /// How many gists a page has: the most that the API gives, since each page counts for the limit
 /// of requests.
 const PER_PAGE: usize = 100;
+/// How many of an account's newest gists are listed.
+#[cfg(feature = "publish")]
+pub(crate) const MAX_LISTED: usize = MAX_PAGES * PER_PAGE;
 /// The most gists that are read, including forks and deleted ones.
 const MAX_GISTS: usize = 64;
 /// The most gists that are read because a sigchain names them.
@@ -120,7 +123,11 @@ impl GithubLookup {
             Work::Raw(url) => (url.clone(), "*/*"),
             Work::User => (format!("{}/users/{}", self.api, self.login), ACCEPT),
         };
-        Request::Http { url, accept, limit: MAX_ANSWER, redirects: Redirects::SameHost }
+        let mut request = Request::get(url, accept);
+        if let Request::Http { limit, .. } = &mut request {
+            *limit = MAX_ANSWER;
+        }
+        request
     }
 
     /// The id of a gist's owner, who must be the account that was asked for.
@@ -163,7 +170,8 @@ impl GithubLookup {
             Some(url) if self.is_api(url) => {
                 let read = MAX_PAGES * PER_PAGE;
                 let why = format!("only the {read} newest gists were read");
-                self.finding.fail(Miss::at(Code::SearchIncomplete, http.place.clone()).because(why));
+                self.finding
+                    .fail(Miss::at(Code::SearchIncomplete, http.place.clone()).because(why));
             }
             Some(_) => self.finding.fail(http.refused("the next page is not at the API")),
             // Without a gist no owner gives the account's id.
