@@ -33,6 +33,7 @@ pub(super) fn any(texts: &[String], word: &str) -> Result<bool> {
     }
     match unread.and_then(|token| token.split('$').nth(1)) {
         Some(kind) => {
+            let kind = if kind.starts_with('2') { "bcrypt" } else { kind };
             let why = format!("the account has a proof hashed by {kind}, which is not read here");
             Err(Error::about(Code::NoChannel, why))
         }

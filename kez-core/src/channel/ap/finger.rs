@@ -45,8 +45,8 @@ pub(super) struct Named {
 
 pub(super) enum Next {
     Ask(Vec<Request>),
-    /// One for each resource that the host knows, at least one.
-    Found(Vec<Named>),
+    /// One for each resource that the host knows, at least one, and why others stay unknown.
+    Found(Vec<Named>, Option<Miss>),
 }
 
 impl Finger {
@@ -71,9 +71,9 @@ impl Finger {
                 Ok(Next::Ask(ask(&self.urls, JRD)))
             }
             Stage::Host => {
-                let found = self.read(answers)?;
+                let (found, failed) = self.read(answers)?;
                 if !found.is_empty() {
-                    return Ok(Next::Found(found));
+                    return Ok(Next::Found(found, failed));
                 }
                 self.stage = Stage::HostMeta;
                 let base = format!("https://{}/.well-known/host-meta", self.host);
@@ -88,8 +88,12 @@ impl Finger {
                 Ok(Next::Ask(ask(&urls, JRD)))
             }
             Stage::Template => {
-                let found = self.read(answers)?;
-                if found.is_empty() { Err(self.not_found()) } else { Ok(Next::Found(found)) }
+                let (found, failed) = self.read(answers)?;
+                if found.is_empty() {
+                    Err(self.not_found())
+                } else {
+                    Ok(Next::Found(found, failed))
+                }
             }
         }
     }
@@ -101,7 +105,7 @@ impl Finger {
 
     /// The answers that name an account. Empty if the host says for each resource that it has
     /// none; an error if that stays unknown for one of them.
-    fn read(&mut self, answers: Vec<Fetched>) -> Result<Vec<Named>, Miss> {
+    fn read(&mut self, answers: Vec<Fetched>) -> Result<(Vec<Named>, Option<Miss>), Miss> {
         let mut found = Vec::new();
         let mut failed = None;
         for fetched in answers {
@@ -117,7 +121,7 @@ impl Finger {
         }
         match failed {
             Some(miss) if found.is_empty() => Err(miss),
-            _ => Ok(found),
+            failed => Ok((found, failed)),
         }
     }
 

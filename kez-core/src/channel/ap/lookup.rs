@@ -74,9 +74,9 @@ impl ApLookup {
     }
 
     fn fingered(&mut self, answers: Vec<Fetched>) -> Result<Step, Miss> {
-        let found = match (self.finger.step(answers), self.stage) {
+        let (found, failed) = match (self.finger.step(answers), self.stage) {
             (Ok(Next::Ask(requests)), _) => return Ok(Step::Ask(requests)),
-            (Ok(Next::Found(found)), _) => found,
+            (Ok(Next::Found(found, failed)), _) => (found, failed),
             // The first host named an account that the second does not have.
             (Err(miss), Stage::Canonical | Stage::Server)
                 if miss.code == Code::IdentityNotFound =>
@@ -85,10 +85,15 @@ impl ApLookup {
             }
             (Err(miss), _) => return Err(miss),
         };
-        match self.stage {
+        let step = match self.stage {
             Stage::Asked => self.named(found),
             Stage::Canonical => self.confirmed(found),
             _ => self.server_agrees(found),
+        };
+        match (step, failed) {
+            // The answer that did not come might have agreed.
+            (Err(miss), Some(failed)) if miss.code == Code::HandleMismatch => Err(failed),
+            (step, _) => step,
         }
     }
 

@@ -43,8 +43,8 @@ pub(crate) fn is_proof_file(name: &str) -> bool {
 
 /// Whether a name that is no proof's looks as if it should be: `kez.md.txt`, `KEZ`, `kez.markdown`.
 fn is_near_miss(name: &str) -> bool {
-    let name = name.trim().to_ascii_lowercase();
-    let stem = name.split('.').next().unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    let stem = name.split('.').next().unwrap_or_default().trim();
     !is_proof_file(&name) && (stem == "kez" || FILES.iter().any(|file| name.contains(file)))
 }
 
