@@ -68,6 +68,7 @@ pub trait Lookup {
 pub type Fetched = (Request, Result<Answer, Failure>);
 
 /// What a lookup wants next.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 #[derive(Debug)]
 pub enum Step {
     /// These requests, side by side.
