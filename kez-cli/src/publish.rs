@@ -12,9 +12,9 @@ use crate::{
     sigchain,
 };
 use kez_core::{
-    Chain, Code, Error, Identity, ObjectId, Op, Proof, Reason, Report, Result, Scheme, SecretKey,
-    SignedClaim, Standing, Status, Target, Timestamp,
-    channel::{self, CredentialKind},
+    Chain, Code, Error, Identity, ObjectId, Op, Proof, Question, Reason, Report, Result, Scheme,
+    SecretKey, SignedClaim, Standing, Status, Target, Timestamp,
+    channel::{self, CredentialKind, Miss},
     proof::{self, Form},
     publish::{Change, Credential, Placed, server_url},
 };
@@ -241,7 +241,8 @@ pub(super) async fn place(
     }
     let manual = placed.change == Change::Manual;
     let shown = Shown { claim: signed.id(), primary: chain.name() };
-    let seen = shown.by(context, subject).await?;
+    let mut missing = shown.missing(context, subject).await?;
+    let seen = missing.is_none();
     if manual && seen {
         published.change = Change::Unchanged;
     } else if manual {
@@ -249,8 +250,9 @@ pub(super) async fn place(
     }
     if !seen {
         let wait = wish.wait.unwrap_or(if manual { 0 } else { WAIT });
-        if !shown.within(context, subject, wait).await? {
-            return Err(Error::about(Code::NotVisible, subject));
+        missing = shown.within(context, subject, wait, missing).await?;
+        if let Some(why) = missing {
+            return Err(Error::about(Code::NotVisible, format!("{subject}{why}")));
         }
     }
     published.event = list(context, out, chain, owner, &signed, published.url.as_deref())?;
@@ -396,38 +398,57 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// Whether it is there, by the verifier's own road.
-    async fn by(&self, context: &Context<'_, impl Net>, subject: &Identity) -> Result<bool> {
+    /// Looks the account up as every verifier does. `None` if the proof is there, else the words
+    /// that tell what was found instead, which may be none.
+    async fn missing(
+        &self,
+        context: &Context<'_, impl Net>,
+        subject: &Identity,
+    ) -> Result<Option<String>> {
         let verifier = context.fresh_verifier(&|_| {})?;
-        // What cannot be told now is asked again; what is wrong shows at the end.
-        let Ok(finding) = verifier.look_up(&kez_core::Question::about(subject)).await else {
-            return Ok(false);
+        let finding = match verifier.look_up(&Question::about(subject)).await {
+            Ok(finding) => finding,
+            Err(miss) => return Ok(Some(told(&miss))),
         };
         let ours = |found: proof::Found| match found.proof {
             Ok(Proof::Claim(signed)) => signed.id() == self.claim,
             Ok(Proof::Pointer(primary)) => primary == *self.primary && is_by_pointer(subject),
             Err(_) => false,
         };
-        Ok(finding.texts.iter().any(|text| proof::find(&text.text).found.into_iter().any(ours)))
+        if finding.texts.iter().any(|text| proof::find(&text.text).found.into_iter().any(ours)) {
+            return Ok(None);
+        }
+        Ok(Some(finding.failed.as_ref().map(told).unwrap_or_default()))
     }
 
-    /// Whether it is there before so many seconds are over.
+    /// As [`Shown::missing`], until that many seconds are over.
     async fn within(
         &self,
         context: &Context<'_, impl Net>,
         subject: &Identity,
         seconds: i64,
-    ) -> Result<bool> {
+        mut missing: Option<String>,
+    ) -> Result<Option<String>> {
         let end = context.host.now().plus(seconds);
         let mut pause = 500;
         while context.host.now() < end {
             context.net.net.pause(pause).await;
-            if self.by(context, subject).await? {
-                return Ok(true);
+            missing = self.missing(context, subject).await?;
+            if missing.is_none() {
+                break;
             }
             pause = (pause * 2).min(8000);
         }
-        Ok(false)
+        Ok(missing)
+    }
+}
+
+/// Why an account could not be read, or what is nearly a proof there.
+fn told(miss: &Miss) -> String {
+    let summary = miss.code.summary();
+    match &miss.detail {
+        Some(detail) => format!(": {summary} {detail}"),
+        None => format!(": {summary}"),
     }
 }
 
@@ -470,10 +491,23 @@ pub(super) async fn check(
     subject: &Identity,
     primary: &Identity,
 ) -> Result<Report> {
+    check_all(context, out, subject, primary).await.map(|(report, _)| report)
+}
+
+/// As [`check`], with the other identities that have a valid proof of the same account.
+pub(super) async fn check_all(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    subject: &Identity,
+    primary: &Identity,
+) -> Result<(Report, Vec<Identity>)> {
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let mut reports = context.fresh_verifier(&progress)?.verify(subject).await;
+    let valid = reports.iter().filter(|report| report.status == Status::Valid);
+    let others = valid.filter_map(|report| report.primary.clone()).filter(|id| id != primary);
+    let others = others.collect();
     let own = reports.iter().position(|r| r.primary.as_ref() == Some(primary));
-    Ok(reports.swap_remove(own.unwrap_or(0)))
+    Ok((reports.swap_remove(own.unwrap_or(0)), others))
 }
 
 /// As [`check`], of what was there a moment ago: a network that fails just now is asked again.
@@ -510,7 +544,7 @@ fn tell_record(out: &Out<'_>, signed: &SignedClaim) {
         "zone": line.trim(),
     });
     let text = format!(
-        "Add this TXT record. {name}\n\nIn a zone file:\n\n{line}\nThe value for a provider's form:\n\n{compact}\n"
+        "Add this TXT record. {name}\n\nIn a zone file:\n\n{line}\nThe value for a provider's form, without quotation marks:\n\n{compact}\n"
     );
     out.result(&value, &text);
 }

@@ -464,4 +464,8 @@ name: string | null,
 /**
  * What it links to.
  */
-links: Array<ForeignLink>, };
+links: Array<ForeignLink>, 
+/**
+ * Why there may be more links than these.
+ */
+detail: string | null, };

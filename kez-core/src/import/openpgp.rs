@@ -28,6 +28,8 @@ pub(super) struct Certificate {
     pub(super) fingerprint: String,
     /// The first user id.
     pub(super) name: Option<String>,
+    /// Whether it came with any user id. Key servers leave those out that nobody confirmed.
+    pub(super) has_users: bool,
     /// The claimed URIs, and whether their signature was checked.
     pub(super) claims: Vec<(String, Said)>,
 }
@@ -39,6 +41,9 @@ impl Certificate {
     /// `key_refused`; `revoked` for one that its owner has revoked.
     pub(super) fn read(file: &[u8]) -> Result<Self> {
         let bytes = dearmor(file);
+        if crate::channel::is_page(file) {
+            return Err(refused("a web page instead of an OpenPGP key"));
+        }
         let bad = || Error::about(Code::KeyRefused, "no OpenPGP certificate");
         Self::parse(bytes.as_deref().unwrap_or(file)).ok_or_else(bad)?
     }
@@ -90,7 +95,8 @@ impl Certificate {
         }
         let name = users.iter().find(|user| !user.revoked);
         let name = name.map(|user| String::from_utf8_lossy(user.id).into_owned());
-        Some(Ok(Self { fingerprint: key.fingerprint, name, claims }))
+        let has_users = !users.is_empty();
+        Some(Ok(Self { fingerprint: key.fingerprint, name, has_users, claims }))
     }
 }
 

@@ -39,14 +39,14 @@ impl<T: Transport> Importer<'_, T> {
             some => some.filter(|identity| identity.scheme() != dns::SCHEME),
         };
         let Some(identity) = identity else {
-            let links = html::links(&self.get_good(page, "text/html").await?);
+            let links = html::links(&self.page(page).await?);
             return Ok((page.into(), Vec::from([page.into()]), links));
         };
         let subject = identity.as_str().into();
         let profile = identity.profile_url().unwrap_or_default();
         match identity.scheme() {
             dns::SCHEME => {
-                let links = html::links(&self.get_good(&profile, "text/html").await?);
+                let links = html::links(&self.page(&profile).await?);
                 Ok((subject, Vec::from([profile]), links))
             }
             github::SCHEME => {

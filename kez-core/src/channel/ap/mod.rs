@@ -1,7 +1,10 @@
 //! The channel `ap`: fediverse accounts.
 
+mod finger;
+mod host_meta;
 pub(crate) mod html;
 mod lookup;
+mod name;
 
 pub(crate) use lookup::*;
 
@@ -112,8 +115,8 @@ impl Channel for Ap {
         )
     }
 
-    fn lookup(&self, subject: &Identity, _: &Context<'_>) -> Result<Box<dyn Lookup>> {
-        Ok(Box::new(ApLookup::new(subject)))
+    fn lookup(&self, subject: &Identity, context: &Context<'_>) -> Result<Box<dyn Lookup>> {
+        Ok(Box::new(ApLookup::new(subject, context.spelling)))
     }
 }
 

@@ -1,8 +1,11 @@
 //! The channel `dns`: domains.
 
 mod lookup;
+mod near;
 
 pub(crate) use lookup::*;
+#[cfg(feature = "publish")]
+pub(crate) use near::diagnose;
 
 use super::{
     Context, Lookup,

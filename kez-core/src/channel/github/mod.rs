@@ -139,7 +139,7 @@ impl Channel for Github {
     }
 
     fn lookup(&self, subject: &Identity, context: &Context<'_>) -> Result<Box<dyn Lookup>> {
-        Ok(Box::new(GithubLookup::new(subject, context.endpoints)))
+        Ok(Box::new(GithubLookup::new(subject, context)))
     }
 }
 
