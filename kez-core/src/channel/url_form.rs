@@ -66,10 +66,10 @@ impl UrlForm {
 
     fn is_name(&self, name: &str) -> bool {
         let lower = name.to_ascii_lowercase();
-        let hex = lower.bytes().all(|b| b.is_ascii_hexdigit());
-        !name.is_empty()
-            && !self.reserved.contains(&&lower[..])
-            && !(self.hex_is_id && hex)
-            && (self.starts.is_empty() || self.starts.iter().any(|start| lower.starts_with(start)))
+        let is_id = self.hex_is_id && lower.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_page = is_id || self.reserved.contains(&&lower[..]);
+        let begins =
+            self.starts.is_empty() || self.starts.iter().any(|start| lower.starts_with(start));
+        !name.is_empty() && !is_page && begins
     }
 }

@@ -187,7 +187,7 @@ fn refused() {
         "\u{5d0}1\u{661}.example",
         "a\u{200d}b.example",
         "xn--example-.org",
-        "\u{202e}moc.elpmaxe",
+        "a\u{202e}moc.elpmaxe",
         "https://m\u{ad}",
     ] {
         assert_eq!(refusal(input), Code::IdentityRefused, "{input:?}");
