@@ -20,7 +20,7 @@ export type Timestamp = string;
 /**
  * A stable reason code. Codes are never renamed or reused; new ones may be added.
  */
-export type Code = "json_utf8" | "json_syntax" | "json_string" | "json_number" | "json_duplicate" | "json_depth" | "json_not_canonical" | "too_large" | "member_missing" | "member_unknown" | "member_type" | "version_unknown" | "type_unknown" | "text_refused" | "time_refused" | "url_refused" | "id_refused" | "identity_refused" | "scheme_unknown" | "key_refused" | "secret_refused" | "key_expected" | "signature_syntax" | "signature_set" | "suite_mismatch" | "signature_bad" | "expiry_refused" | "compact_syntax" | "zstd_refused" | "pointer_syntax" | "line_syntax" | "chain_empty" | "chain_id" | "chain_seq" | "chain_prev" | "chain_time" | "chain_future" | "chain_signer" | "op_unknown" | "claim_listed" | "revoke_target" | "reason_unknown" | "next_refused" | "next_mismatch" | "key_used" | "device_unknown" | "compromise_refused" | "fork_refused" | "revoked" | "key_rotated" | "key_compromised" | "expired" | "not_yet_valid" | "forked" | "beacon_mismatch" | "rollback" | "chain_unreachable" | "log_refused" | "log_inconsistent" | "log_unwitnessed" | "proof_not_found" | "wrong_owner" | "account_changed" | "identity_not_found" | "handle_mismatch" | "gist_forked" | "not_on_chain" | "listing_mismatch" | "no_channel" | "rate_limited" | "auth_required" | "offline" | "timeout" | "connect_failed" | "tls_failed" | "dns_failed" | "http_status" | "redirect_refused" | "address_refused" | "body_too_large" | "response_refused" | "relay_refused" | "usage" | "key_not_found" | "key_exists" | "key_file" | "key_permissions" | "passphrase_wrong" | "passphrase_needed" | "storage_failed" | "config_refused" | "publish_refused" | "head_conflict" | "credential_missing" | "keyring_failed" | "credential_refused" | "credential_other" | "scope_missing" | "second_factor" | "place_full" | "place_changed" | "not_visible" | "handle_refused" | "handle_taken" | "handle_unknown" | "handle_unproven" | "contact_changed" | "devices_changed" | "auth_missing" | "auth_refused" | "certificate_refused" | "device_revoked" | "bundle_refused" | "key_package_refused" | "key_packages_spent" | "welcome_refused" | "commit_refused" | "commit_conflict" | "message_refused" | "message_missing" | "conversation_unknown" | "sealed_refused" | "state_refused" | "quota_exceeded";
+export type Code = "json_utf8" | "json_syntax" | "json_string" | "json_number" | "json_duplicate" | "json_depth" | "json_not_canonical" | "too_large" | "member_missing" | "member_unknown" | "member_type" | "version_unknown" | "type_unknown" | "text_refused" | "time_refused" | "url_refused" | "id_refused" | "identity_refused" | "scheme_unknown" | "key_refused" | "secret_refused" | "key_expected" | "signature_syntax" | "signature_set" | "suite_mismatch" | "signature_bad" | "expiry_refused" | "compact_syntax" | "zstd_refused" | "pointer_syntax" | "proof_malformed" | "line_syntax" | "chain_empty" | "chain_id" | "chain_seq" | "chain_prev" | "chain_time" | "chain_future" | "chain_signer" | "op_unknown" | "claim_listed" | "revoke_target" | "reason_unknown" | "next_refused" | "next_mismatch" | "key_used" | "device_unknown" | "compromise_refused" | "fork_refused" | "revoked" | "key_rotated" | "key_compromised" | "expired" | "not_yet_valid" | "forked" | "beacon_mismatch" | "rollback" | "chain_unreachable" | "chain_damaged" | "log_refused" | "log_inconsistent" | "log_unwitnessed" | "proof_not_found" | "wrong_owner" | "account_changed" | "identity_not_found" | "handle_mismatch" | "gist_forked" | "not_on_chain" | "listing_mismatch" | "no_channel" | "rate_limited" | "auth_required" | "account_suspended" | "challenge" | "offline" | "timeout" | "connect_failed" | "tls_failed" | "dns_failed" | "http_status" | "redirect_refused" | "address_refused" | "body_too_large" | "response_refused" | "relay_refused" | "host_unknown" | "search_incomplete" | "usage" | "key_not_found" | "key_exists" | "key_file" | "key_permissions" | "passphrase_wrong" | "passphrase_needed" | "storage_failed" | "config_refused" | "publish_refused" | "head_conflict" | "credential_missing" | "keyring_failed" | "credential_refused" | "credential_other" | "scope_missing" | "second_factor" | "place_full" | "place_changed" | "not_visible" | "handle_refused" | "handle_taken" | "handle_unknown" | "handle_unproven" | "contact_changed" | "devices_changed" | "auth_missing" | "auth_refused" | "certificate_refused" | "device_revoked" | "bundle_refused" | "key_package_refused" | "key_packages_spent" | "welcome_refused" | "commit_refused" | "commit_conflict" | "message_refused" | "message_missing" | "conversation_unknown" | "sealed_refused" | "state_refused" | "quota_exceeded";
 
 /**
  * What a caller can do about an error: the coarse grouping of [`Code`]s.
@@ -33,9 +33,9 @@ export type Kind = "format" | "input" | "crypto" | "chain" | "proof" | "network"
 export type Status = "valid" | "invalid" | "revoked" | "expired" | "unreachable" | "fork";
 
 /**
- * Something worth knowing that does not change the status.
+ * Something worth knowing that does not change the status. Reports have them in this order.
  */
-export type Note = "unlisted" | "pointer" | "no_chain" | "chain_unknown" | "fork_settled" | "events_skipped" | "account_unpinned" | "server_refused";
+export type Note = "unlisted" | "pointer" | "no_chain" | "history_unchecked" | "fork_settled" | "events_skipped" | "account_unpinned" | "contested" | "renamed" | "moved" | "server_refused";
 
 /**
  * Why something is revoked or a key is replaced.
@@ -80,7 +80,11 @@ http_status?: number,
 /**
  * The DNS response code of the answer.
  */
-rcode?: number, };
+rcode?: number, 
+/**
+ * The URL that answered, if redirects led to another one.
+ */
+redirected_to?: string, };
 
 /**
  * What was found out about one subject. The JSON form is versioned by `schema`.
@@ -123,9 +127,17 @@ encoding: Encoding | null,
  */
 claim: ObjectId | null, 
 /**
+ * The name that the claim has for the account, where it is another one.
+ */
+claimed_as: Identity | null, 
+/**
  * The platform's stable id of the account.
  */
 account: string | null, 
+/**
+ * Where the account has moved to, by its owner's word.
+ */
+moved_to: string | null, 
 /**
  * Where the proof was found or looked for.
  */
@@ -135,7 +147,7 @@ place: Place | null,
  */
 via: Via | null, 
 /**
- * Whether the resolver says that DNSSEC validated the answer.
+ * Whether the resolver reports that DNSSEC validated the answer.
  */
 dnssec: boolean | null, 
 /**
@@ -363,7 +375,11 @@ query: Identity,
  */
 primary: Identity | null, 
 /**
- * `known`, `absent`, `unknown` or `fork`.
+ * The other owners that have a valid proof of what was asked for.
+ */
+contested_by: Array<Identity>, 
+/**
+ * `known`, `absent`, `unchecked`, `unknown` or `fork`.
  */
 chain: string, 
 /**
