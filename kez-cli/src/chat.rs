@@ -237,7 +237,7 @@ impl<'a, N: Net> Account<'a, N> {
 }
 
 fn copy(secret: &SecretKey) -> Result<SecretKey> {
-    SecretKey::from_bytes(secret.public().identity().scheme(), *secret.expose_bytes())
+    SecretKey::from_bytes(secret.public().scheme(), *secret.expose_bytes())
 }
 
 fn read_public(context: &Context<'_, impl Net>, path: &Path) -> Result<Public> {

@@ -31,6 +31,8 @@ enum Severity {
 enum Problem {
     /// A verification does not end well.
     Proof(Code),
+    /// Another identity has a valid proof of the same account.
+    Contested,
     /// A claim is about to end.
     ExpiresSoon,
     /// A device is about to end.
@@ -49,6 +51,7 @@ impl Problem {
     const fn name(self) -> &'static str {
         match self {
             Self::Proof(code) | Self::Copy(code) => code.as_str(),
+            Self::Contested => "contested",
             Self::ExpiresSoon => "expires_soon",
             Self::DeviceExpiresSoon => "device_expires_soon",
             Self::CopyBehind => "copy_behind",
@@ -60,6 +63,7 @@ impl Problem {
     const fn summary(self) -> &'static str {
         match self {
             Self::Proof(code) | Self::Copy(code) => code.summary(),
+            Self::Contested => "Another identity has a valid proof of this account too.",
             Self::ExpiresSoon => "The claim is about to expire.",
             Self::DeviceExpiresSoon => "The device's key is about to expire.",
             Self::CopyBehind => {
@@ -77,6 +81,9 @@ impl Problem {
     const fn remedy(self) -> &'static str {
         match self {
             Self::Proof(code) | Self::Copy(code) => code.remedy(),
+            Self::Contested => {
+                "Remove the proof that is not yours from the account. If you did not put it there, secure the account first."
+            }
             Self::ExpiresSoon | Self::CopyBehind => "Run `kez doctor --fix`.",
             Self::DeviceExpiresSoon => "Add a device with a fresh key.",
             Self::PublishedNowhere => {
@@ -162,16 +169,18 @@ impl Finding {
 
 /// Whether publishing again helps against a reason.
 const fn is_mendable(code: Code) -> bool {
-    !matches!(
-        code,
-        Code::IdentityNotFound
-            | Code::HandleMismatch
-            | Code::AccountChanged
-            | Code::Forked
-            | Code::BeaconMismatch
-            | Code::KeyCompromised
-            | Code::NoChannel
-    ) && !matches!(code.status(), Status::Unreachable | Status::Fork)
+    // The proof is behind newer items, and becomes the newest one.
+    matches!(code, Code::SearchIncomplete)
+        || !matches!(
+            code,
+            Code::IdentityNotFound
+                | Code::HandleMismatch
+                | Code::AccountChanged
+                | Code::Forked
+                | Code::BeaconMismatch
+                | Code::KeyCompromised
+                | Code::NoChannel
+        ) && !matches!(code.status(), Status::Unreachable | Status::Fork)
 }
 
 /// Looks at everything that others see of a chain.
@@ -186,7 +195,13 @@ async fn examine(
     let soon = |end: Timestamp| end.seconds() - now.seconds() <= within;
     let mut findings = Vec::new();
     for subject in publish::in_force(chain) {
-        let report = publish::check(context, out, &subject, chain.name()).await?;
+        let (report, others) = publish::check_all(context, out, &subject, chain.name()).await?;
+        if !others.is_empty() {
+            let others: Vec<&str> = others.iter().map(Identity::as_str).collect();
+            let about = subject.to_string();
+            let finding = Finding::new(about, Severity::Broken, Problem::Contested, Fix::None);
+            findings.push(Finding { detail: Some(others.join(", ")), ..finding });
+        }
         let fix = Fix::Publish(subject.clone());
         let about = subject.to_string();
         match report.reason {

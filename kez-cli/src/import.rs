@@ -109,5 +109,8 @@ fn tell(out: &Out<'_>, foreign: &Foreign) {
             text.push_str(&format!("  ({code}{})", about.unwrap_or_default()));
         }
     }
+    if let Some(detail) = &foreign.detail {
+        text.push_str(&format!("\n  note: {}", clean(detail)));
+    }
     out.result(foreign, &text);
 }

@@ -12,8 +12,10 @@ use crate::{
     sigchain,
 };
 use kez_core::{
-    Chain, Code, Error, Identity, ObjectId, Op, Proof, Reason, Report, Result, Scheme, SecretKey,
-    SignedClaim, Standing, Status, Target, Timestamp, proof,
+    Chain, Code, Error, Identity, ObjectId, Op, Proof, Question, Reason, Report, Result, Scheme,
+    SecretKey, SignedClaim, Standing, Status, Target, Timestamp,
+    channel::{self, CredentialKind, Miss},
+    proof::{self, Form},
     publish::{Change, Credential, Placed, server_url},
 };
 use std::path::PathBuf;
@@ -208,7 +210,7 @@ pub(super) async fn place(
     subject: &Identity,
     wish: &Wish,
 ) -> Result<Published> {
-    let by_pointer = subject.scheme() == Scheme::Ap;
+    let by_pointer = is_by_pointer(subject);
     if by_pointer && places.is_empty() {
         let why = "a profile field only points to your sigchain: name a sigchain server in config.toml, or --dir";
         return Err(Error::about(Code::Usage, why));
@@ -216,9 +218,10 @@ pub(super) async fn place(
     // Whoever cannot sign in has made no claim.
     let credential = credential(context, subject, owner, wish).await?;
     let signed = current_claim(context, out, chain, owner, places, subject, wish).await?;
-    let opened = match subject.scheme() {
-        Scheme::Nostr if credential.is_none() => nostr_key(context, owner, subject)?,
-        _ => None,
+    let opened = if subject.scheme() == Scheme::Nostr && credential.is_none() {
+        nostr_key(context, owner, subject)?
+    } else {
+        None
     };
     let key = opened.as_ref().or_else(|| (subject.scheme() == Scheme::Nostr).then_some(owner));
     let endpoints = context.config.endpoints()?;
@@ -238,7 +241,8 @@ pub(super) async fn place(
     }
     let manual = placed.change == Change::Manual;
     let shown = Shown { claim: signed.id(), primary: chain.name() };
-    let seen = shown.by(context, subject).await?;
+    let mut missing = shown.missing(context, subject).await?;
+    let seen = missing.is_none();
     if manual && seen {
         published.change = Change::Unchanged;
     } else if manual {
@@ -246,12 +250,18 @@ pub(super) async fn place(
     }
     if !seen {
         let wait = wish.wait.unwrap_or(if manual { 0 } else { WAIT });
-        if !shown.within(context, subject, wait).await? {
-            return Err(Error::about(Code::NotVisible, subject));
+        missing = shown.within(context, subject, wait, missing).await?;
+        if let Some(why) = missing {
+            return Err(Error::about(Code::NotVisible, format!("{subject}{why}")));
         }
     }
     published.event = list(context, out, chain, owner, &signed, published.url.as_deref())?;
     Ok(published)
+}
+
+/// Whether proofs of such an account are pointers to the chain.
+fn is_by_pointer(subject: &Identity) -> bool {
+    subject.channel().is_some_and(|channel| channel.facts().form == Form::Pointer)
 }
 
 fn tell_warnings(out: &Out<'_>, placed: &Placed) {
@@ -280,7 +290,7 @@ async fn name_accounts(
     wish: &Wish,
 ) -> Result<Change> {
     let mut credentials = Vec::new();
-    for github in in_force(chain).into_iter().filter(|s| s.scheme() == Scheme::Github) {
+    for github in in_force(chain).into_iter().filter(|s| s.scheme() == channel::github::SCHEME) {
         match auth::fresh(context, &github, Some(owner)).await? {
             Some(credential) => credentials.push(credential),
             None => out.hint(&format!(
@@ -361,20 +371,18 @@ async fn credential(
     owner: &SecretKey,
     wish: &Wish,
 ) -> Result<Option<Credential>> {
-    // The other keys sign nothing elsewhere.
-    if subject.scheme() == Scheme::Ed25519 {
-        return Ok(None);
-    }
+    let needed = subject.channel().and_then(|channel| channel.facts().credential);
+    let Some(needed) = needed else { return Ok(None) };
     let file = wish.token_file.as_deref();
     if file.is_none()
         && let Some(credential) = auth::fresh(context, subject, Some(owner)).await?
     {
         return Ok(Some(credential));
     }
-    if matches!(subject.scheme(), Scheme::Dns | Scheme::Nostr) {
+    if matches!(needed.kind, CredentialKind::Tsig | CredentialKind::Bunker) {
         return Ok(None);
     }
-    if subject.scheme() == Scheme::Ap && file.is_none() {
+    if needed.kind == CredentialKind::Code && file.is_none() {
         let why = format!("{subject}: run `kez auth add {subject}`");
         return Err(Error::about(Code::CredentialMissing, why));
     }
@@ -390,40 +398,57 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// Whether it is there, by the verifier's own road.
-    async fn by(&self, context: &Context<'_, impl Net>, subject: &Identity) -> Result<bool> {
+    /// Looks the account up as every verifier does. `None` if the proof is there, else the words
+    /// that tell what was found instead, which may be none.
+    async fn missing(
+        &self,
+        context: &Context<'_, impl Net>,
+        subject: &Identity,
+    ) -> Result<Option<String>> {
         let verifier = context.fresh_verifier(&|_| {})?;
-        // What cannot be told now is asked again; what is wrong shows at the end.
-        let Ok(finding) = verifier.look_up(&kez_core::Question::about(subject)).await else {
-            return Ok(false);
+        let finding = match verifier.look_up(&Question::about(subject)).await {
+            Ok(finding) => finding,
+            Err(miss) => return Ok(Some(told(&miss))),
         };
         let ours = |found: proof::Found| match found.proof {
             Ok(Proof::Claim(signed)) => signed.id() == self.claim,
-            Ok(Proof::Pointer(primary)) => {
-                primary == *self.primary && subject.scheme() == Scheme::Ap
-            }
+            Ok(Proof::Pointer(primary)) => primary == *self.primary && is_by_pointer(subject),
             Err(_) => false,
         };
-        Ok(finding.texts.iter().any(|text| proof::find(&text.text).found.into_iter().any(ours)))
+        if finding.texts.iter().any(|text| proof::find(&text.text).found.into_iter().any(ours)) {
+            return Ok(None);
+        }
+        Ok(Some(finding.failed.as_ref().map(told).unwrap_or_default()))
     }
 
-    /// Whether it is there before so many seconds are over.
+    /// As [`Shown::missing`], until that many seconds are over.
     async fn within(
         &self,
         context: &Context<'_, impl Net>,
         subject: &Identity,
         seconds: i64,
-    ) -> Result<bool> {
+        mut missing: Option<String>,
+    ) -> Result<Option<String>> {
         let end = context.host.now().plus(seconds);
         let mut pause = 500;
         while context.host.now() < end {
             context.net.net.pause(pause).await;
-            if self.by(context, subject).await? {
-                return Ok(true);
+            missing = self.missing(context, subject).await?;
+            if missing.is_none() {
+                break;
             }
             pause = (pause * 2).min(8000);
         }
-        Ok(false)
+        Ok(missing)
+    }
+}
+
+/// Why an account could not be read, or what is nearly a proof there.
+fn told(miss: &Miss) -> String {
+    let summary = miss.code.summary();
+    match &miss.detail {
+        Some(detail) => format!(": {summary} {detail}"),
+        None => format!(": {summary}"),
     }
 }
 
@@ -466,10 +491,23 @@ pub(super) async fn check(
     subject: &Identity,
     primary: &Identity,
 ) -> Result<Report> {
+    check_all(context, out, subject, primary).await.map(|(report, _)| report)
+}
+
+/// As [`check`], with the other identities that have a valid proof of the same account.
+pub(super) async fn check_all(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    subject: &Identity,
+    primary: &Identity,
+) -> Result<(Report, Vec<Identity>)> {
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let mut reports = context.fresh_verifier(&progress)?.verify(subject).await;
+    let valid = reports.iter().filter(|report| report.status == Status::Valid);
+    let others = valid.filter_map(|report| report.primary.clone()).filter(|id| id != primary);
+    let others = others.collect();
     let own = reports.iter().position(|r| r.primary.as_ref() == Some(primary));
-    Ok(reports.swap_remove(own.unwrap_or(0)))
+    Ok((reports.swap_remove(own.unwrap_or(0)), others))
 }
 
 /// As [`check`], of what was there a moment ago: a network that fails just now is asked again.
@@ -492,18 +530,21 @@ async fn last_look(
 /// The record that only the user can add, in the forms that providers want.
 fn tell_record(out: &Out<'_>, signed: &SignedClaim) {
     let domain = signed.claim().subject.value();
+    let name = channel::dns::RecordName::of(domain);
     let compact = proof::to_compact(signed.envelope());
     let line = proof::to_zone_line(domain, &compact);
     let value = serde_json::json!({
         "schema": "kez.record/1",
-        "name": format!("_kez.{domain}"),
+        "name": name.full,
+        "zone_guess": name.zone,
+        "name_in_zone": name.relative,
         "type": "TXT",
         "ttl": 300,
         "value": compact,
         "zone": line.trim(),
     });
     let text = format!(
-        "Add this record. In a zone file:\n\n{line}\nIn a provider's form: name _kez, type TXT, value\n\n{compact}\n"
+        "Add this TXT record. {name}\n\nIn a zone file:\n\n{line}\nThe value for a provider's form, without quotation marks:\n\n{compact}\n"
     );
     out.result(&value, &text);
 }

@@ -62,7 +62,10 @@ pub(super) async fn run(
             let mut chain = own_chain(context, &own)?;
             let target = match ObjectId::parse(&target) {
                 Ok(id) => Target::Claim(id),
-                Err(_) => Target::Subject(Identity::parse(&target)?),
+                // A listed subject may be of a scheme that this version does not know.
+                Err(_) => Target::Subject(
+                    Identity::from_canonical(&target).or_else(|_| Identity::parse(&target))?,
+                ),
             };
             let ends = chain.listings().into_iter().filter(|(l, r)| {
                 r.is_none()

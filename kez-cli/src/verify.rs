@@ -4,11 +4,15 @@ use crate::{
     args::{GraphFormat, VerifyCommand},
     graph as draw,
     host::{Access, Net},
-    output::{Out, graph_text, report_text},
+    output::{Out, clean, exit_code, graph_text, report_text},
     run::Context,
 };
 use futures_util::{StreamExt as _, stream};
-use kez_core::{Code, Error, Identity, Question, Report, Result, transport::MAX_CONCURRENCY};
+use kez_core::{
+    Code, Error, Identity, Input, Question, Report, Result, holds_secret,
+    resolve::{self, Resolved},
+    transport::MAX_CONCURRENCY,
+};
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
@@ -28,15 +32,29 @@ pub(super) async fn run(
     }
 }
 
+/// What the user typed, over the network where that is needed.
+async fn read(context: &Context<'_, impl Net>, text: &str) -> Result<Resolved> {
+    Ok(resolve::resolve(&context.net, Input::parse(text)?).await?)
+}
+
+/// The identity that the user typed. Prints who named it, if it took the network.
+async fn resolve(context: &Context<'_, impl Net>, out: &Out<'_>, text: &str) -> Result<Resolved> {
+    let resolved = read(context, text).await?;
+    if let Some(via) = &resolved.via {
+        out.hint(&format!("kez: {} is {}, by {}", clean(text), resolved.identity, clean(via)));
+    }
+    Ok(resolved)
+}
+
 async fn one(
     context: &Context<'_, impl Net>,
     out: &Out<'_>,
     identity: &str,
     by: Option<&Identity>,
 ) -> Result<u8> {
-    let subject = Identity::parse(identity)?;
+    let subject = resolve(context, out, identity).await?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let question = Question { by, ..Question::about(&subject) };
+    let question = Question { by, ..subject.question() };
     let reports = context.verifier(&progress)?.verify_question(&question).await;
     Ok(print(context, out, &reports))
 }
@@ -52,8 +70,14 @@ async fn file(
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let verifier = context.verifier(&progress)?;
     let reports = match text {
-        Ok(text) if holds_secret(text) => return Err(Code::SecretRefused.into()),
-        Ok(text) => verifier.verify_text(text, shown_by).await,
+        Ok(text) => {
+            if holds_secret(text) {
+                let warning =
+                    "the file holds a secret key (nsec1…): if others saw it, rotate that key";
+                out.hint(&format!("kez: warning: {warning}"));
+            }
+            verifier.verify_text(text, shown_by).await
+        }
         Err(error) => Err(error),
     };
     match reports {
@@ -75,12 +99,6 @@ fn print(context: &Context<'_, impl Net>, out: &Out<'_>, reports: &[Report]) -> 
     reports.first().map_or(1, |report| report.status.exit_code())
 }
 
-/// Whether a text holds a secret nostr key (NIP-19), which must not be handed around.
-fn holds_secret(text: &str) -> bool {
-    let data = |c: &char| c.is_ascii_alphanumeric();
-    text.match_indices("nsec1").any(|(at, _)| text[at + 5..].chars().take_while(data).count() == 58)
-}
-
 /// Verifies a list, a few at a time, and prints each result as it comes.
 async fn list(context: &Context<'_, impl Net>, out: &Out<'_>) -> Result<u8> {
     let quiet = |_: kez_core::Progress<'_>| {};
@@ -90,8 +108,10 @@ async fn list(context: &Context<'_, impl Net>, out: &Out<'_>) -> Result<u8> {
     let verifier = &verifier;
     let mut results = stream::iter(names)
         .map(|name| async move {
-            match Identity::parse(&name) {
-                Ok(subject) => Ok(verifier.verify(&subject).await.swap_remove(0)),
+            match read(context, &name).await {
+                Ok(subject) => {
+                    Ok(verifier.verify_question(&subject.question()).await.swap_remove(0))
+                }
                 Err(error) => Err((name, error)),
             }
         })
@@ -112,7 +132,7 @@ async fn list(context: &Context<'_, impl Net>, out: &Out<'_>) -> Result<u8> {
                     "detail": error.context(),
                 });
                 out.json_line(&value);
-                2
+                exit_code(error.code())
             }
         };
         worst = worst.max(code);
@@ -127,14 +147,14 @@ pub(super) async fn id(
     out: &Out<'_>,
     identity: &str,
 ) -> Result<u8> {
-    let query = Identity::parse(identity)?;
+    let query = resolve(context, out, identity).await?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let verifier = context.verifier(&progress)?;
-    let graph = verifier.identity(&query).await;
+    let graph = verifier.identity_question(&query.question()).await;
     out.result(&graph, &graph_text(out, &graph, context.now));
     // Who else has a valid proof of the account is shown as fully.
     for other in &graph.contested_by {
-        let question = Question { by: Some(other), ..Question::about(&query) };
+        let question = Question { by: Some(other), ..query.question() };
         let other = verifier.identity_question(&question).await;
         out.result(&other, &graph_text(out, &other, context.now));
     }
@@ -148,9 +168,9 @@ pub(super) async fn graph(
     format: GraphFormat,
     file: Option<&Path>,
 ) -> Result<u8> {
-    let query = Identity::parse(identity)?;
+    let query = resolve(context, out, identity).await?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let graph = context.verifier(&progress)?.identity(&query).await;
+    let graph = context.verifier(&progress)?.identity_question(&query.question()).await;
     let format = if out.json { GraphFormat::Json } else { format };
     let text = match format {
         GraphFormat::Dot => draw::dot(&graph),

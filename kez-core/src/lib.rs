@@ -34,6 +34,7 @@ pub mod proof;
 mod public_vectors;
 pub mod publish;
 pub mod relay;
+pub mod resolve;
 mod time;
 pub mod transport;
 mod url;
@@ -49,7 +50,7 @@ pub use fork::Fork;
 pub use hash::{ObjectId, commitment};
 #[cfg(feature = "url")]
 pub use identity::to_ascii;
-pub use identity::{Identity, Scheme, ToAscii};
+pub use identity::{Identity, Input, Scheme, ToAscii, holds_secret, parse_input};
 pub use key::{Key, NostrEvent, SecretKey, Suite};
 pub use proof::{Encoding, Proof};
 pub use time::{MAX_SKEW, Timestamp, human_span};

@@ -3,7 +3,8 @@
 /* eslint-disable */
 
 /**
- * A canonical identity.
+ * A canonical identity. Its scheme may be one that this version does not know: such an identity
+ * is accepted in signed objects and compared as bytes, and no channel can look it up.
  */
 export type Identity = string;
 
@@ -475,4 +476,8 @@ name: string | null,
 /**
  * What it links to.
  */
-links: Array<ForeignLink>, };
+links: Array<ForeignLink>, 
+/**
+ * Why there may be more links than these.
+ */
+detail: string | null, };

@@ -1,34 +1,51 @@
 //! Channels: which requests to make to find an account's proofs, and how to read the answers,
-//! without doing I/O (SPEC.md, "Channels"). A channel is one file and one line in [`lookup`].
+//! without doing I/O (SPEC.md, "Channels"). A channel is one folder, its `mod` line, and one line
+//! in [`CHANNELS`].
 
-mod ap;
-mod bluesky;
-mod dns;
-mod github;
-mod nostr;
+pub mod ap;
+pub mod bluesky;
+pub mod dns;
+pub mod ed25519;
+pub mod github;
+mod http;
+pub mod nostr;
+mod registry;
+mod url_form;
 
+/// Every channel.
+pub static CHANNELS: &[&dyn Channel] =
+    &[&nostr::Nostr, &ed25519::Ed25519, &dns::Dns, &github::Github, &bluesky::Bluesky, &ap::Ap];
+
+pub(crate) use registry::by_typed_scheme;
+pub use registry::{Channel, Credential, CredentialKind, Facts, by_scheme};
+pub use url_form::UrlForm;
+
+pub(crate) use ap::ACTIVITY;
 pub use bluesky::SCOPE as BLUESKY_SCOPE;
+#[cfg(feature = "import")]
+pub(crate) use github::ACCEPT as GITHUB;
+pub(crate) use http::Http;
+#[cfg(feature = "import")]
+pub(crate) use http::is_page;
 pub(crate) use nostr::further_relays;
 pub use nostr::{carrier, chain_carrier, chain_filters};
-#[cfg(feature = "import")]
-pub(crate) use {ap::ACTIVITY, github::ACCEPT as GITHUB};
+#[cfg(feature = "publish")]
+pub(crate) use {
+    ap::actor_host,
+    bluesky::COLLECTION as BLUESKY_COLLECTION,
+    dns::diagnose,
+    github::{FILES as GIST_FILES, MAX_LISTED, next_link},
+    nostr::{is_proof, newest_own, proof_filters},
+};
 #[cfg(any(feature = "import", feature = "publish"))]
 pub(crate) use {
     ap::html::to_text as html_to_text,
     nostr::{EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, newest},
 };
-#[cfg(feature = "publish")]
-pub(crate) use {
-    bluesky::COLLECTION as BLUESKY_COLLECTION,
-    github::{FILES as GIST_FILES, next_link},
-    nostr::{is_proof, newest_own, proof_filters},
-};
 
 use crate::{
-    Code, Error, Identity, Result, Scheme, Timestamp,
-    json::Value,
-    transport::Place,
-    transport::{Answer, Body, Endpoints, Failure, Headers, Request, Via, header, retry_at},
+    Code, Error, Identity, Result, Status, Timestamp,
+    transport::{Answer, Endpoints, Failure, Place, Request, Via},
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -63,7 +80,9 @@ pub trait Lookup {
 pub type Fetched = (Request, Result<Answer, Failure>);
 
 /// What a lookup wants next.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a lookup has one at a time, and none is stored")]
 pub enum Step {
     /// These requests, side by side.
     Ask(Vec<Request>),
@@ -91,6 +110,20 @@ pub struct Finding {
     pub failed: Option<Miss>,
     /// The account to which the owner says that this one has moved.
     pub moved_to: Option<String>,
+    /// The account's name, where the platform gives another one than the lookup asked for and the
+    /// channel has checked that it belongs to the same account (KEZ-AP: a canonical subject).
+    pub subject: Option<Identity>,
+}
+
+impl Finding {
+    /// Records what could not be read. A failure that leaves the answer open outranks one that is
+    /// a finding of its own (`proof_malformed`, `gist_forked`): with it, absence is unknown.
+    pub(crate) fn fail(&mut self, miss: Miss) {
+        let open = |miss: &Miss| miss.code.status() == Status::Unreachable;
+        if self.failed.as_ref().is_none_or(|known| open(&miss) && !open(known)) {
+            self.failed = Some(miss);
+        }
+    }
 }
 
 /// A text of the account's owner.
@@ -126,13 +159,15 @@ impl Miss {
     }
 }
 
-#[cfg(any(feature = "import", feature = "publish"))]
 impl From<Miss> for Error {
     fn from(miss: Miss) -> Self {
-        let place = miss.place.map(|place| place.url).unwrap_or_default();
-        match miss.detail {
-            Some(detail) => Self::about(miss.code, alloc::format!("{place}: {detail}")),
-            None => Self::about(miss.code, place),
+        match (miss.place, miss.detail) {
+            (Some(place), Some(detail)) => {
+                Self::about(miss.code, alloc::format!("{}: {detail}", place.url))
+            }
+            (Some(place), None) => Self::about(miss.code, place.url),
+            (None, Some(detail)) => Self::about(miss.code, detail),
+            (None, None) => miss.code.into(),
         }
     }
 }
@@ -164,89 +199,9 @@ impl From<Miss> for Step {
 /// # Ok::<(), kez_core::Error>(())
 /// ```
 pub fn lookup(subject: &Identity, context: &Context<'_>) -> Result<Box<dyn Lookup>> {
-    let (endpoints, now) = (context.endpoints, context.now);
-    Ok(match subject.scheme() {
-        Scheme::Dns => Box::new(dns::DnsLookup::new(subject)),
-        Scheme::Github => Box::new(github::GithubLookup::new(subject, endpoints)),
-        Scheme::Nostr => Box::new(nostr::NostrLookup::new(subject, endpoints, now)?),
-        Scheme::Bluesky => Box::new(bluesky::BlueskyLookup::new(subject, endpoints)),
-        Scheme::Ap => Box::new(ap::ApLookup::new(subject)),
-        Scheme::Ed25519 => return Err(Error::about(Code::NoChannel, subject)),
-    })
-}
-
-/// An HTTP answer that has arrived, with where it came from.
-pub(crate) struct Http {
-    pub(crate) status: u16,
-    headers: Headers,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) place: Place,
-    source: (Via, Timestamp),
-}
-
-impl Http {
-    /// Takes an answer; a transport failure becomes a miss.
-    pub(crate) fn of((request, answer): Fetched) -> Result<Self, Miss> {
-        match answer {
-            Ok(answer) => {
-                let place = answer.place(&request);
-                let source = (answer.via, answer.fetched_at);
-                match answer.body {
-                    Body::Http { status, headers, bytes, .. } => {
-                        Ok(Self { status, headers, bytes, place, source })
-                    }
-                    _ => Err(Miss::at(Code::ResponseRefused, place)),
-                }
-            }
-            Err(failure) => Err(failed(&request, failure)),
-        }
-    }
-
-    /// As [`Http::of`], for the answer to a call.
-    #[cfg(feature = "publish")]
-    pub(crate) fn of_call(url: &str, answer: Answer) -> Result<Self, Miss> {
-        Self::of((Request::get(url.into(), "*/*"), Ok(answer)))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        header(&self.headers, name)
-    }
-
-    /// What a status other than 200 means where nothing more specific is known.
-    pub(crate) fn miss(&self) -> Miss {
-        let limited = self.status == 429
-            || (self.status == 403
-                && (self.header("x-ratelimit-remaining") == Some("0")
-                    || self.header("retry-after").is_some()));
-        let code = match self.status {
-            _ if limited => Code::RateLimited,
-            401 => Code::AuthRequired,
-            404 | 410 => Code::IdentityNotFound,
-            300..=399 => Code::RedirectRefused,
-            _ => Code::HttpStatus,
-        };
-        let mut miss = Miss::at(code, self.place.clone());
-        if limited || self.status == 503 {
-            miss.retry_at = retry_at(&self.headers, self.source.1);
-        }
-        miss
-    }
-
-    /// The JSON of a 200 answer.
-    pub(crate) fn json(&self) -> Result<Value, Miss> {
-        if self.status != 200 {
-            return Err(self.miss());
-        }
-        let refused = |why: &str| Miss::at(Code::ResponseRefused, self.place.clone()).because(why);
-        let kind = self.header("content-type").unwrap_or_default();
-        if !kind.contains("json") {
-            return Err(refused("the answer is not JSON"));
-        }
-        Value::parse_foreign(&self.bytes).map_err(|_| refused("the answer is not JSON"))
-    }
-
-    fn refused(&self, why: &str) -> Miss {
-        Miss::at(Code::ResponseRefused, self.place.clone()).because(why)
+    match subject.channel() {
+        Some(channel) => channel.lookup(subject, context),
+        None => Err(Error::about(Code::NoChannel, subject)),
     }
 }
 

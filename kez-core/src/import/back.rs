@@ -1,9 +1,9 @@
 //! Whether an account names the source in turn, read where only its owner can write.
 
-use super::{Importer, html, refused};
+use super::{Importer, hashed, html, refused};
 use crate::{
-    Code, Error, Identity, Result, Scheme,
-    channel::{ACTIVITY, GITHUB, html_to_text},
+    Code, Error, Identity, Result,
+    channel::{ACTIVITY, GITHUB, ap, dns, github, html_to_text, nostr},
     json::Value,
     transport::{Body, Request, Transport},
 };
@@ -36,22 +36,22 @@ impl Proof {
         let path = url.split("://").nth(1).unwrap_or_default();
         let path: Vec<&str> = path.split(['/', '?', '#']).filter(|part| !part.is_empty()).collect();
         match (account.scheme(), &path[..]) {
-            (Scheme::Github, ["gist.github.com", _, id] | ["gist.github.com", id])
+            (github::SCHEME, ["gist.github.com", _, id] | ["gist.github.com", id])
                 if id.bytes().all(|b| b.is_ascii_alphanumeric()) =>
             {
                 Self::Gist(account.clone(), (*id).into())
             }
-            (Scheme::Github, _) => Self::Github(account.clone()),
-            (Scheme::Dns, _) if url.starts_with("dns:") => {
+            (github::SCHEME, _) => Self::Github(account.clone()),
+            (dns::SCHEME, _) if url.starts_with("dns:") => {
                 Self::Txt(Vec::from([account.value().into()]))
             }
-            (Scheme::Dns, _) => Self::Page(url.into()),
-            (Scheme::Ap, [_, "users", _, _, ..]) => Self::Post(account.clone(), url.into()),
-            (Scheme::Ap, [_, user, _, ..]) if user.starts_with('@') => {
+            (dns::SCHEME, _) => Self::Page(url.into()),
+            (ap::SCHEME, [_, "users", _, _, ..]) => Self::Post(account.clone(), url.into()),
+            (ap::SCHEME, [_, user, _, ..]) if user.starts_with('@') => {
                 Self::Post(account.clone(), url.into())
             }
-            (Scheme::Ap | Scheme::Nostr, _) => Self::Profile(account.clone()),
-            (Scheme::Bluesky | Scheme::Ed25519, _) => Self::Nowhere,
+            (ap::SCHEME | nostr::SCHEME, _) => Self::Profile(account.clone()),
+            _ => Self::Nowhere,
         }
     }
 }
@@ -65,21 +65,35 @@ impl<T: Transport> Importer<'_, T> {
             Proof::Txt(names) => self.txt(names).await?,
             Proof::Post(account, url) => Vec::from([self.post(account, url).await?]),
             Proof::Profile(account) => {
-                self.look_up(account).await?.texts.into_iter().map(|text| text.text).collect()
+                let finding = self.look_up(account).await?;
+                let texts = finding.texts.into_iter().map(|text| text.text);
+                let texts: Vec<String> = texts.collect();
+                // What was not read may name the source.
+                match finding.failed.filter(|_| !names(&texts, words)) {
+                    Some(miss) => return Err(miss.into()),
+                    None => texts,
+                }
             }
-            Proof::Page(url) => html::links(&self.get_good(url, "text/html").await?),
+            Proof::Page(url) => html::links(&self.page(url).await?),
             Proof::File(url) => {
                 let file = self.get_good(url, "text/plain").await?;
                 Vec::from([String::from_utf8_lossy(&file).into_owned()])
             }
             Proof::Nowhere => return Err(Code::NoChannel.into()),
         };
-        Ok(words.iter().any(|word| texts.iter().any(|text| says(text, word))))
+        if names(&texts, words) {
+            return Ok(true);
+        }
+        // Keyoxide's proofs may be hashed, so that nobody finds the accounts of a key.
+        match words.first().filter(|word| is_of_keyoxide(word)) {
+            Some(word) => hashed::any(&texts, word),
+            None => Ok(false),
+        }
     }
 
     async fn gist(&self, account: &Identity, id: &str) -> Result<Vec<String>> {
         let url = format!("{}/gists/{id}", self.endpoints.github);
-        let gist = self.get(&url, GITHUB).await?.json()?;
+        let gist = self.get_json(&url, GITHUB).await?;
         let login = gist.get("owner").and_then(|owner| owner.get("login"));
         let login = login.and_then(Value::as_str).unwrap_or_default();
         if !login.eq_ignore_ascii_case(account.value()) {
@@ -93,7 +107,7 @@ impl<T: Transport> Importer<'_, T> {
     /// The links of a GitHub account's profile.
     pub(super) async fn github_profile(&self, account: &Identity) -> Result<Vec<String>> {
         let url = format!("{}/users/{}", self.endpoints.github, account.value());
-        let user = self.get(&url, GITHUB).await?.json()?;
+        let user = self.get_json(&url, GITHUB).await?;
         let text = |value: &Value, name| {
             let text = value.get(name).and_then(Value::as_str).unwrap_or_default();
             Some(String::from(text)).filter(|text| !text.is_empty())
@@ -105,7 +119,7 @@ impl<T: Transport> Importer<'_, T> {
                 *link = format!("https://{link}");
             }
         }
-        let social = self.get(&format!("{url}/social_accounts"), GITHUB).await?.json()?;
+        let social = self.get_json(&format!("{url}/social_accounts"), GITHUB).await?;
         let social = social.as_array().unwrap_or_default();
         links.extend(social.iter().filter_map(|account| text(account, "url")));
         Ok(links)
@@ -131,7 +145,7 @@ impl<T: Transport> Importer<'_, T> {
     /// The text of a post, which must be by the account.
     async fn post(&self, account: &Identity, url: &str) -> Result<String> {
         let actor = self.look_up(account).await?.account.unwrap_or_default();
-        let post = self.get(url, ACTIVITY).await?.json()?;
+        let post = self.get_json(url, ACTIVITY).await?;
         let author = match post.get("attributedTo") {
             Some(Value::String(author)) => author.as_str(),
             Some(author) => author.get("id").and_then(Value::as_str).unwrap_or_default(),
@@ -144,6 +158,27 @@ impl<T: Transport> Importer<'_, T> {
     }
 }
 
+fn is_of_keyoxide(word: &str) -> bool {
+    word.starts_with(FINGERPRINT) || word.starts_with("aspe:")
+}
+
+fn names(texts: &[String], words: &[String]) -> bool {
+    words.iter().any(|word| texts.iter().any(|text| says(text, word)))
+}
+
+/// What stands before the fingerprint of an OpenPGP key.
+const FINGERPRINT: &str = "openpgp4fpr:";
+
+/// Whether a text has this fingerprint, in groups or not.
+fn has_fingerprint(text: &str, fingerprint: &str) -> bool {
+    text.match_indices(FINGERPRINT).any(|(at, _)| {
+        let mut rest = text[at + FINGERPRINT.len()..].chars();
+        let same =
+            fingerprint.chars().all(|digit| rest.find(|c| !c.is_whitespace()) == Some(digit));
+        same && rest.next().is_none_or(|c| !c.is_alphanumeric())
+    })
+}
+
 /// Whether a text has a word in it, and not only the beginning of a longer one; of URLs, whether
 /// it has that one.
 pub(super) fn says(text: &str, word: &str) -> bool {
@@ -151,7 +186,17 @@ pub(super) fn says(text: &str, word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     if word.contains("://") {
         let mut tokens = text.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"'));
-        return tokens.any(|token| same_url(token, &word));
+        return tokens.any(|token| {
+            // A sentence may end after a URL, and Markdown puts it into brackets.
+            let start = token.find("https://").or_else(|| token.find("http://")).unwrap_or(0);
+            let (before, url) = token.split_at(start);
+            let bracket = before.is_empty() || before.ends_with(['(', '[', '\'']);
+            let ends = ['.', ',', ';', ')', ']', '\''];
+            bracket && (same_url(url, &word) || same_url(url.trim_end_matches(ends), &word))
+        });
+    }
+    if let Some(fingerprint) = word.strip_prefix(FINGERPRINT) {
+        return has_fingerprint(&text, fingerprint);
     }
     let ends = |at: usize| {
         let next = text[at + word.len()..].chars().next();
@@ -181,5 +226,27 @@ mod tests {
         assert!(!says("https://example.com.evil.example/", "https://example.com"));
         assert!(!says("https://evil.example/?https://example.com", "https://example.com"));
         assert!(!says("keybase.io/alice_too", "keybase.io/alice"));
+        assert!(says("[me](https://example.com/), and", "https://example.com"));
+        assert!(says("It is https://example.com.", "https://example.com"));
+        assert!(!says("evil:https://example.com", "https://example.com"));
+    }
+
+    #[test]
+    fn fingerprints_in_groups() {
+        let word = "openpgp4fpr:0123456789abcdef0123456789abcdef01234567";
+        for text in [
+            "openpgp4fpr:0123456789ABCDEF0123456789ABCDEF01234567",
+            "OPENPGP4FPR: 0123 4567 89AB CDEF 0123  4567 89AB CDEF 0123 4567, and more",
+            "a openpgp4fpr:0123 openpgp4fpr:0123456789abcdef0123456789abcdef01234567",
+        ] {
+            assert!(says(text, word), "{text}");
+        }
+        for text in [
+            "openpgp4fpr:0123456789abcdef0123456789abcdef012345678",
+            "openpgp4fpr:0123456789abcdef0123456789abcdef0123456",
+            "0123456789abcdef0123456789abcdef01234567",
+        ] {
+            assert!(!says(text, word), "{text}");
+        }
     }
 }

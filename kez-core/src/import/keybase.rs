@@ -2,7 +2,7 @@
 //! `https://keybase.io/_/api/1.0/user/lookup.json?usernames=NAME` gives. Keybase's own word for a
 //! link is not checked; whether the account still names the Keybase user is.
 
-use super::{Foreign, Importer, Link, Said, Source, account, back::Proof};
+use super::{Foreign, Importer, Link, Said, Source, account, back::Proof, not_a_page};
 use crate::{Code, Error, Identity, Result, hex, json::Value, transport::Transport};
 use alloc::{format, string::String, vec::Vec};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -10,13 +10,30 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 impl<T: Transport> Importer<'_, T> {
     /// What Keybase has of a user.
     pub(super) async fn keybase(&self, file: &[u8]) -> Result<Foreign> {
+        not_a_page(
+            file,
+            "Keybase's record of a user: save what https://keybase.io/_/api/1.0/user/lookup.json?usernames=NAME gives",
+        )?;
         let file = Value::parse_foreign(file)?;
+        let unknown = |why: &str| Error::about(Code::IdentityNotFound, format!("Keybase: {why}"));
+        let status = file.get("status").unwrap_or(&Value::Null);
+        if !matches!(status.get("code").and_then(Value::as_int), None | Some(0)) {
+            let said = match text(Some(status), "desc") {
+                "" => text(Some(status), "name"),
+                said => said,
+            };
+            return Err(Error::about(Code::ResponseRefused, format!("Keybase says: {said}")));
+        }
         // Asked for one user name, Keybase gives an object; for several, a list.
         let user = match file.get("them") {
             Some(Value::Array(users)) => users.first(),
             user => user,
         };
-        let user = user.ok_or_else(|| Error::about(Code::MemberMissing, "them"))?;
+        // For a name that Keybase does not have, its entry is null or left out.
+        let user = match (user, file.get("them")) {
+            (None | Some(Value::Null), Some(_)) => return Err(unknown("there is no such user")),
+            (user, _) => user.ok_or_else(|| Error::about(Code::MemberMissing, "them"))?,
+        };
         let name = text(user.get("basics"), "username");
         if name.is_empty() {
             return Err(Error::about(Code::MemberMissing, "username"));

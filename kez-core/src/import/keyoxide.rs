@@ -4,6 +4,7 @@
 use super::{
     Foreign, Importer, Link, Said, Source, account,
     back::Proof,
+    not_a_page,
     openpgp::{self, Certificate},
     refused,
 };
@@ -61,6 +62,7 @@ impl<T: Transport> Importer<'_, T> {
 
     /// A Keyoxide profile in a file: an OpenPGP certificate, or an Ariadne signature profile.
     pub(super) async fn keyoxide_file(&self, file: &[u8]) -> Result<Foreign> {
+        not_a_page(file, "an OpenPGP key or an Ariadne signature profile")?;
         // A JWS begins with the base64url of `{"`.
         if file.trim_ascii_start().starts_with(b"eyJ") {
             return Ok(self.of_profile(Profile::read(file)?, None).await);
@@ -69,17 +71,34 @@ impl<T: Transport> Importer<'_, T> {
     }
 
     async fn of_certificate(&self, certificate: Certificate) -> Foreign {
-        let subject = format!("openpgp4fpr:{}", certificate.fingerprint);
-        let words = Vec::from([subject.clone()]);
-        self.of_claims(subject, certificate.name, certificate.claims, &words).await
+        let fingerprint = &certificate.fingerprint;
+        let subject = format!("openpgp4fpr:{fingerprint}");
+        // Keyoxide takes the address of the profile for a proof as well.
+        let words = Vec::from([
+            subject.clone(),
+            format!("https://keyoxide.org/{fingerprint}"),
+            format!("https://keyoxide.org/hkp/{fingerprint}"),
+        ]);
+        let bare = !certificate.has_users;
+        let mut foreign =
+            self.of_claims(subject, certificate.name, certificate.claims, &words).await;
+        foreign.detail = bare.then(|| {
+            "the key came without user ids, which hold the claims: a key server gives them only \
+             once the owner has confirmed the mail address, so ask the owner for the key's file"
+                .into()
+        });
+        foreign
     }
 
     async fn of_profile(&self, profile: Profile, host: Option<&str>) -> Foreign {
         let subject = format!("aspe:{}:{}", host.unwrap_or_default(), profile.id);
         // Of a file it is not known where it is published: accounts name that place too.
-        let word = host.map_or_else(|| profile.id.clone(), |_| subject.clone());
+        let words = match host {
+            None => Vec::from([profile.id.clone()]),
+            Some(_) => Vec::from([subject.clone(), format!("https://keyoxide.org/{subject}")]),
+        };
         let claims = profile.claims.into_iter().map(|claim| (claim, Said::Signed)).collect();
-        self.of_claims(subject, profile.name, claims, &[word]).await
+        self.of_claims(subject, profile.name, claims, &words).await
     }
 
     async fn of_claims(

@@ -3,6 +3,7 @@
 //! of its own, and tells for which accounts claims are worth making.
 
 mod back;
+mod hashed;
 mod html;
 mod keybase;
 mod keyoxide;
@@ -11,12 +12,13 @@ mod openpgp;
 mod relme;
 
 use crate::{
-    Code, Endpoints, Error, Identity, Result, Scheme, Timestamp, ToAscii,
-    channel::{Finding, Http},
+    Code, Endpoints, Error, Identity, Result, Timestamp, ToAscii,
+    channel::{Finding, Http, is_page},
+    json::Value,
     transport::{MAX_CONCURRENCY, Request, Transport},
     verify::{self, Question},
 };
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use back::Proof;
 use futures_util::{StreamExt as _, stream};
 
@@ -172,11 +174,13 @@ pub struct Foreign {
     pub name: Option<String>,
     /// What it links to.
     pub links: Vec<Link>,
+    /// Why there may be more links than these.
+    pub detail: Option<String>,
 }
 
 impl Foreign {
     const fn new(source: Source, subject: String, name: Option<String>, links: Vec<Link>) -> Self {
-        Self { schema: "kez.foreign/1", source, subject, name, links }
+        Self { schema: "kez.foreign/1", source, subject, name, links, detail: None }
     }
 }
 
@@ -226,8 +230,9 @@ impl<T: Transport> Importer<'_, T> {
     /// `usage` where a source has no such subject: only Keyoxide and Keybase have files, and
     /// Keybase has nothing else; `identity_refused` and the others of [`Identity::parse_with`];
     /// `key_expected` for what is no nostr key (NIP-39); `identity_not_found`, `key_refused`,
-    /// `revoked`, `signature_bad` of keys and profiles (Keyoxide); those of JSON and
-    /// `member_missing` of records that name no user (Keybase); and why the source could not be read.
+    /// `revoked`, `signature_bad` of keys and profiles (Keyoxide); those of JSON, `member_missing`
+    /// and `identity_not_found` of records that name no user (Keybase); `type_unknown` for a web
+    /// page in the place of a file; and why the source could not be read.
     pub async fn read(&self, source: Source, subject: Subject<'_>) -> Result<Foreign> {
         match (source, subject) {
             (Source::Nip39, Subject::Name(key)) => {
@@ -252,10 +257,28 @@ impl<T: Transport> Importer<'_, T> {
         Ok(Http::of((request, answer))?)
     }
 
+    /// The JSON of a 200 answer.
+    async fn get_json(&self, url: &str, accept: &'static str) -> Result<Value> {
+        let http = self.get(url, accept).await?;
+        match http.status {
+            404 | 410 => Err(http.miss_or_absent().into()),
+            _ => Ok(http.json()?),
+        }
+    }
+
     /// The body of a 200 answer.
     async fn get_good(&self, url: &str, accept: &'static str) -> Result<Vec<u8>> {
         let http = self.get(url, accept).await?;
-        if http.status == 200 { Ok(http.bytes) } else { Err(http.miss().into()) }
+        if http.status == 200 { Ok(http.bytes) } else { Err(http.miss_or_absent().into()) }
+    }
+
+    /// The head of a web page, where its links to other profiles are. Sites move between hosts, and
+    /// some refuse clients that take HTML only.
+    async fn page(&self, url: &str) -> Result<Vec<u8>> {
+        let request = Request::get_public(url.into(), "text/html, */*;q=0.1");
+        let answer = self.transport.fetch(&request).await;
+        let http = Http::of((request, answer))?;
+        if http.status == 200 { Ok(http.bytes) } else { Err(http.miss_or_absent().into()) }
     }
 
     async fn look_up(&self, account: &Identity) -> Result<Finding> {
@@ -281,18 +304,23 @@ impl<T: Transport> Importer<'_, T> {
     }
 }
 
-/// The account that a link leads to. A page below a domain is not the domain.
+/// The account that a link leads to.
 fn account(link: &str, to_ascii: &ToAscii<'_>) -> Option<Identity> {
     if let Some(rest) = link.strip_prefix("dns:") {
         return Identity::parse_with(rest.split('?').next().unwrap_or(rest), to_ascii).ok();
     }
-    let rest = link.strip_prefix("https://").or_else(|| link.strip_prefix("http://"))?;
-    let identity = Identity::parse_with(link, to_ascii).ok()?;
-    let path = rest.split_once('/').map_or("", |(_, path)| path);
-    let root = path.split(['?', '#']).next().unwrap_or_default().is_empty();
-    (root || identity.scheme() != Scheme::Dns).then_some(identity)
+    let is_url = link.starts_with("https://") || link.starts_with("http://");
+    if is_url { Identity::parse_with(link, to_ascii).ok() } else { None }
 }
 
 fn refused(what: &str) -> Error {
     Error::about(Code::ResponseRefused, what)
+}
+
+/// Refuses a saved web page, which people store in the place of the file that it links to.
+fn not_a_page(file: &[u8], wanted: &str) -> Result<()> {
+    if is_page(file) {
+        return Err(Error::about(Code::TypeUnknown, format!("this is a web page, not {wanted}")));
+    }
+    Ok(())
 }

@@ -28,6 +28,8 @@ pub(super) struct Certificate {
     pub(super) fingerprint: String,
     /// The first user id.
     pub(super) name: Option<String>,
+    /// Whether it came with any user id. Key servers leave those out that nobody confirmed.
+    pub(super) has_users: bool,
     /// The claimed URIs, and whether their signature was checked.
     pub(super) claims: Vec<(String, Said)>,
 }
@@ -39,6 +41,9 @@ impl Certificate {
     /// `key_refused`; `revoked` for one that its owner has revoked.
     pub(super) fn read(file: &[u8]) -> Result<Self> {
         let bytes = dearmor(file);
+        if crate::channel::is_page(file) {
+            return Err(refused("a web page instead of an OpenPGP key"));
+        }
         let bad = || Error::about(Code::KeyRefused, "no OpenPGP certificate");
         Self::parse(bytes.as_deref().unwrap_or(file)).ok_or_else(bad)?
     }
@@ -90,7 +95,8 @@ impl Certificate {
         }
         let name = users.iter().find(|user| !user.revoked);
         let name = name.map(|user| String::from_utf8_lossy(user.id).into_owned());
-        Some(Ok(Self { fingerprint: key.fingerprint, name, claims }))
+        let has_users = !users.is_empty();
+        Some(Ok(Self { fingerprint: key.fingerprint, name, has_users, claims }))
     }
 }
 
@@ -358,7 +364,7 @@ pub(super) fn web_key_directory(address: &str) -> Result<[String; 2]> {
     let bad = || Error::about(Code::IdentityRefused, address);
     let (local, domain) = address.rsplit_once('@').ok_or_else(bad)?;
     let domain = domain.to_ascii_lowercase();
-    if local.is_empty() || !crate::identity::is_domain(&domain) {
+    if local.is_empty() || !crate::identity::domain::is_domain(&domain) {
         return Err(bad());
     }
     let hash = Sha1::digest(local.to_ascii_lowercase());

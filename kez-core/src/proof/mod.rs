@@ -7,8 +7,7 @@ pub(crate) mod zstd;
 pub use find::{Found, MAX_CANDIDATES, MAX_PROOFS, Search, find};
 
 use crate::{
-    Code, Envelope, Error, Identity, Key, Result, Scheme, SignedClaim, claim::MAX_CLAIM,
-    json::Value,
+    Code, Envelope, Error, Identity, Key, Result, SignedClaim, claim::MAX_CLAIM, json::Value,
 };
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use base64::Engine as _;
@@ -104,17 +103,6 @@ impl Form {
         let found = Self::ALL.into_iter().find(|form| form.as_str() == name);
         found.ok_or_else(|| Error::about(Code::Usage, format!("there is no form {name}")))
     }
-
-    /// The form that suits the place where accounts of a scheme publish.
-    #[must_use]
-    pub const fn suiting(scheme: Scheme) -> Self {
-        match scheme {
-            Scheme::Dns => Self::Dns,
-            Scheme::Github => Self::Markdown,
-            Scheme::Ap => Self::Pointer,
-            _ => Self::Compact,
-        }
-    }
 }
 
 /// Writes a claim in a form.
@@ -138,7 +126,7 @@ pub fn write(signed: &SignedClaim, form: Form) -> String {
         Form::Compact => compact(),
         Form::Markdown => to_markdown(signed),
         Form::Dns => match signed.claim().subject.scheme() {
-            Scheme::Dns => to_zone_line(signed.claim().subject.value(), &compact()),
+            "dns" => to_zone_line(signed.claim().subject.value(), &compact()),
             // For other subjects only the character-strings make sense.
             _ => to_txt_strings(&compact()).iter().map(|s| format!("\"{s}\" ")).collect(),
         },

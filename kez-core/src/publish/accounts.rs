@@ -9,9 +9,9 @@ use super::{
     oauth::Grant,
 };
 use crate::{
-    Code, Endpoints, Error, Identity, Key, NostrEvent, Proof, Result, Scheme, SecretKey,
-    SignedClaim, Timestamp,
-    channel::{Finding, Http, encode},
+    Code, Endpoints, Error, Identity, Key, NostrEvent, Proof, Result, SecretKey, SignedClaim,
+    Timestamp,
+    channel::{self, Finding, Http, encode},
     json::{Members, Value},
     proof::{self, Form},
     relay::{Next, Publish},
@@ -260,12 +260,12 @@ impl<W: Web> Publisher<'_, W> {
     /// and why the platform could not be asked; `no_channel` for an account without a password.
     pub async fn sign_in(&self, credential: &Credential) -> Result<()> {
         match credential.account.scheme() {
-            Scheme::Github => github::sign_in(self, credential).await,
-            Scheme::Bluesky => bluesky::sign_in(self, credential).await,
-            Scheme::Ap => ap::sign_in(self, credential).await,
-            Scheme::Dns => dns::sign_in(self, credential).await,
-            Scheme::Nostr => self.remote(credential)?.sign_in().await,
-            Scheme::Ed25519 => Err(Error::about(Code::NoChannel, &credential.account)),
+            channel::github::SCHEME => github::sign_in(self, credential).await,
+            channel::bluesky::SCHEME => bluesky::sign_in(self, credential).await,
+            channel::ap::SCHEME => ap::sign_in(self, credential).await,
+            channel::dns::SCHEME => dns::sign_in(self, credential).await,
+            channel::nostr::SCHEME => self.remote(credential)?.sign_in().await,
+            _ => Err(Error::about(Code::NoChannel, &credential.account)),
         }
     }
 
@@ -295,8 +295,8 @@ impl<W: Web> Publisher<'_, W> {
     /// As [`Publisher::sign_in`].
     pub async fn give_back(&self, credential: &Credential) -> Result<bool> {
         match (credential.account.scheme(), credential.grant()) {
-            (Scheme::Ap, _) => ap::give_back(self, credential).await,
-            (Scheme::Bluesky, Some(grant)) => grant.give_back(self).await,
+            (channel::ap::SCHEME, _) => ap::give_back(self, credential).await,
+            (channel::bluesky::SCHEME, Some(grant)) => grant.give_back(self).await,
             _ => Ok(false),
         }
     }
@@ -321,20 +321,20 @@ impl<W: Web> Publisher<'_, W> {
         if let Some(credential) = credential.filter(|c| c.account != *subject) {
             return Err(Error::about(Code::CredentialOther, credential.account()));
         }
-        if subject.scheme() == Scheme::Dns && credential.is_none() {
+        if subject.scheme() == channel::dns::SCHEME && credential.is_none() {
             return Ok(Placed::of(Change::Manual, None));
         }
         let credential = credential.ok_or_else(missing);
         match subject.scheme() {
-            Scheme::Github => github::place(self, signed, credential?).await,
-            Scheme::Bluesky => bluesky::place(self, signed, credential?).await,
-            Scheme::Ap => ap::place(self, signed, credential?).await,
-            Scheme::Nostr => match credential {
+            channel::github::SCHEME => github::place(self, signed, credential?).await,
+            channel::bluesky::SCHEME => bluesky::place(self, signed, credential?).await,
+            channel::ap::SCHEME => ap::place(self, signed, credential?).await,
+            channel::nostr::SCHEME => match credential {
                 Ok(credential) => nostr::place(self, signed, &self.remote(credential)?).await,
                 Err(_) => nostr::place(self, signed, author.ok_or_else(missing)?).await,
             },
-            Scheme::Dns => dns::place(self, signed, credential?).await,
-            Scheme::Ed25519 => Err(Error::about(Code::NoChannel, subject)),
+            channel::dns::SCHEME => dns::place(self, signed, credential?).await,
+            _ => Err(Error::about(Code::NoChannel, subject)),
         }
     }
 

@@ -6,10 +6,9 @@ use super::{
 };
 use crate::{
     Code, Error, Identity, Result, SignedClaim,
-    channel::html_to_text,
+    channel::{actor_host, html_to_text},
     json::{Members, Value},
     proof,
-    url::strict_host,
 };
 use alloc::{
     format,
@@ -134,7 +133,7 @@ impl App {
 /// The server that has the account, which may not be the domain of its name.
 async fn host(publisher: &Publisher<'_, impl Web>, account: &Identity) -> Result<String> {
     let actor = publisher.look_up(account).await?.account.unwrap_or_default();
-    let host = strict_host(&actor).ok_or_else(|| Error::about(Code::ResponseRefused, account))?;
+    let host = actor_host(&actor).ok_or_else(|| Error::about(Code::ResponseRefused, account))?;
     Ok(host.into())
 }
 

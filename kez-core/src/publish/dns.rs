@@ -5,7 +5,9 @@
 
 use super::accounts::{Change, Credential, Placed, Publisher, Web, merge};
 use crate::{
-    Code, Error, ObjectId, Result, SignedClaim, Timestamp, dns,
+    Code, Error, ObjectId, Proof, Result, SignedClaim, Timestamp,
+    channel::diagnose,
+    dns,
     proof::{self, Form},
     transport::Body,
 };
@@ -323,7 +325,16 @@ pub(super) async fn place(
         return Err(Error::about(Code::ResponseRefused, server));
     };
     let mut changes = Vec::new();
+    let mut warnings = Vec::new();
     for there in records.iter().filter_map(|record| core::str::from_utf8(record).ok()) {
+        if let Some(why) = diagnose(there) {
+            if is_ours(there, signed) {
+                changes.push(record(&owner, CLASS_NONE, &txt_data(there))?);
+            } else {
+                warnings.push(format!("{owner} has a record that is nearly a proof: {why}"));
+            }
+            continue;
+        }
         match merge(there, signed, Form::Compact) {
             None => return Ok(Placed::of(Change::Unchanged, None)),
             // An older one of the same is one that merging replaces as a whole.
@@ -335,12 +346,22 @@ pub(super) async fn place(
     }
     let change = if changes.is_empty() { Change::Created } else { Change::Updated };
     if publisher.dry_run {
-        return Ok(Placed::of(change, None));
+        return Ok(Placed { change, url: None, warnings });
     }
     let compact = proof::to_compact(signed.envelope());
     changes.push(record(&owner, CLASS_IN, &txt_data(&compact))?);
     send(publisher, credential, &changes).await?;
-    Ok(Placed::of(change, None))
+    Ok(Placed { change, url: None, warnings })
+}
+
+/// Whether a text has a claim of the same subject by the same identity.
+fn is_ours(text: &str, signed: &SignedClaim) -> bool {
+    let (subject, primary) = (&signed.claim().subject, &signed.claim().primary);
+    let mut found = proof::find(text).found.into_iter().filter_map(|found| found.proof.ok());
+    found.any(|proof| match proof {
+        Proof::Claim(old) => old.claim().subject == *subject && old.claim().primary == *primary,
+        Proof::Pointer(_) => false,
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::accounts::{Change, Credential, JSON, Placed, Publisher, Web, good, merge};
 use crate::{
     Code, Error, Result, SignedClaim,
-    channel::{GIST_FILES, Http, next_link},
+    channel::{GIST_FILES, Http, MAX_LISTED, next_link},
     json::Value,
     proof::Form,
 };
@@ -47,7 +47,8 @@ pub(super) async fn place(
 ) -> Result<Placed> {
     sign_in(publisher, credential).await?;
     let mut older = None;
-    'gists: for gist in own_gists(publisher, credential, &GIST_FILES).await? {
+    // A gist behind those that readers read shows nothing to them: a new one does.
+    'gists: for gist in own_gists(publisher, credential, &GIST_FILES, MAX_LISTED).await? {
         for (name, text) in gist.files {
             let Some(merged) = merge(&text, signed, Form::Markdown) else {
                 return Ok(Placed::of(Change::Unchanged, Some(gist.url)));
@@ -88,7 +89,7 @@ pub(super) async fn place_sentence(
     credential: &Credential,
 ) -> Result<Option<String>> {
     sign_in(publisher, credential).await?;
-    let gists = own_gists(publisher, credential, &[NOSTR_FILE]).await?;
+    let gists = own_gists(publisher, credential, &[NOSTR_FILE], usize::MAX).await?;
     let says = |gist: &&Gist| gist.files.len() == 1 && gist.files[0].1.trim() == sentence;
     if let Some(gist) = gists.iter().find(says) {
         return Ok(Some(gist.id.clone()));
@@ -115,7 +116,7 @@ impl Gist {
             Some(Value::Object(files)) => &files[..],
             _ => &[],
         };
-        let wanted = files.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        let wanted = files.iter().filter(|(name, _)| is_one_of(names, name));
         let whole = wanted.filter(|(_, file)| file.get("truncated") != Some(&Value::Bool(true)));
         let content = |file: &Value| file.get("content").and_then(Value::as_str).map(String::from);
         Self {
@@ -126,13 +127,15 @@ impl Gist {
     }
 }
 
-/// The account's public gists that have a file of such a name.
+/// The gists among the account's newest `most` public ones that have a file of such a name.
 async fn own_gists(
     publisher: &Publisher<'_, impl Web>,
     credential: &Credential,
     names: &[&str],
+    most: usize,
 ) -> Result<Vec<Gist>> {
     let api = &publisher.endpoints.github;
+    let mut public_gists = 0_usize;
     let mut page = Some(format!("{api}/gists?per_page=100"));
     let mut found = Vec::new();
     for _ in 0..MAX_PAGES {
@@ -140,14 +143,16 @@ async fn own_gists(
         let http = get(publisher, &url, credential).await?;
         let list = good(&http, credential.secret())?;
         for gist in list.as_array().unwrap_or_default() {
+            let public = gist.get("public") == Some(&Value::Bool(true));
+            public_gists += usize::from(public);
+            if public_gists > most {
+                return Ok(found);
+            }
             let has_file = match gist.get("files") {
-                Some(Value::Object(files)) => {
-                    files.iter().any(|(name, _)| names.contains(&name.as_str()))
-                }
+                Some(Value::Object(files)) => files.iter().any(|(name, _)| is_one_of(names, name)),
                 _ => false,
             };
             let id = gist.get("id").and_then(Value::as_str).unwrap_or_default();
-            let public = gist.get("public") == Some(&Value::Bool(true));
             let plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
             if !(has_file && public && plain) {
                 continue;
@@ -162,6 +167,10 @@ async fn own_gists(
         page = page.filter(|url| url.starts_with(api.as_str()));
     }
     Ok(found)
+}
+
+fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
 }
 
 fn files(name: String, text: String) -> Value {

@@ -5,7 +5,7 @@ use super::{
     sources::{self, Asked, Gathered},
 };
 use crate::{
-    Chain, Code, Error, Identity, Result, Scheme, SignedClaim,
+    Chain, Code, Error, Identity, Result, SignedClaim,
     channel::{self, Fetched},
     log,
     transport::{Answer, Body, Failure, Request, Transport, Via},
@@ -86,7 +86,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         let listed = remembered.iter().flat_map(|c| c.listings()).map(|(l, _)| l.subject.clone());
         for id in subject.cloned().into_iter().chain(listed) {
             let domain = id.value().into();
-            if id.scheme() == Scheme::Dns && !domains.contains(&domain) {
+            if id.scheme() == "dns" && !domains.contains(&domain) {
                 domains.push(domain);
             }
         }

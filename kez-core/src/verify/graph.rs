@@ -81,7 +81,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         let mut edges = Vec::new();
         let mut primary = None;
         let mut contested_by = Vec::new();
-        if query.scheme().is_key() {
+        if query.is_key() {
             let history = self.history(query, &[], None).await;
             // A nostr key without a chain of its own may be an account of another owner.
             let account = query.scheme() == Scheme::Nostr
@@ -97,7 +97,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
                 let others = reports.into_iter().filter(|report| report.status == Status::Valid);
                 contested_by = others.filter_map(|report| report.primary).collect();
             }
-            if primary.is_some() || !query.scheme().is_key() {
+            if primary.is_some() || !query.is_key() {
                 edges.push(best);
             } else {
                 primary = Some(query.clone());

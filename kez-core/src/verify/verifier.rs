@@ -278,6 +278,8 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
             Ok(finding) => finding,
             Err(miss) => return alloc::vec![self.missed(lookup, miss)],
         };
+        // The platform's own name for the account, where that is another spelling.
+        lookup.subject = finding.subject.unwrap_or(lookup.subject);
         lookup.account = finding.account;
         lookup.dnssec = finding.dnssec;
         lookup.place = finding.place;

@@ -18,7 +18,7 @@ pub(crate) fn to_text(html: &str) -> String {
             out.push('\n');
         }
         if let Some(href) = attribute(tag, "href") {
-            decode(href, &mut links);
+            links.push_str(&href);
             links.push('\n');
         }
         rest = tail;
@@ -34,9 +34,19 @@ fn is_tag(name: &str, wanted: &str) -> bool {
         && !name[wanted.len()..].starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
-fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
-    let at = tag.find(&alloc::format!(" {name}=\""))? + name.len() + 3;
-    tag[at..].split('"').next()
+/// The decoded value of a tag's attribute, in quotation marks of either kind.
+pub(super) fn attribute(tag: &str, name: &str) -> Option<String> {
+    let starts = tag.match_indices(name).filter(|(at, _)| {
+        tag[..*at].chars().next_back().is_some_and(|c| c.is_whitespace() || matches!(c, '"' | '\''))
+    });
+    let value = starts.into_iter().find_map(|(at, _)| {
+        let rest = tag[at + name.len()..].trim_start().strip_prefix('=')?.trim_start();
+        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        rest[1..].split(quote).next()
+    })?;
+    let mut out = String::new();
+    decode(value, &mut out);
+    Some(out)
 }
 
 fn decode(text: &str, out: &mut String) {

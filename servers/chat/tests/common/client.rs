@@ -160,7 +160,7 @@ pub struct Seat {
 }
 
 pub fn copy(key: &SecretKey) -> SecretKey {
-    SecretKey::from_bytes(key.public().identity().scheme(), *key.expose_bytes()).unwrap()
+    SecretKey::from_bytes(key.public().scheme(), *key.expose_bytes()).unwrap()
 }
 
 impl Seat {
