@@ -5,7 +5,7 @@ import { schnorr } from '@noble/curves/secp256k1.js'
 import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import { bytesToHex, concatBytes, hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import canonicalize from 'canonicalize'
-import { canonical, isDomain, isKey, keyBytes } from './identity.ts'
+import { canonical, isDomain, keyBytes } from './identity.ts'
 import { type Json, type JsonObject, refuse } from './json.ts'
 
 export function jcs(value: Json): string {
@@ -122,9 +122,7 @@ export function envelope(value: Json): Envelope {
   if (typeof version !== 'number') refuse('member_type', 'kez')
   if (version !== 1) refuse('version_unknown')
   const payload = m.required('payload')
-  const kind = (payload as JsonObject | null)?.type
-  if (payload === null || kind === undefined) refuse('member_missing', 'type')
-  if (typeof kind !== 'string') refuse('member_type', 'type')
+  const kind = new Members(payload).text('type')
   const list = m.optionalList('sigs') ?? refuse('member_missing', 'sigs')
   m.end()
   if (list.length < 1 || list.length > 2) refuse('signature_set')
@@ -138,13 +136,13 @@ export function envelope(value: Json): Envelope {
     s.end()
     return { key, suite, sig: hexToBytes(sig) }
   })
-  return { payload: payload as JsonObject, id: bytesToHex(digest(kind as string, jcs(payload))), sigs }
+  return { payload: payload as JsonObject, id: bytesToHex(digest(kind, jcs(payload))), sigs }
 }
 
 /** KEZ-SIG-05 */
 function eventId(object: Envelope, key: Uint8Array): Uint8Array {
-  const seconds = time(String(object.payload.created_at))
-  const event = [0, bytesToHex(key), seconds, 30078, [['d', `kez:${object.id}`]], jcs(object.payload)]
+  const seconds = time(new Members(object.payload).text('created_at'))
+  const event = [0, bytesToHex(key), seconds, 30539, [['d', `kez:${object.id}`]], jcs(object.payload)]
   return sha256(utf8ToBytes(JSON.stringify(event)))
 }
 
@@ -194,6 +192,7 @@ export function optionalHead(m: Members): Head | undefined {
 
 export type Claim = {
   id: string
+  sig: string
   subject: string
   primary: string
   signer: string
@@ -229,7 +228,7 @@ export function claim(object: Envelope): Claim {
   m.end(true)
   if (object.sigs.length !== 1) refuse('signature_set') // KEZ-CLM-04
   const signer = object.sigs[0].key
-  if (!isKey(signer)) refuse('key_expected')
   verifySignature(object, object.sigs[0])
-  return { id: object.id, subject, primary, signer, createdAt, expiresAt, account: pinned, head, sources }
+  const sig = bytesToHex(object.sigs[0].sig)
+  return { id: object.id, sig, subject, primary, signer, createdAt, expiresAt, account: pinned, head, sources }
 }
