@@ -1,0 +1,122 @@
+// Channel `bluesky` (SPEC.md): records of the collection org.kez.proof, and the profile's description.
+
+import { answered, type Context, endError, endWith, isGone, type Lookup, type Place, placeOf, tried } from './channel.ts'
+import { canonical } from './identity.ts'
+import { attempt, foreign, isObject, Refused, refuse } from './json.ts'
+import { bodyText, type Fetched, get, isChallenge, jsonObject, type Transport } from './transport.ts'
+
+const COLLECTION = 'org.kez.proof'
+const MAX_PAGES = 5
+
+const isDid = (text: unknown): text is string =>
+  typeof text === 'string' && text.startsWith('did:') && !(attempt(() => canonical(`bluesky:${text}`)) instanceof Refused)
+
+/** An answer of XRPC: its JSON, or the name and the words of its error. */
+type Xrpc = { value?: any; error?: string; message?: string; code: string; place?: Place }
+
+async function xrpc(t: Transport, url: string): Promise<Xrpc> {
+  const got = await tried(get(t, url, 'same host'))
+  if (got instanceof Refused) return { code: got.code }
+  const place = placeOf(got)
+  const value = foreign(bodyText(got))
+  if (got.status === 200) return isObject(value) ? { value, code: 'ok', place } : { code: 'response_refused', place }
+  if (isChallenge(got)) return { code: 'challenge', place }
+  if (!isObject(value) || typeof value.error !== 'string') return { code: 'http_status', place }
+  const { error, message } = value
+  return { error, message: String(message ?? ''), code: codeOf(error, String(message ?? '')), place }
+}
+
+/** KEZ-BSK-07: the names of errors decide. */
+function codeOf(error: string, message: string): string {
+  if (['RepoNotFound', 'AccountNotFound', 'ActorNotFound'].includes(error)) return 'identity_not_found'
+  if (error === 'InvalidRequest' && message.includes('Could not find repo')) return 'identity_not_found'
+  if (/^(?:Repo(?:Deactivated|Suspended|Takendown)|Account(?:Deactivated|Suspended|Takedown))$/.test(error)) {
+    return 'account_suspended'
+  }
+  if (['AuthRequired', 'AuthMissing'].includes(error)) return 'auth_required'
+  return error === 'RateLimitExceeded' ? 'rate_limited' : 'http_status'
+}
+
+/** KEZ-BSK-01: three ways, of which the next is tried where one names no DID. */
+async function resolve(handle: string, { t, now, config }: Context): Promise<string> {
+  let unknown: string | undefined
+  const dns = await tried(t.txt(`_atproto.${handle}`))
+  if (dns instanceof Refused) unknown ??= dns.code
+  else if (dns.rcode !== 0 && dns.rcode !== 3) unknown ??= 'dns_failed'
+  else {
+    const dids = new Set(dns.records.filter((r) => r.startsWith('did=')).map((r) => r.slice(4)))
+    if (dids.size > 1) endWith('handle_mismatch', [...dids].join(', ')) // KEZ-BSK-04
+    const [did] = dids
+    if (isDid(did)) return did
+    if (did !== undefined) unknown ??= 'response_refused'
+  }
+  const got = await answered(get(t, `https://${handle}/.well-known/atproto-did`, 'public'), now)
+  if (!(got instanceof Refused)) {
+    const did = bodyText(got).trim()
+    if (isDid(did)) return did
+    unknown ??= 'response_refused'
+  } else if (!isGone(got) && got.code !== 'host_unknown') {
+    unknown ??= got.code
+  }
+  const said = await xrpc(t, `${config.appview}/xrpc/com.atproto.identity.resolveHandle?handle=${handle}`)
+  if (isDid(said.value?.did)) return said.value.did
+  const none = said.error === 'HandleNotFound' || (said.error === 'InvalidRequest' && said.message!.includes(handle))
+  if (none) return endWith(unknown ?? 'identity_not_found', handle)
+  return endWith(unknown ?? (said.code === 'ok' ? 'response_refused' : said.code), said.message)
+}
+
+export async function bluesky(asked: string, context: Context, found: Lookup): Promise<void> {
+  const { t, now, config } = context
+  const handle = asked.startsWith('did:') ? undefined : asked
+  const did = handle === undefined ? asked : await resolve(handle, context)
+  const at = did.startsWith('did:web:')
+    ? get(t, `https://${did.slice(8)}/.well-known/did.json`, 'public')
+    : get(t, `${config.plc}/${did}`, 'same host')
+  const got = await answered(at, now)
+  if (isGone(got)) endWith('identity_not_found', did)
+  if (got instanceof Refused) endError(got)
+  const document = jsonObject(got as Fetched)
+  if (document.id !== did) refuse('response_refused', 'another DID') // KEZ-BSK-05
+  const services: any[] = Array.isArray(document.service) ? document.service : []
+  const service = services.find((s) => isObject(s) && String(s.id).endsWith('#atproto_pds')) // KEZ-BSK-06
+  const pds = typeof service?.serviceEndpoint === 'string' ? service.serviceEndpoint : refuse('response_refused', 'no PDS')
+  const names: any[] = Array.isArray(document.alsoKnownAs) ? document.alsoKnownAs : []
+  const first = names.find((n) => typeof n === 'string' && n.startsWith('at://'))
+  if (handle !== undefined && first?.slice(5).toLowerCase() !== handle) endWith('handle_mismatch', first) // KEZ-BSK-02
+  found.account = did
+
+  const base = pds.replace(/\/$/, '')
+  const records = `${base}/xrpc/com.atproto.repo.listRecords?repo=${did}&collection=${COLLECTION}&limit=100`
+  let cursor: string | undefined
+  for (let page = 1; ; page += 1) {
+    const url = cursor === undefined ? records : `${records}&cursor=${encodeURIComponent(cursor)}`
+    const said = await xrpc(t, url)
+    if (page === 1) found.place = said.place ?? { url }
+    if (said.error === 'RecordNotFound') break
+    if (['identity_not_found', 'account_suspended'].includes(said.code)) endWith(said.code, said.message)
+    if (said.value === undefined) {
+      found.side(said.code, said.message)
+      break
+    }
+    for (const record of Array.isArray(said.value.records) ? said.value.records : []) {
+      if (!isObject(record) || !String(record.uri).startsWith(`at://${did}/${COLLECTION}/`)) continue // KEZ-BSK-03
+      const proof = record.value?.proof
+      if (typeof proof === 'string') found.texts.push({ text: proof, place: said.place! })
+      else found.side('proof_malformed', `no member "proof": ${record.uri}`)
+    }
+    const next = said.value.cursor
+    if (typeof next !== 'string') break
+    if (next === cursor || page === MAX_PAGES) {
+      found.side('search_incomplete', 'pages of records')
+      break
+    }
+    cursor = next
+  }
+
+  const profile = `${base}/xrpc/com.atproto.repo.getRecord?repo=${did}&collection=app.bsky.actor.profile&rkey=self`
+  const said = await xrpc(t, profile)
+  const text = said.value?.value?.description
+  if (typeof text === 'string') found.texts.push({ text, place: said.place! })
+  const none = said.error === 'RecordNotFound' || said.message?.includes('Could not locate record')
+  if (said.value === undefined && !none) found.side(said.code, said.message)
+}

@@ -1,0 +1,129 @@
+// What a reader asks of the network, and what answers of HTTP mean (SPEC.md, "Channels", "Transport and redirects").
+// A transport itself is not here: the reader's state machines run over recorded answers.
+
+import { foreign, isObject, Refused, refuse } from './json.ts'
+
+export type HttpAnswer = { status: number; headers: { [name: string]: string }; body: Uint8Array }
+/** `ttl` is how long an answer without a proof lasts, in seconds (KEZ-DNS-04). */
+export type DnsAnswer = { rcode: number; records: string[]; ad: boolean; ttl?: number }
+/** One connection to a relay. `receive` gives the next message, or throws the refusal that ends the connection. */
+export type Connection = { send: (text: string) => void; receive: () => Promise<string>; close: () => void }
+
+export type Transport = {
+  /** One request without redirects; throws a refusal (`timeout`, `host_unknown`, …) where none answered. */
+  http: (url: string, accept: string) => Promise<HttpAnswer>
+  txt: (name: string) => Promise<DnsAnswer>
+  relay: (url: string) => Promise<Connection>
+}
+
+/** Where redirects may go. */
+export type Class = 'same host' | 'public' | 'none'
+export type Fetched = HttpAnswer & { url: string; asked: string }
+
+const MAX_REDIRECTS = 3
+export const MAX_BODY = 256 * 1024
+
+/** A refusal of the network, with the time when to ask again. */
+export class NetworkRefused extends Refused {
+  retryAt?: number
+  answer?: Fetched
+  constructor(code: string, detail: string, retryAt?: number, answer?: Fetched) {
+    super(code, detail)
+    this.retryAt = retryAt
+    this.answer = answer
+  }
+}
+
+/** KEZ-TRN-01, KEZ-TRN-09 */
+export function checkUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : refuse('address_refused', text)
+  if (url.protocol !== 'https:' && url.protocol !== 'wss:') refuse('address_refused', text)
+  return url.username === '' && url.password === '' ? url : refuse('address_refused', text)
+}
+
+/** A request with its redirects, as its class allows (KEZ-TRN-03). */
+export async function get(t: Transport, asked: string, kind: Class, accept = '*/*', limit = MAX_BODY): Promise<Fetched> {
+  let url = asked
+  for (let hops = 0; ; hops += 1) {
+    const from = checkUrl(url)
+    const answer = await t.http(url, accept)
+    const headers = Object.fromEntries(Object.entries(answer.headers).map(([n, v]) => [n.toLowerCase(), v]))
+    if (answer.body.length > limit) refuse('body_too_large', url)
+    const fetched = { ...answer, headers, url, asked }
+    const target = headers.location
+    if (![301, 302, 303, 307, 308].includes(answer.status) || target === undefined) return fetched
+    const to = URL.canParse(target, url) ? new URL(target, url) : refuse('redirect_refused', target)
+    const sameHost = to.protocol === from.protocol && to.host === from.host
+    const allowed = kind === 'public' ? to.protocol === 'https:' : kind === 'same host' && sameHost
+    if (!allowed || hops >= MAX_REDIRECTS) refuse('redirect_refused', `${from.host} to ${to.host}`)
+    url = to.href
+  }
+}
+
+export const bodyText = (answer: HttpAnswer): string => new TextDecoder().decode(answer.body)
+
+/** A body of foreign JSON that has to be an object. */
+export function jsonObject(answer: HttpAnswer): { [name: string]: any } {
+  const value = foreign(bodyText(answer))
+  return isObject(value) ? value : refuse('response_refused', 'no JSON object')
+}
+
+/** A number below 1,000,000,000 is seconds from the answer, a larger one is a date, and a date is RFC 3339. */
+function moment(text: string, now: number): number | undefined {
+  if (/^[0-9]+$/.test(text)) return Number(text) < 1_000_000_000 ? now + Number(text) : Number(text)
+  const ms = Date.parse(text)
+  return /^[0-9]{4}-[0-9]{2}-[0-9]{2}T/.test(text) && !Number.isNaN(ms) ? Math.floor(ms / 1000) : undefined
+}
+
+export function retryAt({ headers }: HttpAnswer, now: number): number | undefined {
+  if (headers['retry-after'] !== undefined) return moment(headers['retry-after'], now)
+  const reset = headers['x-ratelimit-reset'] ?? headers['ratelimit-reset']
+  const remaining = headers['x-ratelimit-remaining']
+  return reset === undefined || (remaining !== undefined && remaining !== '0') ? undefined : moment(reset, now)
+}
+
+/** The marks by which pages of known checks against bots are told. The text does not list them. */
+const BOT_CHECKS = /cf-chl|challenge-platform|__cf_chl|anubis|ddos-guard|Just a moment\.\.\./i
+
+export function isChallenge(answer: HttpAnswer): boolean {
+  const names = ['cf-mitigated', 'x-vercel-mitigated', 'x-amzn-waf-action']
+  if (names.some((n) => /challenge|captcha/i.test(answer.headers[n] ?? ''))) return true
+  return /html/i.test(answer.headers['content-type'] ?? '') && BOT_CHECKS.test(bodyText(answer))
+}
+
+function isLimited(answer: HttpAnswer): boolean {
+  const { status, headers } = answer
+  if (status === 429) return true
+  if (status !== 403) return false
+  if (headers['x-ratelimit-remaining'] === '0' || headers['retry-after'] !== undefined) return true
+  const value = foreign(bodyText(answer))
+  if (!isObject(value)) return false
+  return /rate limit|abuse detection/i.test(String(value.message)) || /rate-limit/.test(String(value.documentation_url))
+}
+
+/** What an answer without a row in its channel's table means; nothing for 200. */
+export function httpRefusal(answer: Fetched, now: number): NetworkRefused | undefined {
+  const { status, url } = answer
+  const refusal = (code: string, at?: number) => new NetworkRefused(code, `${status} from ${url}`, at, answer)
+  if (isChallenge(answer)) return refusal('challenge')
+  if (isLimited(answer)) return refusal('rate_limited', retryAt(answer, now))
+  if (status === 200) return undefined
+  if (status === 401) return refusal('auth_required')
+  if (status >= 300 && status < 400) return refusal('redirect_refused')
+  return refusal('http_status', status === 503 ? retryAt(answer, now) : undefined)
+}
+
+const UNREACHABLE = new Set(
+  `rollback chain_unreachable chain_damaged log_refused log_inconsistent log_unwitnessed no_channel rate_limited
+  auth_required account_suspended challenge offline timeout connect_failed tls_failed dns_failed http_status
+  redirect_refused address_refused body_too_large response_refused relay_refused host_unknown search_incomplete
+  publish_refused`.split(/\s+/),
+)
+
+/** The status of a code (Appendix A), as far as a lookup or a history gives one. */
+export function statusOf(code: string): 'invalid' | 'revoked' | 'expired' | 'unreachable' | 'fork' {
+  if (UNREACHABLE.has(code)) return 'unreachable'
+  if (['forked', 'beacon_mismatch', 'head_conflict'].includes(code)) return 'fork'
+  if (['revoked', 'key_rotated', 'key_compromised', 'device_revoked'].includes(code)) return 'revoked'
+  return code === 'expired' ? 'expired' : 'invalid'
+}
