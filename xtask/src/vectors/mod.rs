@@ -7,6 +7,7 @@ mod claim;
 mod encoding;
 mod forks;
 mod identity;
+mod input;
 mod json;
 mod network;
 mod op;
@@ -195,6 +196,10 @@ const PENDING: &[(&str, &str)] = &[
     ("ap-api-refused-403", "auth_required for an actor that answers 403"),
     ("fork-version-text", "version_unknown for a version that is no integer"),
     ("judge-account-listing", "an account that only the listing pins counts"),
+    ("resolve-name-nip05-page", "a page in the place of nostr.json is an absence"),
+    ("resolve-page-id", "the name in a WebFinger answer is enough"),
+    ("resolve-page-link-prefix", "an actor's url at another host does not count"),
+    ("resolve-page-webfinger-host", "the name in a WebFinger answer is enough"),
     ("search-63-broken", "equal codes are dropped"),
     ("search-64-broken", "equal codes are dropped"),
     ("search-64-broken-alone", "equal codes are dropped"),
@@ -362,6 +367,7 @@ pub fn all() -> Result<BTreeMap<String, Json>> {
     let mut v = Vectors::default();
     json::json_vectors(&mut v);
     identity::identities(&mut v)?;
+    input::inputs(&mut v)?;
     claim::claims(&mut v)?;
     signature::signatures(&mut v)?;
     encoding::encodings(&mut v)?;

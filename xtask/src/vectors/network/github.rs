@@ -48,6 +48,10 @@ pub(super) fn github(v: &mut Vectors) -> Result<()> {
     }
     let mut limited = net().json(LIST, 403, json!({ "message": "no" }));
     limited = limited.header(LIST, "x-ratelimit-remaining", "0").header(LIST, "x-ratelimit-reset", "1795263000");
+    for code in ["tls_failed", "redirect_refused", "address_refused", "body_too_large", "host_unknown", "connect_failed", "dns_failed"] {
+        let name = format!("fails-{}", code.replace('_', "-"));
+        v.outcome(&name, &["CNL-03"], "channel", net().fail(LIST, code).0, code, "a transport failure");
+    }
     let gh: &[&str] = &["GH-01"];
     emit(v, "channel", vec![
         ("proof", gh, good(), valid, "a proof in a gist"),
