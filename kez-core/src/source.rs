@@ -5,7 +5,7 @@ use crate::{
     Chain, Code, Endpoints, Envelope, Error, Event, History, Identity, NOSTR_KIND, ObjectId,
     Scheme, SignedClaim, Timestamp,
     chain::MAX_BUNDLE,
-    channel::{Fetched, chain_filters},
+    channel::{Fetched, chain_request},
     event::{self, chain_path},
     fork::{Merge, merge},
     json::Value,
@@ -79,7 +79,7 @@ pub(crate) fn requests(
 
 /// The request that finds a primary's chain on a relay.
 pub(crate) fn relay(primary: &Identity, url: &str) -> Request {
-    Request::Relay { url: url.into(), filters: chain_filters(primary) }
+    chain_request(primary, url)
 }
 
 /// What the sources together say.

@@ -9,7 +9,10 @@ mod nostr;
 
 pub use bluesky::SCOPE as BLUESKY_SCOPE;
 pub(crate) use nostr::further_relays;
-pub use nostr::{carrier, chain_carrier, chain_filters};
+pub use nostr::{
+    carrier, carrier_source, chain_authors, chain_carrier, chain_failure, chain_filters,
+    chain_request, further_filters, source_url,
+};
 #[cfg(feature = "import")]
 pub(crate) use {ap::ACTIVITY, github::ACCEPT as GITHUB};
 #[cfg(any(feature = "import", feature = "publish"))]

@@ -1,5 +1,5 @@
 //! A nostr key's own replaceable events, on the configured relays and those of the user's own list:
-//! the one of kind 30078 with `d` = `kez`, and the external identities of NIP-39.
+//! the one of kind 30539 with `d` = `kez`, and the external identities of NIP-39.
 
 use super::{
     accounts::{Author, Change, Credential, Placed, Publisher, Web, merge},
