@@ -120,7 +120,7 @@ fn instruction(subject: &Identity, format: Format, id: ObjectId) -> String {
         Scheme::Dns => format!(
             "Publish it: add this TXT record at _kez.{value} (or, in a provider's form: name _kez, type TXT, value = the compact form)."
         ),
-        Scheme::Nostr => "Publish it: with this key, publish an event of kind 30078 with the tag [\"d\",\"kez\"] and this text as its content; or put the pointer form into your profile's about.".to_owned(),
+        Scheme::Nostr => "Publish it: with this key, publish an event of kind 30539 with the tag [\"d\",\"kez\"] and this text as its content; or put the pointer form into your profile's about.".to_owned(),
         Scheme::Bluesky => "Publish it: put the pointer form (--format pointer) into your profile's description; or write a record of the collection org.kez.proof with {\"$type\":\"org.kez.proof\",\"proof\":\"<this text>\"}.".to_owned(),
         Scheme::Ap => format!(
             "Publish it: at https://{}/, edit your profile and add a field named KEZ with this text.",

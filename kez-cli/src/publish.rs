@@ -14,7 +14,7 @@ use crate::{
 use kez_core::{
     Chain, Code, Error, Identity, ObjectId, Op, Proof, Reason, Report, Result, Scheme, SecretKey,
     SignedClaim, Standing, Status, Target, Timestamp, proof,
-    publish::{Change, Credential, Placed, server_url},
+    publish::{Change, Credential, Placed},
 };
 use std::path::PathBuf;
 
@@ -332,10 +332,8 @@ async fn current_claim(
         .next()
         .and_then(|old| old.expires_at.map(|end| end.seconds() - old.created_at.seconds()));
     new.expires_at = wish.expires.or(lifetime).map(|seconds| new.created_at.plus(seconds));
-    // Strangers know no server of ours but those that the claim names.
-    new.sources = places.servers.iter().map(|base| server_url(base, chain)).collect();
-    new.sources.retain(|url| url.starts_with("https://"));
-    new.sources.truncate(8);
+    // Strangers ask no sources but those that the claim names.
+    new.sources = places.sources(context, chain);
     let mut envelope = new.to_envelope()?;
     envelope.sign(owner, &context.host.random()?)?;
     let signed = SignedClaim::verify(envelope)?;

@@ -4,14 +4,13 @@
 use crate::{
     Chain, Code, Endpoints, Envelope, Error, Event, History, Identity, NOSTR_KIND, ObjectId,
     Scheme, SignedClaim, Timestamp,
-    chain::MAX_BUNDLE,
     channel::{Fetched, chain_request},
     event::{self, chain_path},
     fork::{Merge, merge},
     json::Value,
     log::SigServer,
     map::Map,
-    transport::{Body, Redirects, Request},
+    transport::{Body, Request},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
@@ -27,7 +26,7 @@ pub(crate) fn from_server(server: &SigServer, primary: &Identity, size: u64) -> 
 }
 
 fn bundle(url: String) -> Request {
-    Request::Http { url, accept: "*/*", limit: MAX_BUNDLE, redirects: Redirects::Public }
+    Request::bundle(url)
 }
 
 /// A source to ask.
