@@ -80,8 +80,8 @@ struct Entry {
 enum Said {
     Http { status: u16, headers: Headers, redirected_to: Option<String>, body: String },
     Txt { rcode: u8, records: Vec<String>, authentic: bool },
-    /// The events of each filter, as JSON.
-    Relay(Vec<Vec<String>>),
+    /// The events of each filter, as JSON; none for a filter that failed.
+    Relay(Vec<Option<Vec<String>>>),
     /// DNS has no address for the host.
     UnknownHost,
 }
@@ -109,7 +109,8 @@ impl<'a, N> Cached<'a, N> {
         match entry {
             Some(entry) => {
                 let age = self.home.host.now().seconds() - entry.fetched_at;
-                if offline || (0..=self.policy.max_age).contains(&age) && self.policy.max_age > 0 {
+                let young = (0..=self.policy.max_age).contains(&age) && self.policy.max_age > 0;
+                if offline || (young && entry.is_whole()) {
                     return match entry.into_answer(request) {
                         Some(Ok(answer)) => Look::Fresh(answer),
                         Some(Err(failure)) => Look::Absent(failure),
@@ -169,15 +170,25 @@ impl Entry {
                 let records = records.iter().map(|record| hex::encode(record)).collect();
                 Said::Txt { rcode: *rcode, records, authentic: *authentic }
             }
-            Body::Relay { answers } if answers.iter().all(|answer| answer.failure.is_none()) => {
+            // The first filter is the one that matters.
+            Body::Relay { answers } if answers.first().is_some_and(|a| a.failure.is_none()) => {
                 let events = |answer: &RelayAnswer| {
-                    answer.events.iter().map(Value::to_canonical).collect()
+                    let events = answer.events.iter().map(Value::to_canonical).collect();
+                    answer.failure.is_none().then_some(events)
                 };
                 Said::Relay(answers.iter().map(events).collect())
             }
             _ => return None,
         };
         Some(Self { fetched_at: answer.fetched_at.seconds(), said })
+    }
+
+    /// Whether nothing is missing that asking again may bring.
+    fn is_whole(&self) -> bool {
+        match &self.said {
+            Said::Relay(filters) => filters.iter().all(Option::is_some),
+            _ => true,
+        }
     }
 
     fn etag(&self) -> Option<String> {
@@ -211,7 +222,11 @@ impl Entry {
             }
             (Said::Relay(filters), Request::Relay { .. }) => {
                 let event = |json: &String| Value::parse_foreign(json.as_bytes()).ok();
-                let answer = |events: &Vec<String>| {
+                let answer = |events: &Option<Vec<String>>| {
+                    let Some(events) = events else {
+                        let failure = Some(Failure { code: Code::Offline, detail: None });
+                        return Some(RelayAnswer { events: Vec::new(), failure });
+                    };
                     let events = events.iter().map(event).collect::<Option<_>>()?;
                     Some(RelayAnswer { events, failure: None })
                 };

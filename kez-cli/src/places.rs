@@ -79,8 +79,7 @@ impl Places {
         let mut sources: Vec<String> =
             self.servers.iter().map(|base| server_url(base, chain)).collect();
         if let Some(signer) = self.signer(context, chain) {
-            let relays = self.relays.iter().map(|url| carrier_source(url).0);
-            sources.extend(relays.map(|url| relay_source(chain, &signer, url)));
+            sources.extend(self.relays.iter().map(|url| relay_source(chain, &signer, url)));
         }
         sources.retain(|url| url.starts_with("https://") || url.starts_with("wss://"));
         sources.truncate(MAX_SOURCES);
@@ -298,7 +297,7 @@ pub async fn to_relay(
 /// The source that names a relay: with the carriers' author, unless readers find it on the chain.
 fn relay_source(chain: &Chain, signer: &Key, url: &str) -> String {
     let own = chain_authors(std::slice::from_ref(chain)).contains(signer);
-    if own { url.to_owned() } else { source_url(url, signer) }
+    source_url(url, Some(signer).filter(|_| !own))
 }
 
 fn at(url: &str) -> impl Fn(Error) -> Error {

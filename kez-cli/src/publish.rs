@@ -463,7 +463,12 @@ pub(super) async fn check(
     primary: &Identity,
 ) -> Result<Report> {
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let mut reports = context.fresh_verifier(&progress)?.verify(subject).await;
+    let mut verifier = context.fresh_verifier(&progress)?;
+    if context.global.at.is_none() {
+        // What this command has just signed is newer than its start.
+        verifier.now = verifier.clock;
+    }
+    let mut reports = verifier.verify(subject).await;
     let own = reports.iter().position(|r| r.primary.as_ref() == Some(primary));
     Ok(reports.swap_remove(own.unwrap_or(0)))
 }

@@ -85,28 +85,40 @@ pub fn chain_failure<'a>(request: &Request, answers: &'a [RelayAnswer]) -> Optio
 /// let key = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
 /// let source = format!("wss://relay.example/?carrier={key}");
 /// let (url, carrier) = kez_core::channel::carrier_source(&source);
-/// assert_eq!(url, "wss://relay.example/");
-/// assert_eq!(kez_core::channel::source_url(url, &carrier.unwrap()), source);
+/// assert_eq!(url, "wss://relay.example");
+/// assert_eq!(kez_core::channel::source_url(url, carrier.as_ref()), source);
 /// ```
 #[must_use]
 pub fn carrier_source(source: &str) -> (&str, Option<Key>) {
-    let Some((url, query)) = source.split_once('?') else { return (source, None) };
+    let Some((url, query)) = source.split_once('?') else { return (without_root(source), None) };
     let mut digits = query.split('&').filter_map(|pair| pair.strip_prefix("carrier="));
     let bytes = digits.next().and_then(hex::decode::<32>);
     match bytes.and_then(|bytes| Key::from_bytes(Scheme::Nostr, &bytes).ok()) {
-        Some(key) => (url, Some(key)),
+        Some(key) => (without_root(url), Some(key)),
         None => (source, None),
     }
 }
 
-/// The source that names a relay and the key of the carriers there.
+/// A URL without a path that is `/` only, so that two spellings of a relay are one.
+fn without_root(url: &str) -> &str {
+    let bare = url.strip_suffix('/').unwrap_or(url);
+    let authority = bare.split_once("://").map_or(bare, |(_, rest)| rest);
+    if authority.contains('/') { url } else { bare }
+}
+
+/// The source that names a relay, and the key of the carriers there unless the chain names it.
 #[must_use]
-pub fn source_url(relay: &str, carrier: &Key) -> String {
-    let (relay, _) = relay.split_once('?').unwrap_or((relay, ""));
-    // The path of a URL is not empty.
-    let authority = relay.split_once("://").map_or(relay, |(_, rest)| rest);
-    let slash = if authority.contains('/') { "" } else { "/" };
-    format!("{relay}{slash}?carrier={}", hex::encode(&carrier.to_bytes()))
+pub fn source_url(relay: &str, carrier: Option<&Key>) -> String {
+    let (relay, _) = carrier_source(relay);
+    // A source's URL has a path.
+    let slash = if without_root(&format!("{relay}/")) == relay { "/" } else { "" };
+    match carrier {
+        Some(key) => {
+            let (relay, _) = relay.split_once('?').unwrap_or((relay, ""));
+            format!("{relay}{slash}?carrier={}", hex::encode(&key.to_bytes()))
+        }
+        None => format!("{relay}{slash}"),
+    }
 }
 
 /// The nostr event that carries one chain line on relays. The chain's current key signs it if it
@@ -145,9 +157,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(chain_filters(&ed25519, &[]).len(), 1);
-        let source = source_url("wss://relay.example", &first);
+        let source = source_url("wss://relay.example", Some(&first));
         let Request::Relay { url, filters } = chain_request(&ed25519, &source) else { panic!() };
-        assert_eq!((&*url, filters.len()), ("wss://relay.example/", 2));
+        assert_eq!((&*url, filters.len()), ("wss://relay.example", 2));
     }
 
     #[test]
@@ -169,8 +181,17 @@ mod tests {
 
     #[test]
     fn carriers_of_sources() {
+        assert_eq!(carrier_source("wss://relay.example/"), ("wss://relay.example", None));
+        for (relay, source) in [
+            ("wss://relay.example", "wss://relay.example/"),
+            ("wss://relay.example/", "wss://relay.example/"),
+            ("wss://relay.example/a", "wss://relay.example/a"),
+            ("wss://relay.example/a/", "wss://relay.example/a/"),
+        ] {
+            assert_eq!(source_url(relay, None), source);
+        }
         for plain in [
-            "wss://relay.example/",
+            "wss://relay.example/a/",
             "wss://relay.example/?token=1",
             "wss://relay.example/?carrier=abc",
             "wss://relay.example/?carrier=ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
