@@ -78,8 +78,17 @@ struct Entry {
 /// What the platform said.
 #[derive(Serialize, Deserialize)]
 enum Said {
-    Http { status: u16, headers: Headers, redirected_to: Option<String>, body: String },
-    Txt { rcode: u8, records: Vec<String>, authentic: bool },
+    Http {
+        status: u16,
+        headers: Headers,
+        redirected_to: Option<String>,
+        body: String,
+    },
+    Txt {
+        rcode: u8,
+        records: Vec<String>,
+        authentic: bool,
+    },
     /// The events of each filter, as JSON; none for a filter that failed.
     Relay(Vec<Option<Vec<String>>>),
     /// DNS has no address for the host.

@@ -10,9 +10,9 @@ use crate::{
 use kez_core::{
     Chain, Code, Error, Identity, Key, NostrEvent, Result, Scheme, SecretKey, Timestamp,
     chain::MAX_BUNDLE,
-    claim::MAX_SOURCES,
     chain_path,
     channel::{carrier_source, chain_authors, chain_carrier, further_filters, source_url},
+    claim::MAX_SOURCES,
     publish::{appended_at_server, missing_at_server, server_url},
     transport::{Body, Call, Failure, Request},
 };
@@ -275,12 +275,7 @@ async fn missing_on_relay(
 ///
 /// # Errors
 /// `publish_refused`, `key_expected` if `key` is not a nostr key.
-pub async fn to_relay(
-    net: &impl Net,
-    chain: &Chain,
-    key: &SecretKey,
-    url: &str,
-) -> Result<String> {
+pub async fn to_relay(net: &impl Net, chain: &Chain, key: &SecretKey, url: &str) -> Result<String> {
     let (url, _) = carrier_source(url);
     let missing = missing_on_relay(net, chain, Some(key.public()), url).await?;
     let mut carriers = Vec::new();

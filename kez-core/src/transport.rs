@@ -401,7 +401,10 @@ pub fn redirect(
 ) -> Result<url::Url, Failure> {
     let Ok(next) = from.join(location) else {
         let host = from.host_str().unwrap_or_default();
-        return Err(Failure::new(Code::RedirectRefused, alloc::format!("{host} redirects nowhere")));
+        return Err(Failure::new(
+            Code::RedirectRefused,
+            alloc::format!("{host} redirects nowhere"),
+        ));
     };
     let public = redirects == Redirects::Public
         && next.scheme() == from.scheme()

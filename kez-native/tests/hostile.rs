@@ -261,7 +261,8 @@ fn the_head_of_a_page() {
     assert_eq!(head(says(ok("text/html", &page)), 1000), 1000);
     assert_eq!(head(says(ok("text/html", "short")), 1000), 5);
     let zipped = gzip(page.as_bytes());
-    let mut all = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n".to_vec();
+    let mut all =
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n".to_vec();
     all.extend(&zipped);
     assert_eq!(head(says(all.clone()), 1000), 1000);
     assert!(head(says(all), 200) <= 200, "the compressed body is cut too");

@@ -237,7 +237,9 @@ mod tests {
 
     impl Relay {
         fn answer(&self, request: &str) -> Vec<Value> {
-            let Ok(Value::Array(request)) = Value::parse_foreign(request.as_bytes()) else { panic!() };
+            let Ok(Value::Array(request)) = Value::parse_foreign(request.as_bytes()) else {
+                panic!()
+            };
             let date = |name| request[2].get(name).and_then(Value::as_int);
             let (since, until) = (date("since").unwrap_or(0), date("until").unwrap_or(i64::MAX));
             let all = self.dates.iter().enumerate().filter(|(_, d)| (since..=until).contains(*d));
@@ -247,7 +249,10 @@ mod tests {
                 all.reverse();
             }
             let event = |(date, n): (i64, usize)| {
-                Value::object([("created_at", Value::Int(date)), ("id", n.to_string().as_str().into())])
+                Value::object([
+                    ("created_at", Value::Int(date)),
+                    ("id", n.to_string().as_str().into()),
+                ])
             };
             all.into_iter().take(self.clamp).map(event).collect()
         }
@@ -324,7 +329,8 @@ mod tests {
     #[test]
     fn only_what_was_asked_for_counts() {
         let list = |text: &str| Value::Array(vec![text.into()]);
-        let filter = Value::object([("authors", list("aa")), ("#d", list("kez")), ("limit", Value::Int(1))]);
+        let filter =
+            Value::object([("authors", list("aa")), ("#d", list("kez")), ("limit", Value::Int(1))]);
         let event = |n: i64, author: &str, d: &str| {
             Value::object([
                 ("created_at", Value::Int(n)),

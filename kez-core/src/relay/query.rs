@@ -298,7 +298,10 @@ mod tests {
         // A relay that answers nothing else.
         let (_, answers) = after(&mut query(2), &[notice, notice, notice]);
         let failure = answered(answers.unwrap()).unwrap_err();
-        assert_eq!((failure.code, failure.detail.as_deref()), (Code::RelayRefused, Some("herrings")));
+        assert_eq!(
+            (failure.code, failure.detail.as_deref()),
+            (Code::RelayRefused, Some("herrings"))
+        );
         // One that answers the probe only, and one that goes silent.
         let (_, answers) = after(&mut query(1), &[notice, r#"["EOSE","kez0"]"#]);
         assert!(answers.unwrap()[0].failure.is_some());
@@ -314,7 +317,9 @@ mod tests {
         assert!(after(&mut cut, &[&event(1, 7)]).1.is_none());
         let answers = cut.stop(&Failure::new(Code::Timeout, "after 10 s"));
         assert_eq!(answers[0].events.len(), 1);
-        assert!(answers.iter().all(|a| a.failure.as_ref().is_some_and(|f| f.code == Code::Timeout)));
+        assert!(
+            answers.iter().all(|a| a.failure.as_ref().is_some_and(|f| f.code == Code::Timeout))
+        );
         let messages = [&*event(1, 7), r#"["CLOSED","kez1","error: shutting down"]"#];
         let answers = after(&mut query(1), &messages).1.unwrap();
         assert_eq!((answers[0].events.len(), answers[0].failure.is_some()), (1, true));

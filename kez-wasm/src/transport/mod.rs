@@ -5,8 +5,8 @@
 pub(crate) mod http;
 mod relay;
 
-use js_sys::{Array, Function, Promise, Reflect, futures::JsFuture};
 use http::Get;
+use js_sys::{Array, Function, Promise, Reflect, futures::JsFuture};
 use kez_core::{
     Code, Timestamp, Transport,
     dns::{self, Address},

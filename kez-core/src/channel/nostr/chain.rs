@@ -1,6 +1,6 @@
 //! Sigchains on relays (SPEC.md, "Chains on nostr relays").
 
-use super::events::{PAGE, authors, kinds, newest, strings, RELAY_LIST};
+use super::events::{PAGE, RELAY_LIST, authors, kinds, newest, strings};
 use crate::{
     Chain, Identity, Key, NOSTR_KIND, NostrEvent, ObjectId, Scheme, Timestamp, hex,
     json::Value,
@@ -150,7 +150,8 @@ mod tests {
         let (first, second) = (key(1), key(2));
         let filters = chain_filters(first.identity(), &[first.clone(), second]);
         let names = |f: &Value, n| f.get(n).and_then(Value::as_array).map_or(0, <[Value]>::len);
-        let counts: Vec<_> = filters.iter().map(|f| (names(f, "authors"), names(f, "#i"))).collect();
+        let counts: Vec<_> =
+            filters.iter().map(|f| (names(f, "authors"), names(f, "#i"))).collect();
         assert_eq!(counts, [(2, 1), (1, 0), (0, 1)]);
         let ed25519 = Identity::parse(
             "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
@@ -172,10 +173,8 @@ mod tests {
         let request = chain_request(chain.identity(), "wss://relay.example/");
         assert!(chain_failure(&request, &[full(false), full(false), full(true)]).is_none());
         assert!(chain_failure(&request, &[full(true), full(false), full(false)]).is_some());
-        let alone = Request::Relay {
-            url: String::new(),
-            filters: chain_filters(chain.identity(), &[]),
-        };
+        let alone =
+            Request::Relay { url: String::new(), filters: chain_filters(chain.identity(), &[]) };
         assert!(chain_failure(&alone, &[full(true)]).is_some());
     }
 

@@ -97,8 +97,7 @@ impl NostrLookup {
             .collect();
         let mut newest = |kind: u16| {
             let wanted = |found: &Found| {
-                found.event.kind == kind
-                    && (kind == PROFILE || found.event.tag("d") == Some("kez"))
+                found.event.kind == kind && (kind == PROFILE || found.event.tag("d") == Some("kez"))
             };
             let newest = events.iter().enumerate().filter(|(_, found)| wanted(found));
             let newest = newest.max_by_key(|(_, f)| (f.event.created_at, Reverse(f.id)));

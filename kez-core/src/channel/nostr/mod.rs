@@ -9,8 +9,8 @@ pub use chain::{
     further_filters, source_url,
 };
 pub use events::carrier;
-pub(crate) use {events::further_relays, lookup::NostrLookup};
 #[cfg(any(feature = "import", feature = "publish"))]
 pub(crate) use events::{EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, newest};
 #[cfg(feature = "publish")]
 pub(crate) use events::{is_proof, newest_own, proof_filters};
+pub(crate) use {events::further_relays, lookup::NostrLookup};
