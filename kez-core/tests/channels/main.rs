@@ -299,24 +299,6 @@ fn failures_mean_the_same_everywhere() {
     }
 }
 
-#[test]
-fn each_record_is_judged_alone_and_the_best_comes_first() {
-    let good = compact("dns:example.com");
-    let copied = compact("dns:other.example");
-    let expired = proof::to_compact(
-        claim("dns:example.com", |c| {
-            c.created_at = now().plus(-100);
-            c.expires_at = Some(now().plus(-50));
-        })
-        .envelope(),
-    );
-    let all =
-        Recorded::default().txt("_kez.example.com", 0, &[&copied, &expired, "kez:z1:AAAA", &good]);
-    let reports = all.verify("dns:example.com");
-    let statuses: Vec<Status> = reports.iter().map(|r| r.status).collect();
-    assert_eq!(statuses, [Status::Valid, Status::Expired, Status::Invalid]);
-}
-
 /// KEZ-BCN-03: two claims that name different histories are a fork, though neither is served.
 #[test]
 fn beacons_on_two_platforms() {
