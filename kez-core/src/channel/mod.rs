@@ -28,7 +28,10 @@ pub(crate) use http::Http;
 #[cfg(feature = "import")]
 pub(crate) use http::is_page;
 pub(crate) use nostr::further_relays;
-pub use nostr::{carrier, chain_carrier, chain_filters};
+pub use nostr::{
+    carrier, carrier_source, chain_authors, chain_carrier, chain_failure, chain_filters,
+    chain_request, further_filters, source_url,
+};
 #[cfg(feature = "publish")]
 pub(crate) use {
     ap::actor_host,

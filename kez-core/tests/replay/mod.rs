@@ -5,7 +5,7 @@ mod judge;
 mod network;
 
 use kez_core::{
-    Chain, Identity, Proof, Report, Result, Timestamp,
+    Chain, Identity, Input, Proof, Report, Result, Timestamp,
     fork::{self, Merge},
     proof,
 };
@@ -105,6 +105,8 @@ pub(super) fn run(kind: &str, input: &Json, now: Timestamp) -> Option<Got> {
             Err(error) => Got::of(Err(error)),
         },
         "search" => Got::new("ok", search(input.as_str().unwrap_or_default())),
+        "parse-input" => Got::of(parse_input(input.as_str().unwrap_or_default())),
+        "resolve" => network::resolve(input, now),
         "prefix" => Got::of(prefix(input, now)),
         "merge" => Got::of(merge(input, now)),
         "verify" | "channel" => Got::reports(&network::verify(input, now)),
@@ -129,6 +131,17 @@ fn search(text: &str) -> Json {
     };
     let found: Vec<Json> = search.found.into_iter().map(candidate).collect();
     json!({ "candidates": found, "incomplete": search.incomplete })
+}
+
+fn parse_input(text: &str) -> Result<Json> {
+    Ok(match Input::parse(text)? {
+        Input::Account { identity, spelling } => {
+            json!({ "account": identity.as_str(), "spelling": spelling })
+        }
+        Input::Name { user, host } => json!({ "name": { "user": user, "host": host } }),
+        Input::Nip05 { user, host } => json!({ "nip05": { "user": user, "host": host } }),
+        Input::Page { url, host } => json!({ "page": { "url": url, "host": host } }),
+    })
 }
 
 fn prefix(input: &Json, now: Timestamp) -> Result<Json> {

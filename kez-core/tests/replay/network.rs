@@ -3,11 +3,11 @@
 use super::{Got, head_json, report_json, text, texts, without_detail};
 use futures_util::{FutureExt as _, future::pending};
 use kez_core::{
-    Chain, Code, Endpoints, History, Identity, Memory, Proof, Question, Report, SignedClaim,
+    Chain, Code, Endpoints, History, Identity, Input, Memory, Proof, Question, Report, SignedClaim,
     Timestamp, Transport, Verifier,
     json::Value,
     log::{NoteKey, SigServer},
-    proof,
+    proof, resolve,
     transport::{Answer, Body, Failure, RelayAnswer, Request, Via},
 };
 use serde_json::{Value as Json, json};
@@ -249,6 +249,27 @@ pub(super) fn verify(input: &Json, clock: Timestamp) -> Vec<Report> {
     with_question(input, clock, async |verifier, question| {
         verifier.verify_question(question).await
     })
+}
+
+/// The identity that a typed text leads to, and the protocol that named it.
+pub(super) fn resolve(input: &Json, clock: Timestamp) -> Got {
+    let world = Recorded::new(input, clock);
+    let resolved = match Input::parse(text(input, "typed")) {
+        Ok(typed) => resolve::resolve(&world, typed).now_or_never(),
+        Err(error) => return Got::of(Err(error)),
+    };
+    match resolved {
+        Some(Ok(resolved)) => {
+            let via = resolved.via.unwrap_or_default();
+            let protocols = ["WebFinger", "NIP-05"];
+            let is_name = !text(input, "typed").contains("//");
+            let protocol = protocols.iter().find(|name| is_name && via.starts_with(**name));
+            let identity = resolved.identity.as_str();
+            Got::new("ok", json!({ "identity": identity, "protocol": protocol }))
+        }
+        Some(Err(miss)) => Got::new(miss.code.as_str(), Json::Null),
+        None => Got::new("no answer", Json::Null),
+    }
 }
 
 /// The graph of an identity.

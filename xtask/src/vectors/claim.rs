@@ -98,7 +98,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
             "unknown-member",
             "note",
             "x".into(),
-            "JSON-08",
+            "JSON-10",
             "member_unknown",
             "a member of no version",
         ),
@@ -106,7 +106,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
             "subject-number",
             "subject",
             Value::Int(1),
-            "JSON-08",
+            "JSON-09",
             "member_type",
             "a number for a text",
         ),
@@ -114,11 +114,11 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
             "subject-array",
             "subject",
             Value::Array(vec!["dns:a.example".into()]),
-            "JSON-08",
+            "JSON-09",
             "member_type",
             "a list for a text",
         ),
-        ("ext-text", "ext", "x".into(), "JSON-08", "member_type", "ext is an object"),
+        ("ext-text", "ext", "x".into(), "JSON-09", "member_type", "ext is an object"),
         (
             "subject-not-canonical",
             "subject",
@@ -245,11 +245,11 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
             "account-number",
             "account",
             Value::Int(12345),
-            "JSON-08",
+            "JSON-09",
             "member_type",
             "a number for a text",
         ),
-        ("head-zero", "head", head(0, &zeros), "JSON-08", "member_type", "seq starts at 1"),
+        ("head-zero", "head", head(0, &zeros), "JSON-09", "member_type", "seq starts at 1"),
         (
             "head-short-id",
             "head",
@@ -322,7 +322,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     );
     v.add(
         "version-text",
-        &["JSON-08"],
+        &["JSON-09"],
         "claim",
         change(&|e| e["kez"] = json!("1")),
         "member_type",
@@ -330,7 +330,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     );
     v.add(
         "envelope-member",
-        &["JSON-08"],
+        &["JSON-10"],
         "claim",
         change(&|e| e["x"] = json!(1)),
         "member_unknown",
@@ -338,7 +338,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     );
     v.add(
         "array",
-        &["JSON-08"],
+        &["JSON-09"],
         "claim",
         format!("[{text}]"),
         "member_type",
@@ -354,7 +354,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     );
     v.add(
         "type-number",
-        &["JSON-08"],
+        &["JSON-09"],
         "claim",
         change(&|e| e["payload"]["type"] = json!(1)),
         "member_type",

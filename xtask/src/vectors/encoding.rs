@@ -95,7 +95,7 @@ pub(super) fn encodings(v: &mut Vectors) -> Result<()> {
     bad(
         v,
         "compact-long",
-        "ENC-02",
+        "ENC-10",
         format!("kez:z1:{}", "A".repeat(12 * 1024)),
         "too_large",
         "longer than 12 KiB",
@@ -180,7 +180,7 @@ pub(super) fn encodings(v: &mut Vectors) -> Result<()> {
     let header = 1_u32 | 1 << 1 | (100 * 1024) << 3;
     bomb.extend_from_slice(&header.to_le_bytes()[..3]);
     bomb.push(b' ');
-    bad(v, "zstd-bomb", "ENC-03", encode(&bomb), "too_large", "a few bytes that mean 100 KiB");
+    bad(v, "zstd-bomb", "ENC-11", encode(&bomb), "too_large", "a few bytes that mean 100 KiB");
     let many: Vec<&[u8]> = vec![b""; 70];
     bad(
         v,
