@@ -147,7 +147,7 @@ function eventId(object: Envelope, key: Uint8Array): Uint8Array {
 }
 
 /** KEZ-SIG-02: strict, cofactorless. */
-function ed25519Verifies(sig: Uint8Array, message: Uint8Array, key: Uint8Array): boolean {
+export function ed25519Verifies(sig: Uint8Array, message: Uint8Array, key: Uint8Array): boolean {
   try {
     const r = ed25519.Point.fromBytes(sig.subarray(0, 32), false)
     const s = BigInt(`0x${bytesToHex(sig.slice(32).reverse())}`)

@@ -3,7 +3,7 @@
 import { tried } from './channel.ts'
 import { foreign, Refused } from './json.ts'
 import { counts, type Filter, matches, type NostrEvent } from './nostr-event.ts'
-import type { Connection, Transport } from './transport.ts'
+import type { Connection } from './transport.ts'
 
 const MAX_PAGES = 100
 const MAX_PAGE = 1200
@@ -85,87 +85,126 @@ function closedCode(words: string): string {
   return words.startsWith('rate-limited:') ? 'rate_limited' : 'relay_refused'
 }
 
-/** All filters of a request, one after another, over one connection. Throws where nothing came at all. */
-export async function askRelay(t: Transport, url: string, filters: Filter[]): Promise<FilterResult[]> {
-  const results: FilterResult[] = filters.map(() => ({ events: [] }))
-  const finished = filters.map(() => false)
-  const opened = await tried(t.relay(url))
-  if (opened instanceof Refused) throw opened
-  const connection: Connection = opened
-  let bytes = 0
-  let probing = false
+type State = 'waiting' | 'open' | 'noticed' | 'done'
 
-  const fail = (n: number, code: string, detail: string) => {
-    results[n].failed ??= { code, detail }
+/** The messages of one request, whose filters go one after another. The caller sends what `outgoing` collects. */
+export class RelayRequest {
+  results: FilterResult[]
+  outgoing: string[] = []
+  #filters: Filter[]
+  #pagings: Paging[]
+  #states: State[]
+  #pages: NostrEvent[][]
+  #bytes = 0
+  #probed = false
+
+  constructor(filters: Filter[]) {
+    this.#filters = filters
+    this.#pagings = filters.map((f) => new Paging(f))
+    this.#states = filters.map(() => 'waiting')
+    this.#pages = filters.map(() => [])
+    this.results = filters.map(() => ({ events: [] }))
+    this.#go()
   }
 
-  /** One page; a NOTICE is an answer that a later EVENT or EOSE cures. */
-  async function page(n: number, name: string, filter: Filter): Promise<NostrEvent[] | undefined> {
-    connection.send(JSON.stringify(['REQ', name, filter]))
-    const events: NostrEvent[] = []
-    for (;;) {
-      const text = await connection.receive()
-      bytes += Buffer.byteLength(text)
-      if (bytes > MAX_ALL) throw new Refused('search_incomplete', 'the bytes of a relay')
-      if (Buffer.byteLength(text) > MAX_MESSAGE) continue
-      const message = foreign(text)
-      if (!Array.isArray(message)) continue
-      if (message[0] === 'NOTICE') {
-        const words = String(message[1])
-        if (!probing) {
-          fail(n, closedCode(words), words)
-          return undefined
-        }
-        return undefined
-      }
-      if (message[1] !== name) continue
-      if (message[0] === 'CLOSED') {
-        fail(n, closedCode(String(message[2] ?? '')), String(message[2] ?? ''))
-        return undefined
-      }
-      if (message[0] === 'EVENT' && counts(message[2])) {
-        results[n].failed = undefined
-        events.push(message[2])
-        if (events.length > MAX_PAGE) {
-          fail(n, 'search_incomplete', 'the events of a page')
-          return undefined
-        }
-      }
-      if (message[0] === 'EOSE') {
-        connection.send(JSON.stringify(['CLOSE', name]))
-        return events
-      }
+  get done(): boolean {
+    return this.#states.every((s) => s === 'done')
+  }
+
+  /** Step 1: the next filter when none is in progress; step 6: a probe where only a NOTICE answered. */
+  #go(): void {
+    if (this.#states.includes('open')) return
+    const n = this.#states.indexOf('waiting')
+    if (n >= 0) return this.#request(n)
+    if (this.done || this.#probed) return
+    this.#probed = true
+    this.outgoing.push(JSON.stringify(['REQ', 'kez0', { ids: ['0'.repeat(64)], limit: 1 }]))
+  }
+
+  #request(n: number): void {
+    this.#states[n] = 'open'
+    this.#pages[n] = []
+    this.outgoing.push(JSON.stringify(['REQ', `kez${n + 1}`, this.#pagings[n].next]))
+  }
+
+  #finish(n: number, failed?: { code: string; detail: string }): void {
+    this.#states[n] = 'done'
+    this.results[n].failed = failed
+    this.#go()
+  }
+
+  /** One message of the relay. */
+  message(text: string): void {
+    const size = Buffer.byteLength(text)
+    this.#bytes += size
+    if (this.#bytes > MAX_ALL) return this.fail('search_incomplete', 'the bytes of a relay')
+    const message = size > MAX_MESSAGE ? undefined : foreign(text)
+    if (!Array.isArray(message)) return
+    const [type, name, body] = message
+    if (type === 'NOTICE') return this.#notice(String(name ?? ''))
+    if (name === 'kez0') {
+      if (this.#probed && (type === 'EOSE' || type === 'CLOSED')) this.#endNoticed()
+      return
     }
+    const n = /^kez[1-9][0-9]*$/.test(String(name)) ? Number(String(name).slice(3)) - 1 : -1
+    if (this.#states[n] !== 'open' && this.#states[n] !== 'noticed') return
+    if (type === 'CLOSED') this.#finish(n, { code: closedCode(String(body ?? '')), detail: String(body ?? '') })
+    else if (type === 'EVENT' && counts(body)) this.#event(n, body)
+    else if (type === 'EOSE') this.#endOfPage(n)
   }
 
-  const add = (n: number, events: NostrEvent[]) => {
-    const seen = new Set(results[n].events.map((e) => e.id))
-    for (const event of events) {
-      if (matches(event, filters[n]) && !seen.has(event.id) && seen.add(event.id)) results[n].events.push(event)
-    }
+  #event(n: number, event: NostrEvent): void {
+    this.#states[n] = 'open' // a NOTICE is cured
+    this.results[n].failed = undefined
+    this.#pages[n].push(event)
+    const { events } = this.results[n]
+    if (matches(event, this.#filters[n]) && !events.some((e) => e.id === event.id)) events.push(event)
+    const strangers = this.#filters[n].authors === undefined && events.length > MAX_STRANGERS
+    if (this.#pages[n].length > MAX_PAGE || strangers) this.#finish(n, { code: 'search_incomplete', detail: 'events' })
   }
 
-  try {
-    for (const [n, filter] of filters.entries()) {
-      const paging = new Paging(filter)
-      while (!paging.done) {
-        const events = await page(n, `kez${n + 1}`, paging.next)
-        if (events === undefined) break
-        add(n, events)
-        paging.page(events)
-        const strangers = filter.authors === undefined && results[n].events.length > MAX_STRANGERS
-        if (strangers || paging.failed) fail(n, 'search_incomplete', 'a limit ended the search')
-        if (strangers) break
-      }
-      finished[n] = true
-    }
-    probing = true
-    connection.close()
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    for (const n of filters.keys()) if (!finished[n]) fail(n, error.code, error.message)
+  #endOfPage(n: number): void {
+    this.outgoing.push(JSON.stringify(['CLOSE', `kez${n + 1}`]))
+    const paging = this.#pagings[n]
+    paging.page(this.#pages[n])
+    if (!paging.done) return this.#request(n)
+    this.#finish(n, paging.failed === undefined ? undefined : { code: paging.failed, detail: 'pages' })
   }
-  const nothing = results.every((r) => r.failed !== undefined && r.events.length === 0)
-  if (nothing && filters.length > 0) throw new Refused(results[0].failed!.code, results[0].failed!.detail)
-  return results
+
+  /** Step 6: the answer to the newest filter in progress, until an EVENT or EOSE cures it. */
+  #notice(words: string): void {
+    const n = this.#states.lastIndexOf('open')
+    if (n < 0) return this.#probed ? this.#endNoticed() : undefined
+    this.#states[n] = 'noticed'
+    this.results[n].failed = { code: closedCode(words), detail: words }
+    this.#go()
+  }
+
+  #endNoticed(): void {
+    this.#states = this.#states.map((s) => (s === 'noticed' ? 'done' : s))
+  }
+
+  /** Step 7: a timeout, a closed connection or a broken frame ends every unfinished filter. */
+  fail(code: string, detail: string): void {
+    for (const [n, state] of this.#states.entries()) {
+      if (state !== 'done') this.results[n].failed ??= { code, detail }
+    }
+    this.#states = this.#states.map(() => 'done')
+  }
+}
+
+/** A whole request over a connection. It fails only where no event came and every filter failed. */
+export async function askOver(connection: Connection, filters: Filter[]): Promise<FilterResult[]> {
+  const request = new RelayRequest(filters)
+  while (!request.done) {
+    for (const text of request.outgoing.splice(0)) connection.send(text)
+    const got = await tried(connection.receive())
+    if (got instanceof Refused) request.fail(got.code, got.message)
+    else request.message(got)
+  }
+  for (const text of request.outgoing.splice(0)) connection.send(text)
+  connection.close()
+  const nothing = request.results.every((r) => r.failed !== undefined && r.events.length === 0)
+  if (nothing && filters.length > 0) throw new Refused(request.results[0].failed!.code, request.results[0].failed!.detail)
+  return request.results
 }

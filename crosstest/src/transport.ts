@@ -2,6 +2,8 @@
 // A transport itself is not here: the reader's state machines run over recorded answers.
 
 import { foreign, isObject, Refused, refuse } from './json.ts'
+import type { Filter } from './nostr-event.ts'
+import type { FilterResult } from './relay.ts'
 
 export type HttpAnswer = { status: number; headers: { [name: string]: string }; body: Uint8Array }
 /** `ttl` is how long an answer without a proof lasts, in seconds (KEZ-DNS-04). */
@@ -13,7 +15,8 @@ export type Transport = {
   /** One request without redirects; throws a refusal (`timeout`, `host_unknown`, …) where none answered. */
   http: (url: string, accept: string) => Promise<HttpAnswer>
   txt: (name: string) => Promise<DnsAnswer>
-  relay: (url: string) => Promise<Connection>
+  /** All filters of one request; `askOver` does it over a connection. */
+  relay: (url: string, filters: Filter[]) => Promise<FilterResult[]>
 }
 
 /** Where redirects may go. */

@@ -12,10 +12,11 @@ import { canonical } from './identity.ts'
 import { input } from './input.ts'
 import { attempt, parse, Refused } from './json.ts'
 import { emptyReport, type History, judge } from './judge.ts'
+import { NETWORK, runNetwork } from './network-vectors.ts'
 import { jcs, time } from './object.ts'
 
-type Vector = { kind: string; now: string; input: any; expect: string | string[]; output?: unknown; report?: any }
-type Outcome = { code: string; output?: unknown; report?: unknown }
+type Vector = { kind: string; now: string; input: any; expect: string | string[]; output?: unknown; report?: any; reports?: any[] }
+type Outcome = { code: string; output?: unknown; report?: unknown; reports?: any }
 
 /** What `gather` would have found, as a vector says it. */
 function history({ history, doubt, unchecked, settled, refused }: any, now: number): History {
@@ -95,7 +96,8 @@ function run(vector: Vector): unknown {
   }
 }
 
-function outcome(vector: Vector, isChat: boolean): Outcome {
+async function outcome(vector: Vector, isChat: boolean): Promise<Outcome> {
+  if (NETWORK.includes(vector.kind)) return runNetwork(vector.kind, vector.input, time(vector.now))
   const got = attempt((): Outcome => {
     if (isChat) return { code: 'ok', output: chat.run(vector.kind, vector.input, time(vector.now)) }
     if (vector.kind === 'judge') return judged(vector.input, time(vector.now))
@@ -126,7 +128,7 @@ for (const name of readdirSync(directory, { recursive: true }).map(String).filte
   const isChat = dirname(name) === 'chat'
   let got: Outcome
   try {
-    got = outcome(vector, isChat)
+    got = await outcome(vector, isChat)
   } catch (error) {
     got = { code: `a defect: ${(error as Error).stack}` }
   }
@@ -138,9 +140,14 @@ for (const name of readdirSync(directory, { recursive: true }).map(String).filte
   else if (vector.output !== undefined && got.code === 'ok' && !same(vector.output, plain(got.output))) {
     problems.push(`wanted ${JSON.stringify(vector.output)}, got ${JSON.stringify(got.output)}`)
   }
-  for (const member of differences(vector.report, got.report)) {
-    const both = [vector.report[member], (got.report as any)?.[member]].map((v) => JSON.stringify(v))
-    problems.push(`${member}: wanted ${both[0]}, got ${both[1]}`)
+  const wanted = vector.reports ?? (vector.report ? [vector.report] : [])
+  const given: any[] = got.reports ?? [got.report]
+  if (wanted.length > 0 && wanted.length !== given.length) problems.push(`wanted ${wanted.length} reports, got ${given.length}`)
+  for (const [i, report] of wanted.entries()) {
+    for (const member of differences(report, given[i])) {
+      const both = [report[member], given[i]?.[member]].map((v) => JSON.stringify(v))
+      problems.push(`${i} ${member}: wanted ${both[0]}, got ${both[1]}`)
+    }
   }
   if (problems.length === 0) count.passed += 1
   else {
