@@ -13,7 +13,7 @@ pub(super) fn chains(v: &mut Vectors) -> Result<()> {
     let good = w.chain.to_bundle();
     v.yields(
         "ok",
-        &["CHN-01", "CHN-04", "CHN-05"],
+        &["CHN-01", "CHN-04", "CHN-05", "CHN-26"],
         "bundle",
         good.as_str(),
         head(&w),

@@ -43,6 +43,18 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
         signed.id().to_string(),
         "white space changes neither id nor verdict",
     );
+    v.add(
+        "two-faults",
+        &["GEN-01", "GEN-02"],
+        "claim",
+        forged(|m| {
+            m.remove("created_at");
+            m.insert("subject".into(), "dns:Example.com".into());
+            m.insert("account".into(), "a b".into());
+        })?,
+        "member_missing|identity_refused|text_refused",
+        "several rules are broken, and no algorithm gives an order",
+    );
     let other = key(Scheme::Ed25519, 1);
     let mut full = Claim::new(id("ap:jason@social.example")?, name(&other), now().plus(-60));
     full.expires_at = Some(now().plus(86_400));
@@ -53,7 +65,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     let signed_full = sign_claim(&full, &other)?;
     v.yields(
         "ok-full",
-        &["OBJ-02", "CLM-03", "JSON-08"],
+        &["OBJ-02", "OBJ-07", "CLM-03", "JSON-11"],
         "claim",
         signed_full.envelope().to_canonical(),
         signed_full.id().to_string(),

@@ -172,6 +172,14 @@ pub(super) fn encodings(v: &mut Vectors) -> Result<()> {
         "too_large",
         "the declared size is beyond the limit",
     );
+    v.add(
+        "zstd-size-and-window",
+        &["ENC-03", "GEN-02"],
+        "compact",
+        encode(&frame(&[0b1010_0000, 0, 0, 4, 0], &[raw])),
+        "zstd_refused|too_large",
+        "the declared size is beyond the limit of the window too",
+    );
     let mut sum = frame(&[0b100, 0], &[raw]);
     sum.extend([1, 2, 3, 4]);
     bad(v, "zstd-checksum", "ENC-03", encode(&sum), "zstd_refused", "the checksum is wrong");

@@ -222,7 +222,7 @@ fn prefixes(v: &mut Vectors, b: &Branches) -> Result<()> {
         ("no-line-end", &["SRC-08"], junk("junk"), 2, Some("line_syntax"), "a last line without its line feed"),
         ("empty-line", &["SRC-08"], junk("\n"), 2, Some("line_syntax"), "an empty line"),
         ("cut", &["SRC-08"], bundle[..bundle.len() - 40].into(), 1, Some("line_syntax"), "the last line was cut"),
-        ("forged", &["SRC-08", "SIG-04"], forged, 1, Some("signature_bad"), "a bad signature in the second line"),
+        ("forged", &["SRC-08", "SIG-04", "CHN-25"], forged, 1, Some("signature_bad"), "a bad signature in the second line"),
         ("repeated", &["SRC-08", "CHN-04"], junk(&format!("{}\n", lines[0])), 2, Some("chain_seq"), "the first event again"),
         ("future", &["SRC-08", "CHN-22"], future, 2, Some("chain_future"), "an event more than 10 minutes ahead"),
         ("unknown", &["SRC-08", "CHN-17"], unknown, 2, Some("op_unknown"), "an operation that may not be skipped"),

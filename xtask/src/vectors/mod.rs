@@ -211,8 +211,6 @@ const PENDING: &[(&str, &str)] = &[
     ("search-wrapped", "proof_malformed for a token that is wrapped"),
     ("sources-fork-settled-shorter", "a settled chain is remembered though it is shorter"),
     ("search-zero-width", "proof_malformed for a token that was cut"),
-    ("sources-quorum-limit", "kind 30539 is not asked for yet"),
-    ("sources-relay-partial", "kind 30539 is not asked for yet"),
     ("verify-by-broken", "candidates that do not decode are reported with by"),
 ];
 

@@ -188,6 +188,8 @@ fn actors(v: &mut Vectors, text: &str) {
         ("actor-moved-none", &["AP-07"], shows(with(actor(""), "movedTo", moved)), "proof_not_found", "and without a proof"),
         ("actor-json-ld", &["AP-06"], shows(with(proof(), "@context", json!(["https://www.w3.org/ns/activitystreams", { "a": { "@id": "b", "@container": "@list" } }]))),
             VALID, "its context is not read"),
+        ("actor-page-alone", &["ID-16"], shows(with(actor(""), "url", json!("https://a.example/me"))), "proof_not_found",
+            "a page that it names is no proof"),
         ("actor-floats", &["AP-06"], shows(with(proof(), "icon", json!({ "focalPoint": [0.5, -0.25] }))), VALID, "foreign JSON"),
     ]);
 }

@@ -5,6 +5,7 @@ mod bluesky;
 mod dns;
 mod github;
 mod log;
+mod nostr;
 mod sources;
 mod verify;
 
@@ -122,5 +123,6 @@ pub(super) fn networks(v: &mut Vectors) -> Result<()> {
     github::github(v)?;
     bluesky::bluesky(v)?;
     ap::ap(v)?;
+    nostr::nostr(v)?;
     log::logs(v)
 }

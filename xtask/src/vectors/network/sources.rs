@@ -125,7 +125,7 @@ fn one_source(v: &mut Vectors, s: &Story) -> Result<()> {
         ("well-known-fails", rules, well_known.clone().fail(&place, "timeout"), unreachable, "it does not answer"),
         ("well-known-offline", rules, well_known.fail(&place, "offline"), "unchecked; remembers nothing", "offline by choice"),
         ("server-absent", rules, s.server().status(&s.from_server(), 404), "absent; remembers nothing", "a server without the chain"),
-        ("server-served", rules, s.server().http(&s.from_server(), 200, &one), "known 1; remembers 1", "a server with it"),
+        ("server-served", &["SRC-06", "SRC-18"], s.server().http(&s.from_server(), 200, &one), "known 1; remembers 1", "a server with it"),
         ("server-fails", rules, s.server().status(&s.from_server(), 500), unreachable, "a server that fails"),
         ("two-absent", rules, s.server().status(&s.from_server(), 404).set("sources", json!([NAMED])).status(NAMED, 404),
             "absent; remembers nothing", "both answer that there is none"),
@@ -300,6 +300,7 @@ fn relays(v: &mut Vectors, s: &Story) -> Result<()> {
         let rules: &[&str] = if name.starts_with("silent") { &["SRC-09", "SRC-06"] } else { rules };
         v.outcome(&format!("quorum-{name}"), rules, "sources", net.0, summary, comment);
     }
+    carriers(v)?;
     let (one, two) = (s.carriers(&s.one, &s.owner)?, s.carriers(&s.two, &s.owner)?);
     let by_stranger = s.carriers(&s.two, &key(Scheme::Nostr, 9))?;
     let gap = vec![two[1].clone()];
@@ -323,6 +324,70 @@ fn relays(v: &mut Vectors, s: &Story) -> Result<()> {
             "every named source counts"),
         ("relay-fails-named-absent", rules, of().set("sources", json!([NAMED])).status(NAMED, 404).named(&a).fail(&a, "timeout"), unreachable,
             "and so does the quorum"),
+    ]);
+    Ok(())
+}
+
+/// Carrier keys, and the keys that rotations reach.
+fn carriers(v: &mut Vectors) -> Result<()> {
+    const RELAY: &str = "wss://relay.example/x";
+    let ed = Story::new(Scheme::Ed25519)?;
+    let carrier = key(Scheme::Nostr, 8);
+    let hexed = kez_core::hex::encode(&carrier.public().to_bytes());
+    let source = |query: &str| json!([format!("{RELAY}{query}")]);
+    let by_carrier = ed.carriers(&ed.two, &carrier)?;
+    let strangers = json!([{ "filter": { "kinds": [30539], "authors": null }, "code": "search_incomplete" }]);
+    let authors = json!([{ "filter": { "kinds": [30539], "authors": [hexed] }, "code": "search_incomplete" }]);
+    let at = |events: &[Json], failed: Json| json!({ "events": events, "failed": failed });
+    let of = |query: &str, answer: Json| Net::of(&ed.primary).set("sources", source(query)).answer(RELAY, answer);
+    let with_carrier = format!("?carrier={hexed}");
+    // A nostr chain that goes on with another key, which carries its own events.
+    let s = Story::new(Scheme::Nostr)?;
+    let next = key(Scheme::Nostr, 5);
+    let mut rotated = s.two.clone();
+    let to = next.public().clone();
+    let event = rotated.event(Op::Rotate { to, reason: Reason::Retired, compromised_since: None });
+    rotated.push(&event, &[&s.owner, &next])?;
+    let mut after = rotated.clone();
+    let event = after.event(some_claim("dns:after.example", 9));
+    after.push(&event, &[&next])?;
+    let mut events = s.carriers(&rotated, &s.owner)?;
+    events.extend(s.carriers(&after, &next)?.into_iter().skip(3));
+    let by_next = kez_core::hex::encode(&next.public().to_bytes());
+    let next_fails = json!([{ "filter": { "kinds": [30539], "authors": [by_next] }, "code": "timeout" }]);
+    let no_strangers = json!([{ "filter": { "kinds": [30539], "authors": null }, "code": "timeout" }]);
+    // Carriers that are deleted or have expired count.
+    let mut deleted = s.carriers(&s.two, &s.owner)?;
+    let id = deleted[1]["id"].as_str().unwrap_or_default().to_owned();
+    let deletion = kez_core::NostrEvent { kind: 5, created_at: NOW, tags: vec![vec!["e".into(), id]], content: String::new() };
+    deleted.push(serde_json::from_str(&s.owner.sign_nostr_event(&deletion, &[0; 32])?)?);
+    let first = s.two.chain.id_at(1).ok_or("a first event")?;
+    let line = &s.two.chain.lines()[0];
+    let mut expiring = kez_core::channel::chain_carrier(&s.primary, first, line, now().plus(-3600));
+    expiring.tags.push(vec!["expiration".into(), "1".into()]);
+    let expired = vec![
+        serde_json::from_str(&s.owner.sign_nostr_event(&expiring, &[0; 32])?)?,
+        s.carriers(&s.two, &s.owner)?[1].clone(),
+    ];
+    let mut forged = s.carriers(&s.one, &s.owner)?;
+    forged[0]["sig"] = "0".repeat(128).into();
+    let configured = |events: &[Json], failed: Json| Net::of(&s.primary).relay(RELAY, events, failed);
+    emit(v, "sources", vec![
+        ("carrier", &["SRC-11", "SRC-12", "SRC-13"], of(&with_carrier, at(&by_carrier, strangers.clone())), "known 2; remembers 2",
+            "a carrier key in the source's URL, which is not part of the relay's"),
+        ("carrier-later-pair", &["SRC-13"], of(&format!("?a=b&carrier={hexed}"), at(&by_carrier, strangers.clone())), "known 2; remembers 2",
+            "not the first pair"),
+        ("carrier-fails", &["SRC-13"], of(&with_carrier, at(&by_carrier, authors.clone())), "known 2 chain_unreachable; remembers 2", "its filter decides"),
+        ("carrier-absent", &["SRC-13"], of(&with_carrier, at(&[], strangers.clone())), "absent; remembers nothing", "and may be empty"),
+        ("carrier-bad", &["SRC-13"], Net::of(&ed.primary).set("sources", source("?carrier=00")).answer(&format!("{RELAY}?carrier=00"), at(&by_carrier, json!([]))),
+            "known 2; remembers 2", "no valid key: the URL is used as it is"),
+        ("no-carrier", &["SRC-02"], of("", at(&by_carrier, json!([]))), "known 2; remembers 2", "without an author the strangers' filter decides"),
+        ("no-carrier-limit", &["SRC-02"], of("", at(&by_carrier, strangers)), "known 2 chain_unreachable; remembers 2", "and its limit counts"),
+        ("rotated", &["SRC-02"], configured(&events, no_strangers), "known 4; remembers 4", "the next key's events are asked for"),
+        ("rotated-fails", &["SRC-02"], configured(&events[..3], next_fails), "known 3 chain_unreachable; remembers 3", "and that filter decides as well"),
+        ("carrier-deleted", &["SRC-20"], configured(&deleted, json!([])), "known 2; remembers 2", "a deleted carrier counts"),
+        ("carrier-expired", &["SRC-20"], configured(&expired, json!([])), "known 2; remembers 2", "an expired carrier counts"),
+        ("carrier-signature", &["SRC-10"], configured(&forged, json!([])), "known 1; remembers 1", "the carrier's signature does not matter"),
     ]);
     Ok(())
 }
