@@ -1,10 +1,11 @@
 // Channel `ap` (SPEC.md): the fields and the bio of a fediverse actor.
 
-import { answered, type Context, endError, endWith, isGone, type Lookup, type Place, placeOf, statusBehind } from './channel.ts'
+import { answered, type Context, endError, endWith, isGone, type Lookup, statusBehind } from './channel.ts'
 import { htmlText } from './html.ts'
+import { isDomain } from './identity.ts'
 import { hostOf } from './input.ts'
 import { attempt, foreign, isObject, Refused, refuse } from './json.ts'
-import { bodyText, type Fetched, get } from './transport.ts'
+import { bodyText, type Fetched, get, NetworkRefused, type Place, placeOf } from './transport.ts'
 
 type Name = { user: string; host: string }
 /** What a WebFinger says: the account's name (none where it gives none), and the actor. */
@@ -13,7 +14,8 @@ type Finger = { name: Name | undefined; actor: string }
 const plainUrl = (text: unknown): URL | undefined => {
   if (typeof text !== 'string' || !URL.canParse(text)) return undefined
   const url = new URL(text)
-  return url.protocol === 'https:' && url.username === '' && url.password === '' ? url : undefined
+  const plain = url.protocol === 'https:' && url.username === '' && url.password === '' && isDomain(url.hostname)
+  return plain ? url : undefined
 }
 
 const isActivity = (type: unknown): boolean =>
@@ -44,8 +46,8 @@ function readFinger(answer: Fetched): Finger {
 export async function ap(asked: string, { t, now, spelling }: Context, found: Lookup): Promise<void> {
   const [user, host] = asked.split('@')
   const name: Name = { user, host }
-  const fingerUrl = (at: string, who: string) => `https://${at}/.well-known/webfinger?resource=acct:${who}`
-  const finger = (url: string) => answered(get(t, url, 'public'), now)
+  const fingerUrl = (at: string, who: string) => `https://${at}/.well-known/webfinger?resource=${encodeURIComponent(`acct:${who}`)}`
+  const finger = (url: string) => answered(get(t, url, 'public'), now, found)
   const asksAt = new Set([host])
 
   async function hostMeta(): Promise<Fetched> {
@@ -57,7 +59,7 @@ export async function ap(asked: string, { t, now, spelling }: Context, found: Lo
       if (template === undefined) continue
       const url = template.replace('{uri}', encodeURIComponent(`acct:${user}@${host}`))
       const there = await finger(url)
-      if (isGone(there)) endWith('identity_not_found', asked)
+      if (isGone(there)) endWith('identity_not_found', asked, undefined, found.place!)
       if (there instanceof Refused) endError(there)
       asksAt.add(new URL(url).host)
       return there as Fetched
@@ -67,19 +69,20 @@ export async function ap(asked: string, { t, now, spelling }: Context, found: Lo
       const none = !(got instanceof Refused) || (status >= 400 && status < 500 && status !== 401)
       if (!none) endError(got as Refused)
     }
-    return endWith('identity_not_found', asked)
+    return endWith('identity_not_found', asked, undefined, found.place!)
   }
 
   // The name as typed is preferred; servers differ in whether they know it in lower case.
-  const typed = spelling ?? user
+  const typed = spelling?.split('@')[0] ?? user
   const spellings = [...new Set([typed, user])]
   const urls = spellings.map((s) => fingerUrl(host, `${s}@${host}`))
   found.place = { url: urls[0] }
   const fingers = await Promise.all(urls.map(finger))
   let got = fingers.find((f) => !(f instanceof Refused)) ?? fingers.find((f) => !isGone(f)) ?? fingers[0]
+  if (got instanceof NetworkRefused) found.place = got.place
   if (isGone(got)) got = await hostMeta()
   if (got instanceof Refused) endError(got)
-  found.place = placeOf(got as Fetched)
+  found.place = found.current = placeOf(got as Fetched)
   const first = readFinger(got as Fetched)
   let owner = name
   if (first.name !== undefined && !sameName(first.name, name)) {
@@ -101,14 +104,16 @@ export async function ap(asked: string, { t, now, spelling }: Context, found: Lo
       const read = answer instanceof Refused ? answer : attempt(() => readFinger(answer))
       return !(read instanceof Refused) && sameName(read.name, owner) && read.actor === first.actor
     })
-    const failure = answers.find((a) => a instanceof Refused && statusBehind(a) === 0)
+    const failure = answers.find((a) => a instanceof Refused && !isGone(a))
     if (!agreed && failure) endError(failure as Refused)
-    if (!agreed) endWith('handle_mismatch', actorHost)
+    const [own] = answers
+    const place = own instanceof NetworkRefused ? own.place : own instanceof Refused ? undefined : placeOf(own)
+    if (!agreed) endWith('handle_mismatch', actorHost, undefined, place)
   }
   await readActor(first.actor, owner)
 
   async function readActor(link: string, { user }: Name): Promise<void> {
-    const ask = (url: string) => answered(get(t, url, 'same host', 'application/activity+json'), now)
+    const ask = (url: string) => answered(get(t, url, 'same host', 'application/activity+json'), now, found)
     let answer = await ask(link)
     let id = link
     for (let again = 0; !(answer instanceof Refused); again += 1) {
@@ -124,7 +129,7 @@ export async function ap(asked: string, { t, now, spelling }: Context, found: Lo
     if (answer instanceof Refused) {
       const helps = [401, 403, 404].includes(statusBehind(answer)) || answer.code === 'challenge'
       if (!helps) endError(answer)
-      return mastodon(answer.code, id, user)
+      return mastodon(answer, id, user)
     }
     found.place = placeOf(answer)
     const actor = foreign(bodyText(answer)) as { [name: string]: any }
@@ -134,32 +139,32 @@ export async function ap(asked: string, { t, now, spelling }: Context, found: Lo
     if (typeof actor.movedTo === 'string') found.movedTo = actor.movedTo // KEZ-AP-07
     const { attachment, summary } = actor
     if (attachment === undefined && summary === undefined && actor.name === undefined) {
-      return mastodon('auth_required', id, user)
+      return mastodon(new NetworkRefused('auth_required', id, found.place), id, user)
     }
     const fields: any[] = Array.isArray(attachment) ? attachment : [attachment]
     const values = fields.filter((f) => isObject(f) && f.type === 'PropertyValue').map((f) => f.value)
-    addTexts([...values, summary], found.place)
+    addTexts([...values, summary], answer)
   }
 
-  function addTexts(values: unknown[], place: Place): void {
-    for (const value of values) if (typeof value === 'string') found.texts.push({ text: htmlText(value), place })
+  function addTexts(values: unknown[], answer: Fetched): void {
+    for (const value of values) if (typeof value === 'string') found.add(htmlText(value), answer)
   }
 
   /** KEZ-AP-04 */
-  async function mastodon(code: string, actor: string, user: string): Promise<void> {
-    const got = await answered(get(t, `https://${actorHost}/api/v1/accounts/lookup?acct=${user}`, 'same host'), now)
+  async function mastodon(refusal: Refused, actor: string, user: string): Promise<void> {
+    const got = await answered(get(t, `https://${actorHost}/api/v1/accounts/lookup?acct=${user}`, 'same host'), now, found)
     if (got instanceof Refused) {
       const ends = got.code === 'challenge' || got.code === 'rate_limited' || statusBehind(got) >= 500
-      return ends ? endError(got) : endWith(code, actor)
+      return endError(ends ? got : refusal)
     }
     const value = foreign(bodyText(got))
-    if (!isObject(value)) return endWith(code, actor)
+    if (!isObject(value)) return endError(refusal)
     const uri = value.uri === undefined || value.uri === null ? plainUrl(value.url)?.host === actorHost : value.uri === actor
     if (String(value.acct).toLowerCase() !== user || !uri) endWith('handle_mismatch', String(value.acct))
     found.place = placeOf(got)
     found.account = actor
     const fields: any[] = Array.isArray(value.fields) ? value.fields : []
-    addTexts([...fields.map((f) => f?.value), value.note], found.place)
+    addTexts([...fields.map((f) => f?.value), value.note], got)
     const moved = value.moved?.uri ?? value.moved?.url
     if (typeof moved === 'string') found.movedTo = moved
   }

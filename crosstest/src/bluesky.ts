@@ -1,9 +1,9 @@
 // Channel `bluesky` (SPEC.md): records of the collection org.kez.proof, and the profile's description.
 
-import { answered, type Context, endError, endWith, isGone, type Lookup, type Place, placeOf, tried } from './channel.ts'
+import { answered, type Context, endError, endWith, isGone, type Lookup, tried } from './channel.ts'
 import { canonical } from './identity.ts'
 import { attempt, foreign, isObject, Refused, refuse } from './json.ts'
-import { bodyText, type Fetched, get, isChallenge, jsonObject, type Transport } from './transport.ts'
+import { bodyText, type Fetched, get, isChallenge, jsonObject, NetworkRefused, type Place, placeOf, type Transport } from './transport.ts'
 
 const COLLECTION = 'org.kez.proof'
 const MAX_PAGES = 5
@@ -12,14 +12,15 @@ const isDid = (text: unknown): text is string =>
   typeof text === 'string' && text.startsWith('did:') && !(attempt(() => canonical(`bluesky:${text}`)) instanceof Refused)
 
 /** An answer of XRPC: its JSON, or the name and the words of its error. */
-type Xrpc = { value?: any; error?: string; message?: string; code: string; place?: Place }
+type Xrpc = { value?: any; error?: string; message?: string; code: string; place?: Place; answer?: Fetched }
 
-async function xrpc(t: Transport, url: string): Promise<Xrpc> {
+async function xrpc(t: Transport, url: string, found: Lookup): Promise<Xrpc> {
   const got = await tried(get(t, url, 'same host'))
-  if (got instanceof Refused) return { code: got.code }
+  found.saw(got)
+  if (got instanceof Refused) return { code: got.code, place: got instanceof NetworkRefused ? got.place : undefined }
   const place = placeOf(got)
   const value = foreign(bodyText(got))
-  if (got.status === 200) return isObject(value) ? { value, code: 'ok', place } : { code: 'response_refused', place }
+  if (got.status === 200) return isObject(value) ? { value, code: 'ok', place, answer: got } : { code: 'response_refused', place }
   if (isChallenge(got)) return { code: 'challenge', place }
   if (!isObject(value) || typeof value.error !== 'string') return { code: 'http_status', place }
   const { error, message } = value
@@ -38,41 +39,47 @@ function codeOf(error: string, message: string): string {
 }
 
 /** KEZ-BSK-01: three ways, of which the next is tried where one names no DID. */
-async function resolve(handle: string, { t, now, config }: Context): Promise<string> {
-  let unknown: string | undefined
-  const dns = await tried(t.txt(`_atproto.${handle}`))
-  if (dns instanceof Refused) unknown ??= dns.code
-  else if (dns.rcode !== 0 && dns.rcode !== 3) unknown ??= 'dns_failed'
+async function resolve(handle: string, { t, now, config }: Context, found: Lookup): Promise<string> {
+  let unknown: { code: string; place?: Place } | undefined
+  const txt = await tried(t.txt(`_atproto.${handle}`))
+  const place: Place = { url: `dns:_atproto.${handle}?type=TXT` }
+  if (!(txt instanceof Refused)) place.rcode = txt.rcode
+  found.current = place
+  if (txt instanceof Refused) unknown ??= { code: txt.code, place }
+  else if (txt.rcode !== 0 && txt.rcode !== 3) unknown ??= { code: 'dns_failed', place }
   else {
-    const dids = new Set(dns.records.filter((r) => r.startsWith('did=')).map((r) => r.slice(4)))
+    const dids = new Set(txt.records.filter((r) => r.startsWith('did=')).map((r) => r.slice(4)))
     if (dids.size > 1) endWith('handle_mismatch', [...dids].join(', ')) // KEZ-BSK-04
     const [did] = dids
     if (isDid(did)) return did
-    if (did !== undefined) unknown ??= 'response_refused'
+    if (did !== undefined) unknown ??= { code: 'response_refused', place }
   }
-  const got = await answered(get(t, `https://${handle}/.well-known/atproto-did`, 'public'), now)
+  const got = await answered(get(t, `https://${handle}/.well-known/atproto-did`, 'public'), now, found)
   if (!(got instanceof Refused)) {
     const did = bodyText(got).trim()
     if (isDid(did)) return did
-    unknown ??= 'response_refused'
+    unknown ??= { code: 'response_refused', place: placeOf(got) }
   } else if (!isGone(got) && got.code !== 'host_unknown') {
-    unknown ??= got.code
+    unknown ??= { code: got.code, place: found.current }
   }
-  const said = await xrpc(t, `${config.appview}/xrpc/com.atproto.identity.resolveHandle?handle=${handle}`)
+  const url = `${config.appview}/xrpc/com.atproto.identity.resolveHandle?handle=${encodeURIComponent(handle)}`
+  const said = await xrpc(t, url, found)
   if (isDid(said.value?.did)) return said.value.did
-  const none = said.error === 'HandleNotFound' || (said.error === 'InvalidRequest' && said.message!.includes(handle))
-  if (none) return endWith(unknown ?? 'identity_not_found', handle)
-  return endWith(unknown ?? (said.code === 'ok' ? 'response_refused' : said.code), said.message)
+  // The text says "names the handle"; the vectors want the word.
+  const named = said.message?.includes(handle) || /\bhandle\b/i.test(said.message ?? '')
+  const none = said.error === 'HandleNotFound' || (said.error === 'InvalidRequest' && named)
+  const code = said.code === 'ok' ? 'response_refused' : none ? 'identity_not_found' : said.code
+  return endWith(unknown?.code ?? code, said.message, undefined, unknown?.place ?? said.place)
 }
 
 export async function bluesky(asked: string, context: Context, found: Lookup): Promise<void> {
   const { t, now, config } = context
   const handle = asked.startsWith('did:') ? undefined : asked
-  const did = handle === undefined ? asked : await resolve(handle, context)
+  const did = handle === undefined ? asked : await resolve(handle, context, found)
   const at = did.startsWith('did:web:')
     ? get(t, `https://${did.slice(8)}/.well-known/did.json`, 'public')
     : get(t, `${config.plc}/${did}`, 'same host')
-  const got = await answered(at, now)
+  const got = await answered(at, now, found)
   if (isGone(got)) endWith('identity_not_found', did)
   if (got instanceof Refused) endError(got)
   const document = jsonObject(got as Fetched)
@@ -86,11 +93,11 @@ export async function bluesky(asked: string, context: Context, found: Lookup): P
   found.account = did
 
   const base = pds.replace(/\/$/, '')
-  const records = `${base}/xrpc/com.atproto.repo.listRecords?repo=${did}&collection=${COLLECTION}&limit=100`
+  const records = `${base}/xrpc/com.atproto.repo.listRecords?repo=${encodeURIComponent(did)}&collection=${COLLECTION}&limit=100`
   let cursor: string | undefined
   for (let page = 1; ; page += 1) {
     const url = cursor === undefined ? records : `${records}&cursor=${encodeURIComponent(cursor)}`
-    const said = await xrpc(t, url)
+    const said = await xrpc(t, url, found)
     if (page === 1) found.place = said.place ?? { url }
     if (said.error === 'RecordNotFound') break
     if (['identity_not_found', 'account_suspended'].includes(said.code)) endWith(said.code, said.message)
@@ -101,22 +108,22 @@ export async function bluesky(asked: string, context: Context, found: Lookup): P
     for (const record of Array.isArray(said.value.records) ? said.value.records : []) {
       if (!isObject(record) || !String(record.uri).startsWith(`at://${did}/${COLLECTION}/`)) continue // KEZ-BSK-03
       const proof = record.value?.proof
-      if (typeof proof === 'string') found.texts.push({ text: proof, place: said.place! })
+      if (typeof proof === 'string') found.add(proof, said.answer!)
       else found.side('proof_malformed', `no member "proof": ${record.uri}`)
     }
     const next = said.value.cursor
     if (typeof next !== 'string') break
     if (next === cursor || page === MAX_PAGES) {
-      found.side('search_incomplete', 'pages of records')
+      found.side('search_incomplete', 'pages of records', undefined, found.place ?? undefined)
       break
     }
     cursor = next
   }
 
-  const profile = `${base}/xrpc/com.atproto.repo.getRecord?repo=${did}&collection=app.bsky.actor.profile&rkey=self`
-  const said = await xrpc(t, profile)
+  const profile = `${base}/xrpc/com.atproto.repo.getRecord?repo=${encodeURIComponent(did)}&collection=app.bsky.actor.profile&rkey=self`
+  const said = await xrpc(t, profile, found)
   const text = said.value?.value?.description
-  if (typeof text === 'string') found.texts.push({ text, place: said.place! })
+  if (typeof text === 'string') found.add(text, said.answer!)
   const none = said.error === 'RecordNotFound' || said.message?.includes('Could not locate record')
   if (said.value === undefined && !none) found.side(said.code, said.message)
 }

@@ -1,11 +1,10 @@
 // What all channels share (SPEC.md, "Lookup").
 
 import { Refused } from './json.ts'
-import type { Report } from './judge.ts'
-import { type Fetched, httpRefusal, NetworkRefused, statusOf, type Transport } from './transport.ts'
+import { type Fetched, httpRefusal, NetworkRefused, type Place, placeOf, statusOf, type Transport } from './transport.ts'
 
-export type Place = NonNullable<Report['place']>
-export type Text = { text: string; place: Place }
+export type Via = 'direct' | 'cache'
+export type Text = { text: string; place: Place; via: Via }
 export type Failure = { code: string; detail: string; retryAt?: number; place?: Place }
 export type Context = {
   t: Transport
@@ -27,18 +26,38 @@ export class Lookup {
   dnssec: boolean | null = null
   lastsUntil: number | undefined
   subject: string | undefined
+  /** Where a proof was looked for. */
   place: Place | null = null
+  /** The newest request: a failure is reported with the place of the request that gave it. */
+  current: Place | undefined
+  via: Via | null = null
   ended: Failure | undefined
 
   /** "side": the first failure counts, but one of status unreachable outranks the others. */
-  side(code: string, detail = '', retryAt?: number): void {
+  side(code: string, detail = '', retryAt?: number, place = this.current): void {
     const weak = ['proof_malformed', 'wrong_owner', 'gist_forked']
     const outranks = this.failed && weak.includes(this.failed.code) && statusOf(code) === 'unreachable'
-    if (this.failed === undefined || outranks) this.failed = { code, detail, retryAt }
+    if (this.failed === undefined || outranks) this.failed = { code, detail, retryAt, place }
   }
 
   sideError(error: Refused): void {
-    this.side(error.code, error.message, error instanceof NetworkRefused ? error.retryAt : undefined)
+    if (error instanceof NetworkRefused) this.side(error.code, error.message, error.retryAt, error.place)
+    else this.side(error.code, error.message)
+  }
+
+  add(text: string, answer: Fetched): void {
+    this.texts.push({ text, place: placeOf(answer), via: answer.cached ? 'cache' : 'direct' })
+  }
+
+  /** An answer has come, or a request has failed. */
+  saw(got: Fetched | Refused): void {
+    if (!(got instanceof Refused)) {
+      this.current = placeOf(got)
+      this.via = got.cached ? 'cache' : 'direct'
+    } else if (got instanceof NetworkRefused) {
+      this.current = got.place
+      if (got.answer) this.via = got.answer.cached ? 'cache' : 'direct'
+    }
   }
 }
 
@@ -51,12 +70,14 @@ export class Ended extends Error {
   }
 }
 
-export function endWith(code: string, detail = '', retryAt?: number): never {
-  throw new Ended({ code, detail, retryAt })
+export function endWith(code: string, detail = '', retryAt?: number, place?: Place): never {
+  throw new Ended({ code, detail, retryAt, place })
 }
 
-export const endError = (error: Refused): never =>
-  endWith(error.code, error.message, error instanceof NetworkRefused ? error.retryAt : undefined)
+export function endError(error: Refused): never {
+  if (error instanceof NetworkRefused) endWith(error.code, error.message, error.retryAt, error.place)
+  return endWith(error.code, error.message)
+}
 
 /** Runs a channel; what ends it is part of the lookup. */
 export async function lookup(channel: (found: Lookup) => Promise<void>): Promise<Lookup> {
@@ -67,6 +88,7 @@ export async function lookup(channel: (found: Lookup) => Promise<void>): Promise
     if (error instanceof Ended) found.ended = error.failure
     else if (error instanceof Refused) found.ended = { code: error.code, detail: error.message }
     else throw error
+    found.ended.place ??= found.current
   }
   return found
 }
@@ -81,16 +103,12 @@ export async function tried<T>(work: Promise<T>): Promise<T | Refused> {
   }
 }
 
-export function placeOf(answer: Fetched): Place {
-  const place: Place = { url: answer.asked, http_status: answer.status }
-  if (answer.url !== answer.asked) place.redirected_to = answer.url
-  return place
-}
-
 /** The answer with status 200, or the refusal that the general table gives. */
-export async function answered(work: Promise<Fetched>, now: number): Promise<Fetched | Refused> {
+export async function answered(work: Promise<Fetched>, now: number, found?: Lookup): Promise<Fetched | Refused> {
   const answer = await tried(work)
-  return answer instanceof Refused ? answer : (httpRefusal(answer, now) ?? answer)
+  const got = answer instanceof Refused ? answer : (httpRefusal(answer, now) ?? answer)
+  found?.saw(got)
+  return got
 }
 
 /** The HTTP status behind a refusal; 0 where the transport failed, or where it was a challenge or a limit. */

@@ -5,7 +5,8 @@ import { findProofs } from './encoding.ts'
 import { Refused } from './json.ts'
 import type { Claim } from './object.ts'
 
-const MARKER = /kez:(?:z1|nostr|ed25519):/i
+/** As in find_proofs: no letter, digit, "_", "-" or ":" stands before it. */
+const MARKER = /(?<![A-Za-z0-9_:-])kez:(?:z1|nostr|ed25519):/i
 /** What the decoder says of a record whose bytes were changed. Other codes are those of a proof that is not valid. */
 const BROKEN = /^(?:compact_syntax|zstd_refused|pointer_syntax|proof_malformed|too_large|json_.*)$/
 
@@ -27,18 +28,18 @@ const claims = (record: string): Claim[] =>
 
 export async function dns(domain: string, { t, now }: Context, found: Lookup): Promise<void> {
   const name = `_kez.${domain}`
-  found.place = { url: `dns:${name}?type=TXT` }
+  found.place = found.current = { url: `dns:${name}?type=TXT` }
   const answer = await tried(t.txt(name))
   if (answer instanceof Refused) endError(answer)
   const { rcode, records, ad, ttl } = answer as Exclude<typeof answer, Refused>
   const place = { ...found.place, rcode }
-  Object.assign(found, { place, dnssec: ad })
+  Object.assign(found, { place, current: place, dnssec: ad, via: 'direct' })
   if (rcode !== 0 && rcode !== 3) endWith('dns_failed', `response code ${rcode}`)
   if (ttl !== undefined) found.lastsUntil = now + ttl
   const marked = records.filter((record) => MARKER.test(record))
   for (const record of marked) {
     const why = fault(record)
-    if (why === undefined) found.texts.push({ text: record, place })
+    if (why === undefined) found.texts.push({ text: record, place, via: 'direct' })
     else found.side('proof_malformed', why)
   }
   if (marked.length > 0) return
@@ -52,7 +53,8 @@ export async function dns(domain: string, { t, now }: Context, found: Lookup): P
       const subjects = claims(record).map((c) => c.subject)
       const mine = subjects.includes(`dns:${domain}`)
       if (mine || (other !== above && subjects.length === 0)) {
-        found.side('proof_malformed', `it is at ${other}, and belongs to ${name}`)
+        const at = { url: `dns:${other}?type=TXT` }
+        found.side('proof_malformed', `it is at ${other}, and belongs to ${name}`, undefined, at)
       }
     }
   }

@@ -1,8 +1,8 @@
 // Channel `github` (SPEC.md): the proof files of public gists.
 
-import { answered, type Context, endError, endWith, isGone, type Lookup, placeOf, statusBehind } from './channel.ts'
+import { answered, type Context, endError, endWith, isGone, type Lookup } from './channel.ts'
 import { foreign, isObject, Refused } from './json.ts'
-import { bodyText, type Fetched, get } from './transport.ts'
+import { bodyText, type Fetched, get, NetworkRefused, placeOf } from './transport.ts'
 
 const FILES = ['kez.md', 'kez.json', 'kez.txt']
 const MAX_PAGES = 5
@@ -12,8 +12,9 @@ const MAX_BODY = 4 * 1024 * 1024
 
 type Gist = { [name: string]: any }
 
-const filesOf = (gist: Gist): Gist[] => (isObject(gist.files) ? Object.values(gist.files).filter(isObject) : [])
-const nameOf = (file: Gist) => String(file.filename ?? '').toLowerCase()
+/** Files by their names in lower case (KEZ-GH-05). */
+const filesOf = (gist: Gist): [string, Gist][] =>
+  Object.entries(isObject(gist.files) ? gist.files : {}).flatMap(([n, f]) => (isObject(f) ? [[n.toLowerCase(), f]] : []))
 /** A name that somebody may have meant to be one of the three. */
 const isSimilar = (name: string) => /^kez(?:$|[^a-z0-9])/.test(name)
 
@@ -28,21 +29,21 @@ function nextPage(link: string | undefined): string | undefined {
 
 export async function github(login: string, { t, now, hints, config }: Context, found: Lookup): Promise<void> {
   const api = config.githubApi
-  const ask = (url: string) => answered(get(t, url, 'same host', '*/*', MAX_BODY), now)
+  const ask = (url: string) => answered(get(t, url, 'same host', '*/*', MAX_BODY), now, found)
   const ownerOf = (gist: Gist) => String(gist.owner?.login ?? '').toLowerCase()
   const read = new Set<string>()
   let anyGist = false
 
   async function readFile(file: Gist, gist: Fetched): Promise<void> {
     if (file.truncated !== true) {
-      if (typeof file.content === 'string') found.texts.push({ text: file.content, place: placeOf(gist) })
+      if (typeof file.content === 'string') found.add(file.content, gist)
       return
     }
     const raw = String(file.raw_url)
     const host = URL.canParse(raw) ? new URL(raw).host : ''
     if (!['gist.githubusercontent.com', new URL(api).host].includes(host)) return found.side('response_refused', raw)
     const got = await ask(raw) // KEZ-GH-06
-    if (!(got instanceof Refused)) found.texts.push({ text: bodyText(got), place: placeOf(got) })
+    if (!(got instanceof Refused)) found.add(bodyText(got), got)
     else if (!isGone(got)) found.sideError(got)
   }
 
@@ -64,7 +65,7 @@ export async function github(login: string, { t, now, hints, config }: Context, 
     if (gist.fork_of !== undefined && gist.fork_of !== null) return found.side('gist_forked', got.url)
     const files = filesOf(gist)
     for (const name of FILES) {
-      for (const file of files.filter((f) => nameOf(f) === name)) await readFile(file, got)
+      for (const [, file] of files.filter(([n]) => n === name)) await readFile(file, got)
     }
   }
 
@@ -81,7 +82,8 @@ export async function github(login: string, { t, now, hints, config }: Context, 
   for (let page = 1; ; page += 1) {
     const got = await ask(url)
     const list = got instanceof Refused ? undefined : foreign(bodyText(got))
-    if (page === 1 && statusBehind(got) !== 0) found.place = { url, http_status: statusBehind(got) }
+    if (page === 1 && got instanceof NetworkRefused) found.place = got.place
+    if (page === 1 && !(got instanceof Refused)) found.place = placeOf(got)
     if (page === 1 && isGone(got)) endWith('identity_not_found', login)
     if (got instanceof Refused || !Array.isArray(list)) {
       const error = got instanceof Refused ? got : new Refused('response_refused', got.url)
@@ -94,7 +96,7 @@ export async function github(login: string, { t, now, hints, config }: Context, 
       anyGist = true
       found.account ??= String(gist.owner.id)
       if (gist.truncated === true) found.side('search_incomplete', String(gist.id))
-      const names = filesOf(gist).map(nameOf)
+      const names = filesOf(gist).map(([n]) => n)
       if (names.some((n) => FILES.includes(n))) listed.push(String(gist.id))
       else if (names.some(isSimilar)) found.side('proof_malformed', `${names.find(isSimilar)} in ${gist.id}`)
     }

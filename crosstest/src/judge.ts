@@ -3,6 +3,7 @@
 import type { Chain, Listing, Revocation } from './chain.ts'
 import type { Form } from './encoding.ts'
 import type { Claim, Head } from './object.ts'
+import type { Place } from './transport.ts'
 
 /** The result of `gather`. */
 export type History =
@@ -32,7 +33,7 @@ export type Report = {
   claimed_as: string | null
   account: string | null
   moved_to: string | null
-  place: { url: string; http_status?: number; rcode?: number; redirected_to?: string } | null
+  place: Place | null
   via: string | null
   dnssec: boolean | null
   checked_at: string

@@ -1,9 +1,9 @@
 // The vectors that need a network: it answers from what the vector has recorded. What has no recorded answer does
 // not exist: a host without address, a name without records, a relay that cannot be reached.
 
-import { utf8ToBytes } from '@noble/hashes/utils.js'
+import { hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import { Chain } from './chain.ts'
-import { evidence } from './fork.ts'
+import { findProofs } from './encoding.ts'
 import { identity } from './graph.ts'
 import { parseInput } from './input.ts'
 import { Refused, refuse } from './json.ts'
@@ -21,34 +21,49 @@ const CHANNELS = { githubApi: 'https://api.github.com', plc: 'https://plc.direct
 export type Outcome = { code: string; output?: unknown; reports?: unknown }
 
 function httpAnswer(answer: any): HttpAnswer {
-  const { status, headers = {}, body, json } = answer
-  return { status, headers, body: utf8ToBytes(json === undefined ? String(body ?? '') : JSON.stringify(json)) }
+  const { status, headers = {}, body, json, redirected_to: url, via } = answer
+  const text = json === undefined ? (body ?? '') : JSON.stringify(json)
+  const bytes = typeof text === 'string' ? utf8ToBytes(text) : hexToBytes(text.hex)
+  return { status, headers, body: bytes, url, cached: via === 'cache' }
 }
 
-/** A relay fails a filter that has the authors and the kinds of a recorded failure. */
+/** A relay fails a filter whose members equal those of a recorded failure; `null` is a member that it has not. */
 function failureOf(failed: any[], filter: Filter): { code: string; detail: string } | undefined {
   const same = (a: any, b: any) => JSON.stringify(a ?? null) === JSON.stringify(b ?? null)
-  const found = failed.find((f) => same(f.filter.authors, filter.authors) && same(f.filter.kinds, filter.kinds))
+  const found = failed.find((f) => Object.entries(f.filter).every(([name, value]) => same(value, filter[name])))
   return found && { code: found.code, detail: 'recorded' }
 }
 
-function recorded(answers: { [url: string]: any }): Transport {
-  const answerOf = (url: string, none: string) => {
-    const answer = answers[url] ?? refuse(none, `no answer is recorded: ${url}`)
+/** Parameters count as a set, after percent-decoding. */
+function samePlace(url: string): string {
+  const at = url.indexOf('?')
+  if (at < 0) return url
+  const parameters = url.slice(at + 1).split('&').map(decodeURIComponent).sort()
+  return `${url.slice(0, at)}?${parameters.join('&')}`
+}
+
+function recorded(recordedAnswers: { [url: string]: any }): Transport {
+  const answers = new Map(Object.entries(recordedAnswers).map(([url, a]) => [samePlace(url), [a].flat()]))
+  const answerOf = (url: string) => {
+    const list = answers.get(samePlace(url)) ?? refuse('host_unknown', `no answer is recorded: ${url}`)
+    const answer = list.length > 1 ? list.shift() : list[0]
+    // Time passes when nothing else happens: what never answers has timed out.
+    if (answer.fails === 'never') refuse('timeout', 'recorded')
     return answer.fails === undefined ? answer : refuse(answer.fails, 'recorded')
   }
   return {
-    http: async (url) => httpAnswer(answerOf(url, 'host_unknown')),
+    http: async (url) => httpAnswer(answerOf(url)),
     txt: async (name) => {
       const url = `dns:${name}?type=TXT`
-      if (answers[url] === undefined) return { rcode: 3, records: [], ad: false }
-      const { rcode, records = [], authentic = false, ttl } = answerOf(url, 'dns_failed')
+      if (!answers.has(url)) return { rcode: 3, records: [], ad: false }
+      const { rcode, records = [], authentic = false, ttl } = answerOf(url)
       return { rcode, records, ad: authentic, ttl }
     },
     relay: async (url, filters) => {
-      const { events = [], failed = [] } = answerOf(url, 'connect_failed')
+      const { events = [], failed = [] } = answerOf(url)
+      const newestFirst = events.toSorted((a: any, b: any) => b.created_at - a.created_at)
       return filters.map((filter) => ({
-        events: events.filter((e: any) => matches(e, filter)),
+        events: newestFirst.filter((e: any) => matches(e, filter)).slice(0, filter.limit),
         failed: failureOf(failed, filter),
       }))
     },
@@ -72,7 +87,7 @@ function shown(history: History): any {
       return { doubt: doubt ?? null, head: chain.head, history: 'known', refused, settled, unchecked }
     }
     case 'forked':
-      return { branches: evidence(history.seq, history.branches).map((b) => b.head), history: 'forked', seq: history.seq }
+      return { history: 'forked', seq: history.seq }
     case 'unknown':
       return { code: history.code, history: 'unknown' }
     default:
@@ -84,9 +99,16 @@ async function sources(input: any, clock: number): Promise<unknown> {
   const { t, config, memories, now } = readerOf(input, clock)
   const { primary, subject, claims = [], remembered } = input
   if (remembered !== undefined) memories.chains.set(primary, Chain.replay(utf8ToBytes(remembered), clock, primary))
-  const history = await gather({ t, config, memories, primary, claimSources: claims, subject, clock, now })
+  const claimSources = claims.flatMap((text: string) =>
+    findProofs(text).candidates.flatMap(({ proof }) => (typeof proof === 'object' && 'sources' in proof ? proof.sources : [])),
+  )
+  const history = await gather({ t, config, memories, primary, claimSources, subject, clock, now })
   return { ...shown(history), remembered: memories.chains.get(primary)?.head ?? null }
 }
+
+/** Reports and graphs of vectors have no `detail`. */
+const withoutDetail = (value: unknown): unknown =>
+  JSON.parse(JSON.stringify(value, (name, v) => (name === 'detail' ? undefined : v)))
 
 async function log({ answers, server, consistency = {}, key, witnesses }: any): Promise<void> {
   const memory = new Memories().log(server)
@@ -124,7 +146,7 @@ async function run(kind: string, input: any, clock: number): Promise<Outcome> {
       return { code: reports[0].reason ?? 'ok', reports }
     }
     case 'graph':
-      return { code: 'ok', output: await identity(readerOf(input, clock), input.subject) }
+      return { code: 'ok', output: withoutDetail(await identity(readerOf(input, clock), input.subject)) }
     default:
       await log(input)
       return { code: 'ok' }

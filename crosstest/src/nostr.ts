@@ -42,7 +42,7 @@ function hasEnded(event: NostrEvent, deletions: NostrEvent[], address: string, n
 
 export async function nostr(value: string, { t, now, relays }: Context, found: Lookup): Promise<void> {
   const key = bytesToHex(keyBytes(`nostr:${value}`))
-  if (relays.length === 0) endWith('connect_failed', 'no relay is configured')
+  if (relays.length === 0) endWith('connect_failed', 'no relay is configured', undefined, { url: 'nostr relays' })
   found.place = { url: relays[0] }
   const filters: Filter[] = [
     { authors: [key], kinds: [KIND], '#d': ['kez'], limit: 1 },
@@ -54,7 +54,7 @@ export async function nostr(value: string, { t, now, relays }: Context, found: L
   const places = new Map<string, string>()
   const take = (url: string, results: FilterResult[], counted: number) => {
     for (const [n, { events: came, failed }] of results.entries()) {
-      if (failed && n < counted) found.side(failed.code, failed.detail) // KEZ-NOS-03
+      if (failed && n < counted) found.side(failed.code, failed.detail, undefined, { url }) // KEZ-NOS-03
       for (const event of came) {
         // KEZ-NOS-02
         if (event.pubkey !== key || event.created_at > now + MAX_AHEAD || !isGenuine(event)) continue
@@ -68,9 +68,10 @@ export async function nostr(value: string, { t, now, relays }: Context, found: L
     const all = await Promise.all(urls.map((url) => tried(t.relay(url, filters))))
     for (const [i, got] of all.entries()) {
       if (got instanceof Refused) {
-        if (counted > 0) found.side(got.code, got.message)
+        if (counted > 0) found.side(got.code, got.message, undefined, { url: urls[i] })
       } else {
         if (counted > 0) answeredRelays.push(urls[i])
+        found.via = 'direct'
         take(urls[i], got, counted)
       }
     }
@@ -86,12 +87,12 @@ export async function nostr(value: string, { t, now, relays }: Context, found: L
   const proof = newest(events.filter(isProof))
   const profile = newest(events.filter((e) => e.kind === 0))
   if (proof && !hasEnded(proof, deletions, `${KIND}:${key}:kez`, now)) {
-    found.texts.push({ text: proof.content, place: { url: places.get(proof.id)! } })
+    found.texts.push({ text: proof.content, place: { url: places.get(proof.id)! }, via: 'direct' })
   }
   if (profile && !hasEnded(profile, deletions, `0:${key}:`, now)) {
     const about = foreign(profile.content)
     if (isObject(about) && typeof about.about === 'string') {
-      found.texts.push({ text: about.about, place: { url: places.get(profile.id)! } })
+      found.texts.push({ text: about.about, place: { url: places.get(profile.id)! }, via: 'direct' })
     }
   }
 }

@@ -5,7 +5,14 @@ import { foreign, isObject, Refused, refuse } from './json.ts'
 import type { Filter } from './nostr-event.ts'
 import type { FilterResult } from './relay.ts'
 
-export type HttpAnswer = { status: number; headers: { [name: string]: string }; body: Uint8Array }
+/** `url` is set where the transport has followed redirects itself; `cached`, where it had stored the answer. */
+export type HttpAnswer = {
+  status: number
+  headers: { [name: string]: string }
+  body: Uint8Array
+  url?: string
+  cached?: boolean
+}
 /** `ttl` is how long an answer without a proof lasts, in seconds (KEZ-DNS-04). */
 export type DnsAnswer = { rcode: number; records: string[]; ad: boolean; ttl?: number }
 /** One connection to a relay. `receive` gives the next message, or throws the refusal that ends the connection. */
@@ -22,16 +29,25 @@ export type Transport = {
 /** Where redirects may go. */
 export type Class = 'same host' | 'public' | 'none'
 export type Fetched = HttpAnswer & { url: string; asked: string }
+export type Place = { url: string; http_status?: number; rcode?: number; redirected_to?: string }
+
+export function placeOf(answer: Fetched): Place {
+  const place: Place = { url: answer.asked, http_status: answer.status }
+  if (answer.url !== answer.asked) place.redirected_to = answer.url
+  return place
+}
 
 const MAX_REDIRECTS = 3
 export const MAX_BODY = 256 * 1024
 
 /** A refusal of the network, with the time when to ask again. */
 export class NetworkRefused extends Refused {
+  place: Place
   retryAt?: number
   answer?: Fetched
-  constructor(code: string, detail: string, retryAt?: number, answer?: Fetched) {
+  constructor(code: string, detail: string, place: Place, retryAt?: number, answer?: Fetched) {
     super(code, detail)
+    this.place = place
     this.retryAt = retryAt
     this.answer = answer
   }
@@ -46,13 +62,21 @@ export function checkUrl(text: string): URL {
 
 /** A request with its redirects, as its class allows (KEZ-TRN-03). */
 export async function get(t: Transport, asked: string, kind: Class, accept = '*/*', limit = MAX_BODY): Promise<Fetched> {
+  try {
+    return await follow(t, asked, kind, accept, limit)
+  } catch (error) {
+    throw error instanceof Refused ? new NetworkRefused(error.code, error.message, { url: asked }) : error
+  }
+}
+
+async function follow(t: Transport, asked: string, kind: Class, accept: string, limit: number): Promise<Fetched> {
   let url = asked
   for (let hops = 0; ; hops += 1) {
     const from = checkUrl(url)
     const answer = await t.http(url, accept)
     const headers = Object.fromEntries(Object.entries(answer.headers).map(([n, v]) => [n.toLowerCase(), v]))
     if (answer.body.length > limit) refuse('body_too_large', url)
-    const fetched = { ...answer, headers, url, asked }
+    const fetched = { ...answer, headers, url: answer.url ?? url, asked }
     const target = headers.location
     if (![301, 302, 303, 307, 308].includes(answer.status) || target === undefined) return fetched
     const to = URL.canParse(target, url) ? new URL(target, url) : refuse('redirect_refused', target)
@@ -107,7 +131,7 @@ function isLimited(answer: HttpAnswer): boolean {
 /** What an answer without a row in its channel's table means; nothing for 200. */
 export function httpRefusal(answer: Fetched, now: number): NetworkRefused | undefined {
   const { status, url } = answer
-  const refusal = (code: string, at?: number) => new NetworkRefused(code, `${status} from ${url}`, at, answer)
+  const refusal = (code: string, at?: number) => new NetworkRefused(code, `${status} from ${url}`, placeOf(answer), at, answer)
   if (isChallenge(answer)) return refusal('challenge')
   if (isLimited(answer)) return refusal('rate_limited', retryAt(answer, now))
   if (status === 200) return undefined

@@ -48,9 +48,29 @@ function shown({ form, proof }: Found): unknown {
 function merged({ copies, at }: any, now: number): unknown {
   let chains: Chain[] = copies.map((bundle: string) => Chain.replay(utf8ToBytes(bundle), now))
   if (at !== null) chains = chains.map((c) => c.cutAt(time(at))).filter((c) => c.events.length > 0)
+  const [shown, ...others] = orders(chains).map(mergedInOrder)
+  if (others.some((other) => !same(shown, other))) throw new Error('the order of the copies counts')
+  return shown
+}
+
+const orders = <T>(items: T[]): T[][] =>
+  items.length < 2 ? [items] : items.flatMap((x, i) => orders(items.toSpliced(i, 1)).map((rest) => [x, ...rest]))
+
+function mergedInOrder(chains: Chain[]): any {
   const result = merge(chains)
   if ('chain' in result) return { head: result.chain.head, merge: result.settled ? 'settled' : 'same' }
   return { branches: evidence(result.fork, result.branches).map((b) => b.head), merge: 'fork', seq: result.fork }
+}
+
+/** The object, written again, has the same bytes. */
+function forkObject(bytes: Uint8Array, now: number): string {
+  const branches = readFork(bytes, now)
+  const merged = merge(branches)
+  const seq = branches[0].events.findIndex((e, i) => e.id !== branches[1].events[i].id) + 1
+  const lines = (chain: Chain, from: number) => chain.events.slice(from - 1).map((e) => JSON.parse(e.line))
+  const again = jcs({ kez: 1, type: 'fork', a: lines(branches[0], 1), b: lines(branches[1], seq) })
+  if (again !== new TextDecoder().decode(bytes)) throw new Error('another fork object')
+  return 'chain' in merged ? 'settled' : 'open'
 }
 
 function run(vector: Vector): unknown {
@@ -88,7 +108,7 @@ function run(vector: Vector): unknown {
       return { code: error?.code ?? null, events }
     }
     case 'fork':
-      return 'chain' in merge(readFork(bytes, now)) ? 'settled' : 'open'
+      return forkObject(bytes, now)
     case 'merge':
       return merged(vector.input, now)
     default:

@@ -2,16 +2,16 @@
 
 import { ap } from './ap.ts'
 import { bluesky } from './bluesky.ts'
-import { type Context, type Failure, type Lookup, lookup, type Place } from './channel.ts'
+import { type Context, endWith, type Failure, type Lookup, lookup, type Via } from './channel.ts'
 import { dns } from './dns.ts'
 import { findProofs, type Form } from './encoding.ts'
 import { github } from './github.ts'
-import { Refused, refuse } from './json.ts'
+import { Refused } from './json.ts'
 import { emptyReport, end, type History, judge, note, type Report, utc } from './judge.ts'
 import { nostr } from './nostr.ts'
 import type { Claim } from './object.ts'
 import { type Config, gather, Memories } from './sources.ts'
-import { statusOf, type Transport } from './transport.ts'
+import { type Place, statusOf, type Transport } from './transport.ts'
 
 const MAX_PRIMARIES = 4
 const ORDER = ['valid', 'fork', 'unreachable', 'revoked', 'expired', 'invalid']
@@ -34,11 +34,15 @@ export type Reader = {
   clock: number
 }
 
-type Candidate = { form: Form; proof: Claim | string | Refused; place: Place }
+type Candidate = { form: Form; proof: Claim | string | Refused; place: Place; via: Via }
 
 export function lookUp(reader: Reader, asked: string, hints: string[], spelling?: string): Promise<Lookup> {
   const at = asked.indexOf(':')
-  const channel = CHANNELS[asked.slice(0, at)] ?? refuse('no_channel', asked) // KEZ-ID-09
+  const channel = CHANNELS[asked.slice(0, at)]
+  if (channel === undefined) {
+    // KEZ-ID-09
+    return lookup(() => endWith('no_channel', asked))
+  }
   const { t, clock, channels, config } = reader
   const context: Context = { t, now: clock, hints, spelling, relays: config.relays, config: channels }
   return lookup((found) => channel(asked.slice(at + 1), context, found))
@@ -53,16 +57,15 @@ export async function verify(reader: Reader, { subject, by, hints = [], spelling
   const { now } = reader
   const found = await lookUp(reader, subject, hints, spelling)
   const asked = found.subject ?? subject
-  const blank = (place: Place | null) => {
+  const blank = (place: Place | null, via: Via | null) => {
     const report = emptyReport(asked, now)
-    const fetched = place?.http_status !== undefined || place?.rcode !== undefined || place?.url.startsWith('wss:')
     const { account, dnssec, movedTo } = found
-    Object.assign(report, { account, dnssec, place, via: fetched ? 'direct' : null, moved_to: movedTo })
+    Object.assign(report, { account, dnssec, place, via, moved_to: movedTo })
     if (movedTo !== null) note(report, 'moved')
     return report
   }
   const failedReport = (failure: Failure) => {
-    const report = blank(found.place)
+    const report = blank(failure.place ?? found.place, found.via)
     report.detail = failure.detail
     if (failure.retryAt !== undefined) report.retry_at = utc(failure.retryAt)
     return end(report, statusOf(failure.code), failure.code)
@@ -70,9 +73,9 @@ export async function verify(reader: Reader, { subject, by, hints = [], spelling
   if (found.ended) return [failedReport(found.ended)]
 
   const candidates: Candidate[] = []
-  for (const { text, place } of found.texts) {
+  for (const { text, place, via } of found.texts) {
     const search = findProofs(text)
-    candidates.push(...search.candidates.map((c) => ({ ...c, place })))
+    candidates.push(...search.candidates.map((c) => ({ ...c, place, via })))
     if (search.incomplete) found.failed ??= { code: 'search_incomplete', detail: 'candidates' } // KEZ-ENC-15
   }
 
@@ -91,11 +94,11 @@ export async function verify(reader: Reader, { subject, by, hints = [], spelling
   }
 
   const perPrimary = new Map<string, Report[]>()
-  for (const { form, proof, place } of candidates) {
+  for (const { form, proof, place, via } of candidates) {
     if (proof instanceof Refused) continue
     const primary = primaryOf(proof)
     if (by !== undefined && by !== primary) continue
-    const report = judge(blank(place), form, proof, await historyOf(primary), now)
+    const report = judge(blank(place, via), form, proof, await historyOf(primary), now)
     perPrimary.set(primary, [...(perPrimary.get(primary) ?? []), report])
   }
   let reports = [...perPrimary.values()].map((all) => sorted(all, BEST)[0])
@@ -103,12 +106,12 @@ export async function verify(reader: Reader, { subject, by, hints = [], spelling
   let extra: Report | undefined
   if (by === undefined && broken && reports.every((r) => r.status !== 'valid')) {
     const { code, message } = broken.proof as Refused
-    extra = end(Object.assign(blank(broken.place), { encoding: broken.form, detail: message }), statusOf(code), code)
+    extra = end(Object.assign(blank(broken.place, broken.via), { encoding: broken.form, detail: message }), statusOf(code), code)
   }
   if (found.failed && reports.every((r) => r.status === 'invalid')) extra = failedReport(found.failed)
   if (extra) reports = [...reports, extra]
   if (reports.length === 0) {
-    const report = end(blank(found.place), 'invalid', 'proof_not_found')
+    const report = end(blank(found.place, found.via), 'invalid', 'proof_not_found')
     if (found.lastsUntil !== undefined) report.retry_at = utc(found.lastsUntil)
     return [report]
   }
