@@ -5,7 +5,7 @@ import { htmlText } from './html.ts'
 import { isDomain } from './identity.ts'
 import { hostOf } from './input.ts'
 import { attempt, foreign, isObject, Refused, refuse } from './json.ts'
-import { bodyText, type Fetched, get, NetworkRefused, type Place, placeOf } from './transport.ts'
+import { bodyText, type Fetched, get, NetworkRefused, placeOf } from './transport.ts'
 
 type Name = { user: string; host: string }
 /** What a WebFinger says: the account's name (none where it gives none), and the actor. */
