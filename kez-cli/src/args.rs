@@ -2,7 +2,13 @@
 //! to stdout, everything else to stderr.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kez_core::{Identity, Scheme, Timestamp, chat::Handle, import::Source};
+use kez_core::{
+    Identity, Timestamp,
+    channel::{ap, bluesky, dns, github, nostr},
+    chat::Handle,
+    import::Source,
+    proof::Form,
+};
 use std::path::PathBuf;
 
 /// Say "these accounts, keys and domains are all me", and check who says so.
@@ -176,6 +182,18 @@ pub(crate) enum Format {
     Pointer,
 }
 
+impl From<Format> for Form {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Json => Self::Json,
+            Format::Compact => Self::Compact,
+            Format::Markdown => Self::Markdown,
+            Format::Dns => Self::Dns,
+            Format::Pointer => Self::Pointer,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClaimCommand {
     /// Sign a claim of an account, and say where to publish it
@@ -212,6 +230,9 @@ pub(crate) enum VerifyCommand {
     Id {
         /// The identity
         identity: String,
+        /// Verify for this owner only, and ignore proofs by others
+        #[arg(long, value_name = "KEY")]
+        by: Option<Identity>,
     },
     /// Verify a proof from a file, offline, in any encoding
     File {
@@ -388,13 +409,13 @@ pub(crate) enum Service {
 
 impl Service {
     /// The scheme of its accounts, if it has such.
-    pub(crate) const fn scheme(self) -> Option<Scheme> {
+    pub(crate) const fn scheme(self) -> Option<&'static str> {
         match self {
-            Self::Github => Some(Scheme::Github),
-            Self::Bluesky => Some(Scheme::Bluesky),
-            Self::Ap => Some(Scheme::Ap),
-            Self::Nostr => Some(Scheme::Nostr),
-            Self::Dns => Some(Scheme::Dns),
+            Self::Github => Some(github::SCHEME),
+            Self::Bluesky => Some(bluesky::SCHEME),
+            Self::Ap => Some(ap::SCHEME),
+            Self::Nostr => Some(nostr::SCHEME),
+            Self::Dns => Some(dns::SCHEME),
             Self::WellKnown | Self::Sigserver | Self::All => None,
         }
     }

@@ -11,7 +11,8 @@ use crate::{
     run::Context,
 };
 use kez_core::{
-    Code, Error, Identity, ObjectId, Result, Scheme, SecretKey,
+    Code, Error, Identity, ObjectId, Result, SecretKey,
+    channel::CredentialKind,
     chat::Vault,
     hex,
     publish::{App, AuthorizationRequest, Client, Credential, DeviceCode, Publisher, bunker},
@@ -273,11 +274,13 @@ async fn add(
     Way { file, server, client, browser }: Way<'_>,
     key: Option<Entry>,
 ) -> Result<()> {
+    let needed = account.channel().and_then(|channel| channel.facts().credential);
+    let kind = needed.map(|needed| needed.kind);
     let misfit = [
-        (client.is_some() && account.scheme() != Scheme::Github, "--client is for GitHub"),
-        (browser && account.scheme() != Scheme::Bluesky, "--browser is for Bluesky"),
+        (client.is_some() && kind != Some(CredentialKind::Token), "--client is for GitHub"),
+        (browser && kind != Some(CredentialKind::AppPassword), "--browser is for Bluesky"),
         (
-            (account.scheme() == Scheme::Dns) != server.is_some(),
+            (kind == Some(CredentialKind::Tsig)) != server.is_some(),
             "--server goes with a domain, and a domain with --server",
         ),
     ];
@@ -287,7 +290,7 @@ async fn add(
     let endpoints = context.config.endpoints()?;
     let visit = |url: &str| visit(out, url);
     let publisher = publisher(context, &endpoints, false, &visit);
-    let github = account.scheme() == Scheme::Github && file.is_none();
+    let github = kind == Some(CredentialKind::Token) && file.is_none();
     // A setting stands behind a token that is handed in, and the option does not.
     let configured = context.config.github_client.clone();
     let configured = configured.filter(|_| context.host.is_terminal(Stream::In));
@@ -296,28 +299,25 @@ async fn add(
         let piped = !context.host.is_terminal(Stream::In);
         piped.then_some(Path::new("-"))
     });
-    let credential = match account.scheme() {
-        Scheme::Ap => authorize(context, out, &publisher, &account, file).await?,
-        Scheme::Github if let Some(client) = client => {
+    let credential = match kind {
+        Some(CredentialKind::Code) => authorize(context, out, &publisher, &account, file).await?,
+        Some(CredentialKind::Token) if let Some(client) = client => {
             by_device(context, out, &publisher, &account, &client).await?
         }
-        Scheme::Bluesky if browser => by_browser(context, &publisher, &account).await?,
-        Scheme::Github | Scheme::Bluesky | Scheme::Dns | Scheme::Nostr => {
-            let what = match account.scheme() {
-                Scheme::Github => "Token",
-                Scheme::Bluesky => "App password",
-                Scheme::Nostr => "bunker:// URL",
-                _ => "TSIG key",
-            };
+        Some(CredentialKind::AppPassword) if browser => {
+            by_browser(context, &publisher, &account).await?
+        }
+        Some(kind) => {
+            let what = needed.map_or("Token", |needed| needed.name);
             let secret = read_secret(context, file, &format!("{what} of {account}: "))?;
-            if account.scheme() == Scheme::Nostr {
+            if kind == CredentialKind::Bunker {
                 bunker(&publisher, &account, &secret)?
             } else {
                 let credential = Credential::new(account.clone(), secret);
                 server.into_iter().fold(credential, Credential::with_server)
             }
         }
-        Scheme::Ed25519 => {
+        None => {
             let why = format!("{account} needs no token");
             return Err(Error::about(Code::Usage, why));
         }
@@ -425,13 +425,8 @@ async fn revoke(context: &Context<'_, impl Net>, out: &Out<'_>, account: &Identi
     });
     out.result(&value, &format!("removed the token of {account}"));
     if !told {
-        let page = match account.scheme() {
-            Scheme::Github => "https://github.com/settings/tokens",
-            Scheme::Bluesky => "https://bsky.app/settings/app-passwords",
-            Scheme::Dns => "the name server",
-            Scheme::Nostr => "the signer",
-            _ => "the account's settings",
-        };
+        let needed = account.channel().and_then(|channel| channel.facts().credential);
+        let page = needed.map_or("the account's settings", |needed| needed.revoke_at);
         out.hint(&format!("kez: it still counts until you delete it at {page}"));
     }
     Ok(())

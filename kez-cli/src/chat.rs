@@ -237,7 +237,7 @@ impl<'a, N: Net> Account<'a, N> {
 }
 
 fn copy(secret: &SecretKey) -> Result<SecretKey> {
-    SecretKey::from_bytes(secret.public().identity().scheme(), *secret.expose_bytes())
+    SecretKey::from_bytes(secret.public().scheme(), *secret.expose_bytes())
 }
 
 fn read_public(context: &Context<'_, impl Net>, path: &Path) -> Result<Public> {
@@ -306,13 +306,13 @@ impl<N: Net> Platform for Desk<'_, N> {
         let progress = |_: kez_core::Progress<'_>| {};
         let mut verifier = match self.context.verifier(&progress) {
             Ok(verifier) => verifier,
-            Err(error) => return History::Unknown(Some(error)),
+            Err(error) => return History::Unknown(error),
         };
         verifier.sources.extend(sources.iter().cloned());
         // A damaged one counts for nothing here; whoever writes to it says so.
         let own = self.context.home.chain(primary, self.context.host.now()).unwrap_or_default();
         verifier.bundles.extend(own.map(|chain| chain.to_bundle().into_bytes()));
-        verifier.history(primary, None, None).await
+        verifier.history(primary, &[], None).await
     }
 
     fn now_ms(&self) -> u64 {
@@ -556,10 +556,10 @@ async fn register(
     let desk = Desk { context, dir: PathBuf::new() };
     // The handle's server may know devices that another machine added.
     let url = format!("{server}/v1/handles/{}/chain", new.handle);
-    if let History::Known { chain: known, .. } = desk.history(chain.name(), &[url]).await
-        && known.events().len() > chain.events().len()
+    if let History::Known(known) = desk.history(chain.name(), &[url]).await
+        && known.chain.events().len() > chain.events().len()
     {
-        chain = *known;
+        chain = known.chain;
     }
     let owner = sigchain::current_key(context, &chain)?;
     let secret = match context.keys().entry(&new.device) {
@@ -645,7 +645,7 @@ async fn devices(
     let url = format!("{}/v1/handles/{handle}/chain", seat.client.account().server);
     let history = seat.client.platform().history(&primary, &[url]).await;
     let chain = match &history {
-        History::Known { chain, .. } => chain,
+        History::Known(known) => &known.chain,
         other => return Err(other.doubt().unwrap_or_else(|| Code::ChainUnreachable.into())),
     };
     for device in chain.devices().filter(|d| d.can(CAPABILITY)) {

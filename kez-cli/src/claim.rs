@@ -1,13 +1,16 @@
 //! `kez claim`.
 
 use crate::{
-    args::{ClaimCommand, Format},
+    args::ClaimCommand,
     host::{Access, Net},
     keystore::Entry,
     output::Out,
     run::Context,
 };
-use kez_core::{Chain, Claim, Code, Error, Identity, ObjectId, Result, Scheme, SignedClaim, proof};
+use kez_core::{
+    Chain, Claim, Code, Error, Identity, ObjectId, Result, SignedClaim,
+    proof::{self, Form},
+};
 use std::path::{Path, PathBuf};
 
 /// The largest file with a claim that is read, in bytes.
@@ -46,20 +49,15 @@ pub(super) async fn run(
     let signed = SignedClaim::verify(envelope)?;
     save(context, &signed)?;
 
-    let format = format.unwrap_or(match subject.scheme() {
-        Scheme::Dns => Format::Dns,
-        Scheme::Github => Format::Markdown,
-        Scheme::Ap => Format::Pointer,
-        _ => Format::Compact,
-    });
-    let text = render(&signed, format);
-    let steps = instruction(&subject, format, signed.id());
+    let form = format.map_or_else(|| default_form(&subject), Form::from);
+    let text = proof::write(&signed, form);
+    let steps = instruction(&subject, form, signed.id());
     let value = serde_json::json!({
         "schema": "kez.claim/1",
         "id": signed.id(),
         "subject": subject,
         "primary": primary,
-        "format": format!("{format:?}").to_lowercase(),
+        "format": form.as_str(),
         "text": text,
         "instruction": steps,
     });
@@ -95,40 +93,16 @@ pub(super) async fn draft(
     Ok(claim)
 }
 
-fn render(signed: &SignedClaim, format: Format) -> String {
-    let compact = proof::to_compact(signed.envelope());
-    match format {
-        Format::Json => signed.envelope().to_canonical(),
-        Format::Compact => compact,
-        Format::Markdown => proof::to_markdown(signed),
-        Format::Dns => match signed.claim().subject.scheme() {
-            Scheme::Dns => proof::to_zone_line(signed.claim().subject.value(), &compact),
-            // For other subjects only the character-strings make sense.
-            _ => proof::to_txt_strings(&compact).iter().map(|s| format!("\"{s}\" ")).collect(),
-        },
-        Format::Pointer => proof::to_pointer(&signed.claim().primary),
-    }
+/// The form that suits the place where accounts like this publish.
+fn default_form(subject: &Identity) -> Form {
+    subject.channel().map_or(Form::Compact, |channel| channel.facts().form)
 }
 
 /// Where to paste the proof, per channel.
-fn instruction(subject: &Identity, format: Format, id: ObjectId) -> String {
-    let value = subject.value();
-    let place = match subject.scheme() {
-        Scheme::Github => format!(
-            "Publish it: as {value}, make a public gist at https://gist.github.com/ with a file named kez.md and this text."
-        ),
-        Scheme::Dns => format!(
-            "Publish it: add this TXT record at _kez.{value} (or, in a provider's form: name _kez, type TXT, value = the compact form)."
-        ),
-        Scheme::Nostr => "Publish it: with this key, publish an event of kind 30078 with the tag [\"d\",\"kez\"] and this text as its content; or put the pointer form into your profile's about.".to_owned(),
-        Scheme::Bluesky => "Publish it: put the pointer form (--format pointer) into your profile's description; or write a record of the collection org.kez.proof with {\"$type\":\"org.kez.proof\",\"proof\":\"<this text>\"}.".to_owned(),
-        Scheme::Ap => format!(
-            "Publish it: at https://{}/, edit your profile and add a field named KEZ with this text.",
-            subject.host().unwrap_or_default()
-        ),
-        Scheme::Ed25519 => "An ed25519 key has no place of its own to publish at; list it with `kez sigchain add`.".to_owned(),
-    };
-    let chain = if format == Format::Pointer {
+fn instruction(subject: &Identity, form: Form, id: ObjectId) -> String {
+    let place = subject.channel().map(|channel| channel.placing(subject.value()));
+    let place = place.unwrap_or_default();
+    let chain = if form == Form::Pointer {
         "The pointer proves nothing until your published sigchain lists the claim:"
     } else {
         "Then list it on your sigchain, so that you can revoke it:"
@@ -144,14 +118,13 @@ async fn look_up_account(
     out: &Out<'_>,
     subject: &Identity,
 ) -> Result<Option<String>> {
-    if matches!(subject.scheme(), Scheme::Dns | Scheme::Nostr | Scheme::Ed25519)
-        || context.global.offline
-    {
+    let stable_id = subject.channel().is_some_and(|channel| channel.facts().stable_id);
+    if !stable_id || context.global.offline {
         return Ok(None);
     }
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let verifier = context.verifier(&progress)?;
-    match verifier.look_up(subject).await {
+    match verifier.look_up(&kez_core::Question::about(subject)).await {
         Ok(finding) => Ok(finding.account),
         Err(miss) if miss.code == Code::IdentityNotFound => Err(Error::about(miss.code, subject)),
         Err(miss) => {

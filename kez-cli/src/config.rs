@@ -4,7 +4,7 @@ use crate::{
     home::{Home, storage},
     host::Settings,
 };
-use kez_core::{Code, Endpoints, Error, Result};
+use kez_core::{Code, Endpoints, Error, Result, transport::NamedEndpoints};
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -77,14 +77,14 @@ impl Config {
     /// # Errors
     /// `config_refused` for a key of a log or witness that is none.
     pub fn endpoints(&self) -> Result<Endpoints> {
-        let endpoints = Endpoints::default().with(
-            self.github.as_deref(),
-            self.plc.as_deref(),
-            self.bluesky.as_deref(),
-            self.relays.as_deref(),
-            &self.sig_servers,
-            &self.witnesses,
-        );
+        let endpoints = Endpoints::named(&NamedEndpoints {
+            github: self.github.as_deref(),
+            plc: self.plc.as_deref(),
+            bluesky: self.bluesky.as_deref(),
+            relays: self.relays.as_deref(),
+            sig_servers: &self.sig_servers,
+            witnesses: &self.witnesses,
+        });
         endpoints.map_err(|_| Error::about(Code::ConfigRefused, "the key of a log or witness"))
     }
 

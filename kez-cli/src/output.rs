@@ -135,7 +135,8 @@ pub(crate) fn clean(text: &str) -> String {
 /// One line about an edge: status, subject, reason and age.
 pub(crate) fn edge_line(out: &Out<'_>, report: &Report, now: Timestamp) -> String {
     let (on, off) = out.color(report.status);
-    let mut text = format!("{on}{:<11}{off} {}", report.status.as_str(), report.subject);
+    let status = format!("{on}{:<11}{off}", report.status.as_str());
+    let mut text = report.subject.to_string();
     let mut facts: Vec<String> = Vec::new();
     if let Some(reason) = report.reason.filter(|r| r.as_str() != report.status.as_str()) {
         facts.push(reason.as_str().to_owned());
@@ -157,17 +158,31 @@ pub(crate) fn edge_line(out: &Out<'_>, report: &Report, now: Timestamp) -> Strin
     if let Some(at) = report.retry_at {
         facts.push(format!("retry at {at}"));
     }
-    facts.extend(
-        report
-            .notes
-            .iter()
-            .filter(|n| **n != Note::AccountUnpinned)
-            .map(|n| n.summary().to_owned()),
-    );
+    let notes = report.notes.iter().filter(|note| **note != Note::AccountUnpinned);
+    facts.extend(notes.map(|note| note_text(report, *note)));
+    if let Some(detail) = &report.detail {
+        facts.push(detail.clone());
+    }
     if !facts.is_empty() {
         text.push_str(&format!("  ({})", facts.join(", ")));
     }
-    clean(&text)
+    // The colours are the command's own; the rest may hold text of other parties.
+    format!("{status} {}", clean(&text))
+}
+
+/// A note in words, with what it is about.
+fn note_text(report: &Report, note: Note) -> String {
+    let about = match note {
+        Note::Renamed => report.claimed_as.as_ref().map(|name| format!("; the proof names {name}")),
+        Note::Moved => report.moved_to.as_ref().map(|place| format!(" to {place}")),
+        _ => None,
+    };
+    format!("{}{}", note.summary(), about.unwrap_or_default())
+}
+
+/// A count with its noun.
+fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The whole report in lines.
@@ -190,6 +205,9 @@ pub(crate) fn report_text(out: &Out<'_>, report: &Report, now: Timestamp) -> Str
         }
         if let Some(rcode) = place.rcode {
             text.push_str(&format!(" [rcode {rcode}]"));
+        }
+        if let Some(other) = &place.redirected_to {
+            text.push_str(&format!(" (redirected to {other})"));
         }
         row("at", text);
     }
@@ -218,7 +236,7 @@ pub(crate) fn report_text(out: &Out<'_>, report: &Report, now: Timestamp) -> Str
         );
     }
     for note in &report.notes {
-        row("note", note.summary().to_owned());
+        row("note", note_text(report, *note));
     }
     row("checked", report.checked_at.to_string());
     format!("{on}{}{off}  {}\n{}", report.status.as_str(), report.subject, lines.join("\n"))
@@ -231,19 +249,23 @@ pub(crate) fn graph_text(out: &Out<'_>, graph: &Graph, now: Timestamp) -> String
         Some(primary) => text.push_str(&format!("{primary}\n")),
         None => text.push_str(&format!("{}: no identity found\n", graph.query)),
     }
+    for other in &graph.contested_by {
+        text.push_str(&format!("  CONTESTED: {other} has a valid proof of {} too\n", graph.query));
+    }
     let chain = match (graph.chain, &graph.head) {
         ("fork", _) => "sigchain: two histories, both validly signed".to_owned(),
         (_, Some(head)) => {
             let next = if graph.pre_rotation { ", next key committed" } else { "" };
             let keys = if graph.keys.len() > 1 {
-                format!(", {} rotations", graph.keys.len() - 1)
+                format!(", {}", count(graph.keys.len() as u64 - 1, "rotation"))
             } else {
                 String::new()
             };
-            format!("sigchain: {} events, head {}{keys}{next}", head.seq, head.id.short())
+            format!("sigchain: {}, head {}{keys}{next}", count(head.seq, "event"), head.id.short())
         }
         ("absent", _) => "sigchain: none".to_owned(),
-        _ => "sigchain: could not be asked".to_owned(),
+        ("unchecked", _) => "sigchain: not looked up, so revocations were not checked".to_owned(),
+        _ => "sigchain: could not be read".to_owned(),
     };
     text.push_str(&format!("  {chain}\n"));
     if let Some(reason) = graph.reason.filter(|_| matches!(graph.chain, "known" | "unknown")) {

@@ -12,10 +12,10 @@ use crate::{
     sigchain,
 };
 use kez_core::{
-    Chain, Code, Error, Identity, ObjectId, Op, Proof, Reason, Report, Result, Scheme, SecretKey,
-    SignedClaim, Standing, Status, Target, Timestamp,
-    channel::Miss,
-    proof,
+    Chain, Code, Error, Identity, ObjectId, Op, Proof, Question, Reason, Report, Result, Scheme,
+    SecretKey, SignedClaim, Standing, Status, Target, Timestamp,
+    channel::{self, CredentialKind, Miss},
+    proof::{self, Form},
     publish::{Change, Credential, Placed, server_url},
 };
 use std::path::PathBuf;
@@ -210,7 +210,7 @@ pub(super) async fn place(
     subject: &Identity,
     wish: &Wish,
 ) -> Result<Published> {
-    let by_pointer = subject.scheme() == Scheme::Ap;
+    let by_pointer = is_by_pointer(subject);
     if by_pointer && places.is_empty() {
         let why = "a profile field only points to your sigchain: name a sigchain server in config.toml, or --dir";
         return Err(Error::about(Code::Usage, why));
@@ -218,9 +218,10 @@ pub(super) async fn place(
     // Whoever cannot sign in has made no claim.
     let credential = credential(context, subject, owner, wish).await?;
     let signed = current_claim(context, out, chain, owner, places, subject, wish).await?;
-    let opened = match subject.scheme() {
-        Scheme::Nostr if credential.is_none() => nostr_key(context, owner, subject)?,
-        _ => None,
+    let opened = if subject.scheme() == Scheme::Nostr && credential.is_none() {
+        nostr_key(context, owner, subject)?
+    } else {
+        None
     };
     let key = opened.as_ref().or_else(|| (subject.scheme() == Scheme::Nostr).then_some(owner));
     let endpoints = context.config.endpoints()?;
@@ -258,6 +259,11 @@ pub(super) async fn place(
     Ok(published)
 }
 
+/// Whether proofs of such an account are pointers to the chain.
+fn is_by_pointer(subject: &Identity) -> bool {
+    subject.channel().is_some_and(|channel| channel.facts().form == Form::Pointer)
+}
+
 fn tell_warnings(out: &Out<'_>, placed: &Placed) {
     for warning in &placed.warnings {
         out.hint(&format!("kez: warning: {warning}"));
@@ -284,7 +290,7 @@ async fn name_accounts(
     wish: &Wish,
 ) -> Result<Change> {
     let mut credentials = Vec::new();
-    for github in in_force(chain).into_iter().filter(|s| s.scheme() == Scheme::Github) {
+    for github in in_force(chain).into_iter().filter(|s| s.scheme() == channel::github::SCHEME) {
         match auth::fresh(context, &github, Some(owner)).await? {
             Some(credential) => credentials.push(credential),
             None => out.hint(&format!(
@@ -365,20 +371,18 @@ async fn credential(
     owner: &SecretKey,
     wish: &Wish,
 ) -> Result<Option<Credential>> {
-    // The other keys sign nothing elsewhere.
-    if subject.scheme() == Scheme::Ed25519 {
-        return Ok(None);
-    }
+    let needed = subject.channel().and_then(|channel| channel.facts().credential);
+    let Some(needed) = needed else { return Ok(None) };
     let file = wish.token_file.as_deref();
     if file.is_none()
         && let Some(credential) = auth::fresh(context, subject, Some(owner)).await?
     {
         return Ok(Some(credential));
     }
-    if matches!(subject.scheme(), Scheme::Dns | Scheme::Nostr) {
+    if matches!(needed.kind, CredentialKind::Tsig | CredentialKind::Bunker) {
         return Ok(None);
     }
-    if subject.scheme() == Scheme::Ap && file.is_none() {
+    if needed.kind == CredentialKind::Code && file.is_none() {
         let why = format!("{subject}: run `kez auth add {subject}`");
         return Err(Error::about(Code::CredentialMissing, why));
     }
@@ -402,18 +406,16 @@ impl Shown<'_> {
         subject: &Identity,
     ) -> Result<Option<String>> {
         let verifier = context.fresh_verifier(&|_| {})?;
-        let finding = match verifier.look_up(subject).await {
+        let finding = match verifier.look_up(&Question::about(subject)).await {
             Ok(finding) => finding,
             Err(miss) => return Ok(Some(told(&miss))),
         };
         let ours = |found: proof::Found| match found.proof {
             Ok(Proof::Claim(signed)) => signed.id() == self.claim,
-            Ok(Proof::Pointer(primary)) => {
-                primary == *self.primary && subject.scheme() == Scheme::Ap
-            }
+            Ok(Proof::Pointer(primary)) => primary == *self.primary && is_by_pointer(subject),
             Err(_) => false,
         };
-        if finding.texts.iter().any(|text| proof::find(&text.text).into_iter().any(ours)) {
+        if finding.texts.iter().any(|text| proof::find(&text.text).found.into_iter().any(ours)) {
             return Ok(None);
         }
         Ok(Some(finding.failed.as_ref().map(told).unwrap_or_default()))
@@ -528,31 +530,21 @@ async fn last_look(
 /// The record that only the user can add, in the forms that providers want.
 fn tell_record(out: &Out<'_>, signed: &SignedClaim) {
     let domain = signed.claim().subject.value();
+    let name = channel::dns::RecordName::of(domain);
     let compact = proof::to_compact(signed.envelope());
     let line = proof::to_zone_line(domain, &compact);
-    // A form may append the name of the zone, which only its owner knows.
-    let mut names: Vec<(&str, String)> = Vec::new();
-    let mut zone = domain;
-    while zone.contains('.') {
-        let below = domain.strip_suffix(zone).unwrap_or_default().trim_end_matches('.');
-        let name = if below.is_empty() { "_kez".into() } else { format!("_kez.{below}") };
-        names.push((zone, name));
-        zone = zone.split_once('.').map_or("", |(_, above)| above);
-    }
-    let relative = names.iter().map(|(zone, name)| format!("  {name} in the zone {zone}\n"));
-    let relative: String = relative.collect();
-    let names = names.iter().map(|(zone, name)| serde_json::json!({"zone": zone, "name": name}));
     let value = serde_json::json!({
         "schema": "kez.record/1",
-        "name": format!("_kez.{domain}"),
+        "name": name.full,
+        "zone_guess": name.zone,
+        "name_in_zone": name.relative,
         "type": "TXT",
-        "relative_names": names.collect::<Vec<_>>(),
         "ttl": 300,
         "value": compact,
         "zone": line.trim(),
     });
     let text = format!(
-        "Add this record. In a zone file:\n\n{line}\nIn a provider's form: type TXT, name _kez.{domain}, or, where the form appends the name of the zone:\n\n{relative}\nValue, without quotation marks:\n\n{compact}\n"
+        "Add this TXT record. {name}\n\nIn a zone file:\n\n{line}\nThe value for a provider's form, without quotation marks:\n\n{compact}\n"
     );
     out.result(&value, &text);
 }

@@ -62,7 +62,10 @@ pub(super) async fn run(
             let mut chain = own_chain(context, &own)?;
             let target = match ObjectId::parse(&target) {
                 Ok(id) => Target::Claim(id),
-                Err(_) => Target::Subject(Identity::parse(&target)?),
+                // A listed subject may be of a scheme that this version does not know.
+                Err(_) => Target::Subject(
+                    Identity::from_canonical(&target).or_else(|_| Identity::parse(&target))?,
+                ),
             };
             let ends = chain.listings().into_iter().filter(|(l, r)| {
                 r.is_none()
@@ -319,12 +322,11 @@ fn import(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result
     let mine = context.home.chain(theirs.name(), context.now)?;
     let merged = match mine {
         None => theirs,
-        Some(mine) => match merge(mine, theirs)? {
-            Merge::Same(chain) => *chain,
+        Some(mine) => match merge(vec![mine, theirs])? {
+            Merge::Same(chain) | Merge::Settled(chain) => *chain,
             Merge::Fork(fork) => {
                 let seq = fork.seq();
-                fork.into_settled()
-                    .map_err(|_| Error::about(Code::Forked, format!("from event {seq} on")))?
+                return Err(Error::about(Code::Forked, format!("from event {seq} on")));
             }
         },
     };

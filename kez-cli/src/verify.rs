@@ -4,11 +4,15 @@ use crate::{
     args::{GraphFormat, VerifyCommand},
     graph as draw,
     host::{Access, Net},
-    output::{Out, graph_text, report_text},
+    output::{Out, clean, exit_code, graph_text, report_text},
     run::Context,
 };
 use futures_util::{StreamExt as _, stream};
-use kez_core::{Code, Error, Identity, Proof, Result, proof, transport::MAX_CONCURRENCY};
+use kez_core::{
+    Code, Error, Identity, Input, Question, Report, Result, holds_secret,
+    resolve::{self, Resolved},
+    transport::MAX_CONCURRENCY,
+};
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
@@ -20,7 +24,7 @@ pub(super) async fn run(
     command: VerifyCommand,
 ) -> Result<u8> {
     match command {
-        VerifyCommand::Id { identity } => one(context, out, &identity).await,
+        VerifyCommand::Id { identity, by } => one(context, out, &identity, by.as_ref()).await,
         VerifyCommand::File { file, shown_by } => {
             self::file(context, out, &file, shown_by.as_ref()).await
         }
@@ -28,15 +32,31 @@ pub(super) async fn run(
     }
 }
 
-async fn one(context: &Context<'_, impl Net>, out: &Out<'_>, identity: &str) -> Result<u8> {
-    let subject = Identity::parse(identity)?;
-    let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let reports = context.verifier(&progress)?.verify(&subject).await;
-    for report in &reports {
-        out.result(report, &report_text(out, report, context.now));
+/// What the user typed, over the network where that is needed.
+async fn read(context: &Context<'_, impl Net>, text: &str) -> Result<Resolved> {
+    Ok(resolve::resolve(&context.net, Input::parse(text)?).await?)
+}
+
+/// The identity that the user typed. Prints who named it, if it took the network.
+async fn resolve(context: &Context<'_, impl Net>, out: &Out<'_>, text: &str) -> Result<Resolved> {
+    let resolved = read(context, text).await?;
+    if let Some(via) = &resolved.via {
+        out.hint(&format!("kez: {} is {}, by {}", clean(text), resolved.identity, clean(via)));
     }
-    // The best proof decides; it comes first, and there is always one report.
-    Ok(reports.first().map_or(1, |r| r.status.exit_code()))
+    Ok(resolved)
+}
+
+async fn one(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    identity: &str,
+    by: Option<&Identity>,
+) -> Result<u8> {
+    let subject = resolve(context, out, identity).await?;
+    let progress = |event: kez_core::Progress<'_>| out.progress(&event);
+    let question = Question { by, ..subject.question() };
+    let reports = context.verifier(&progress)?.verify_question(&question).await;
+    Ok(print(context, out, &reports))
 }
 
 async fn file(
@@ -46,25 +66,37 @@ async fn file(
     shown_by: Option<&Identity>,
 ) -> Result<u8> {
     let bytes = context.read_input(file, 256 * 1024)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::from(Code::JsonUtf8))?;
-    let (encoding, proof) = proof::from_text(text)?;
-    let subject = match (shown_by, &proof) {
-        (Some(subject), _) => subject.clone(),
-        (None, Proof::Claim(signed)) => signed.claim().subject.clone(),
-        (None, Proof::Pointer(_)) => {
-            return Err(Error::about(
-                Code::Usage,
-                "a pointer needs --as, the account that shows it",
-            ));
-        }
-    };
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::from(Code::JsonUtf8));
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
     let verifier = context.verifier(&progress)?;
-    let mut report = verifier.verify_proof(&proof, &subject).await;
-    report.encoding = Some(encoding);
-    report.via = Some(kez_core::transport::Via::File);
-    out.result(&report, &report_text(out, &report, context.now));
-    Ok(report.status.exit_code())
+    let reports = match text {
+        Ok(text) => {
+            if holds_secret(text) {
+                let warning =
+                    "the file holds a secret key (nsec1…): if others saw it, rotate that key";
+                out.hint(&format!("kez: warning: {warning}"));
+            }
+            verifier.verify_text(text, shown_by).await
+        }
+        Err(error) => Err(error),
+    };
+    match reports {
+        Ok(reports) => Ok(print(context, out, &reports)),
+        Err(error) if error.code() == Code::Usage => Err(error),
+        // The object is at fault, and not the command.
+        Err(error) => {
+            out.failure(&error);
+            Ok(error.code().status().exit_code())
+        }
+    }
+}
+
+/// Prints reports, the best first, whose status is the command's.
+fn print(context: &Context<'_, impl Net>, out: &Out<'_>, reports: &[Report]) -> u8 {
+    for report in reports {
+        out.result(report, &report_text(out, report, context.now));
+    }
+    reports.first().map_or(1, |report| report.status.exit_code())
 }
 
 /// Verifies a list, a few at a time, and prints each result as it comes.
@@ -76,8 +108,10 @@ async fn list(context: &Context<'_, impl Net>, out: &Out<'_>) -> Result<u8> {
     let verifier = &verifier;
     let mut results = stream::iter(names)
         .map(|name| async move {
-            match Identity::parse(&name) {
-                Ok(subject) => Ok(verifier.verify(&subject).await.swap_remove(0)),
+            match read(context, &name).await {
+                Ok(subject) => {
+                    Ok(verifier.verify_question(&subject.question()).await.swap_remove(0))
+                }
                 Err(error) => Err((name, error)),
             }
         })
@@ -98,7 +132,7 @@ async fn list(context: &Context<'_, impl Net>, out: &Out<'_>) -> Result<u8> {
                     "detail": error.context(),
                 });
                 out.json_line(&value);
-                2
+                exit_code(error.code())
             }
         };
         worst = worst.max(code);
@@ -113,10 +147,17 @@ pub(super) async fn id(
     out: &Out<'_>,
     identity: &str,
 ) -> Result<u8> {
-    let query = Identity::parse(identity)?;
+    let query = resolve(context, out, identity).await?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let graph = context.verifier(&progress)?.identity(&query).await;
+    let verifier = context.verifier(&progress)?;
+    let graph = verifier.identity_question(&query.question()).await;
     out.result(&graph, &graph_text(out, &graph, context.now));
+    // Who else has a valid proof of the account is shown as fully.
+    for other in &graph.contested_by {
+        let question = Question { by: Some(other), ..query.question() };
+        let other = verifier.identity_question(&question).await;
+        out.result(&other, &graph_text(out, &other, context.now));
+    }
     Ok(graph.status().exit_code())
 }
 
@@ -127,9 +168,9 @@ pub(super) async fn graph(
     format: GraphFormat,
     file: Option<&Path>,
 ) -> Result<u8> {
-    let query = Identity::parse(identity)?;
+    let query = resolve(context, out, identity).await?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let graph = context.verifier(&progress)?.identity(&query).await;
+    let graph = context.verifier(&progress)?.identity_question(&query.question()).await;
     let format = if out.json { GraphFormat::Json } else { format };
     let text = match format {
         GraphFormat::Dot => draw::dot(&graph),

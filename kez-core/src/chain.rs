@@ -243,7 +243,24 @@ impl Chain {
     /// # Errors
     /// The first broken rule, with the line's number; `chain_empty`, `too_large`.
     pub fn replay(bundle: &[u8], name: Option<&Identity>, now: Timestamp) -> Result<Self> {
-        Self::replay_with(bundle, name, now, check_pending)
+        Self::whole(Self::replay_lines(bundle, name, now, batch::verify)?)
+    }
+
+    /// Replays as much of a bundle as verifies. Returns the events before the first line that
+    /// breaks a rule, and that line's error.
+    ///
+    /// # Errors
+    /// As [`Chain::replay`], if not even the first event verifies.
+    pub fn replay_prefix(
+        bundle: &[u8],
+        name: &Identity,
+        now: Timestamp,
+    ) -> Result<(Self, Option<Error>)> {
+        let (chain, error) = Self::replay_lines(bundle, Some(name), now, batch::verify)?;
+        match (chain.filter(|chain| !chain.events.is_empty()), error) {
+            (Some(chain), error) => Ok((chain, error)),
+            (None, error) => Err(error.unwrap_or_else(|| Code::ChainEmpty.into())),
+        }
     }
 
     /// As [`Chain::replay`], but no signature is verified: for a bundle that the caller verified
@@ -254,22 +271,32 @@ impl Chain {
     /// As [`Chain::replay`], but for `signature_bad` and `chain_future`.
     pub fn replay_trusted(bundle: &[u8], name: &Identity) -> Result<Self> {
         let far = Timestamp::from_seconds(i64::MAX);
-        Self::replay_with(bundle, Some(name), far, |_| Ok(()))
+        Self::whole(Self::replay_lines(bundle, Some(name), far, |_| Ok(()))?)
     }
 
-    fn replay_with(
+    fn whole((chain, error): (Option<Self>, Option<Error>)) -> Result<Self> {
+        match error {
+            Some(error) => Err(error),
+            None => chain.filter(|c| !c.events.is_empty()).ok_or_else(|| Code::ChainEmpty.into()),
+        }
+    }
+
+    /// Replays line by line. Returns the events before the first line that breaks a rule, and that
+    /// line's error.
+    fn replay_lines(
         bundle: &[u8],
         name: Option<&Identity>,
         now: Timestamp,
-        check: impl Fn(&[(usize, batch::Pending)]) -> Result<()>,
-    ) -> Result<Self> {
+        check: impl Fn(&[(usize, batch::Pending)]) -> Result<(), (usize, Error)>,
+    ) -> Result<(Option<Self>, Option<Error>)> {
         if bundle.len() > MAX_BUNDLE {
             return Err(Error::about(Code::TooLarge, "a chain has at most 32 MiB"));
         }
         let mut chain: Option<Self> = name.map(Self::new).transpose()?;
         let mut pending = Vec::new();
         let mut rest = bundle;
-        while !rest.is_empty() {
+        let mut broken = None;
+        while !rest.is_empty() && broken.is_none() {
             let number = chain.as_ref().map_or(1, |c| c.events.len() + 1);
             let result = Event::take(&mut rest).and_then(|(envelope, event, line)| {
                 let chain = match &mut chain {
@@ -282,14 +309,25 @@ impl Chain {
                 chain.apply(event, envelope.id(), line);
                 Ok(())
             });
-            if let Err(error) = result {
-                // An earlier bad signature comes first, as it would one by one.
-                check(&pending)?;
-                return Err(at_line(number, &error));
-            }
+            broken = result.err().map(|error| at_line(number, &error));
         }
-        check(&pending)?;
-        chain.filter(|c| !c.events.is_empty()).ok_or_else(|| Code::ChainEmpty.into())
+        // A bad signature comes before the line that broke another rule, as it would one by one.
+        if let Err((at, error)) = check(&pending) {
+            let number = pending[at].0;
+            chain = chain.map(|chain| chain.truncated(number - 1));
+            broken = Some(at_line(number, &error));
+        }
+        Ok((chain, broken))
+    }
+
+    /// The chain without the events after that seq.
+    pub(crate) fn truncated(&self, count: usize) -> Self {
+        // The name was a valid key when this chain was made.
+        let Ok(mut past) = Self::new(&self.name) else { return self.clone() };
+        for seq in 0..count.min(self.events.len()) {
+            past.apply(self.events[seq].clone(), self.ids[seq], self.lines[seq].clone());
+        }
+        past
     }
 
     /// The head that a bundle's last line says it has. Nothing is verified but the line's form.
@@ -556,6 +594,11 @@ impl Chain {
         &self.eras
     }
 
+    /// Whether this was the current key at some time.
+    pub(crate) fn had_key(&self, key: &Identity) -> bool {
+        self.eras.iter().any(|era| era.key == *key)
+    }
+
     /// The devices, revoked ones included.
     pub fn devices(&self) -> impl Iterator<Item = &Device> {
         self.devices.values()
@@ -580,6 +623,12 @@ impl Chain {
     pub fn listings(&self) -> Vec<(&Listing, Option<Revocation>)> {
         let revocation = |l: &Listing| self.revocation(&l.claim, &l.subject, l.seq);
         self.listings.values().map(|l| (l, revocation(l))).collect()
+    }
+
+    /// The listing of a claim, revoked or not.
+    #[must_use]
+    pub fn listing(&self, claim: ObjectId) -> Option<&Listing> {
+        self.listings.get(claim)
     }
 
     /// The newest listing of a subject that is not revoked: what a pointer proves.
@@ -616,7 +665,7 @@ impl Chain {
         let claim = signed.claim();
         let id = signed.id();
         let signer = signed.signer().identity();
-        let Some(era) = self.eras.iter().rev().find(|era| era.key == *signer) else {
+        let Some(era) = self.eras.iter().find(|era| era.key == *signer) else {
             return Standing::Refused(Code::ChainSigner);
         };
         if let Some(listing) = self.listings.get(id) {
@@ -626,13 +675,14 @@ impl Chain {
             if let Some(revocation) = self.revocation(&id, &listing.subject, listing.seq) {
                 return Standing::Revoked(revocation);
             }
+            // The id does not cover the signature: a later key may sign the same payload.
+            if listing.seq < era.from {
+                return Standing::Refused(Code::ChainSigner);
+            }
             return match era.until {
                 Some(until) if listing.seq >= until => Standing::Refused(Code::KeyRotated),
                 _ => Standing::Listed(listing.seq),
             };
-        }
-        if self.void_claims.contains(id) {
-            return Standing::Refused(Code::KeyCompromised);
         }
         if let Some(revocation) = self.revoked_claims.get(id).and_then(|l| l.first()) {
             return Standing::Revoked(*revocation);
@@ -641,6 +691,9 @@ impl Chain {
         let subject = self.revoked_subjects.get(&claim.subject);
         if let Some(r) = subject.and_then(|l| l.iter().rev().find(|r| claim.created_at <= r.at)) {
             return Standing::Revoked(*r);
+        }
+        if self.void_claims.contains(id) {
+            return Standing::Refused(Code::KeyCompromised);
         }
         match (era.until, era.compromised_since) {
             (None, _) => Standing::Unlisted,
@@ -652,13 +705,32 @@ impl Chain {
     /// The chain as it stood at that time: without the events that were signed later.
     #[must_use]
     pub fn as_of(&self, at: Timestamp) -> Self {
-        let count = self.events.partition_point(|event| event.created_at <= at);
-        // The name was a valid key when this chain was made.
-        let Ok(mut past) = Self::new(&self.name) else { return self.clone() };
-        for seq in 0..count {
-            past.apply(self.events[seq].clone(), self.ids[seq], self.lines[seq].clone());
+        self.truncated(self.events.partition_point(|event| event.created_at <= at))
+    }
+
+    /// The commitment to the next key that is in force before the event of that seq.
+    pub(crate) fn commitment_before(&self, seq: u64) -> Option<ObjectId> {
+        let mut committed = None;
+        for event in self.events.iter().take_while(|event| event.seq < seq) {
+            if event.next.is_some() || matches!(event.op, Op::Rotate { .. }) {
+                committed = event.next;
+            }
         }
-        past
+        committed
+    }
+
+    /// Whether an event rotates to the key that the chain has committed to.
+    pub(crate) fn is_committed_rotation(&self, envelope: &Envelope) -> bool {
+        let event = Event::from_payload(envelope.payload());
+        let to_it = |to: &Key| self.next.is_some_and(|next| commitment(to.identity()) == next);
+        event.is_ok_and(|event| matches!(&event.op, Op::Rotate { to, .. } if to_it(to)))
+    }
+
+    /// Whether an event from that seq on rotates to the key with this commitment.
+    pub(crate) fn rotates_to(&self, committed: ObjectId, seq: u64) -> bool {
+        let to_it =
+            |op: &Op| matches!(op, Op::Rotate { to, .. } if commitment(to.identity()) == committed);
+        self.events.iter().any(|event| event.seq >= seq && to_it(&event.op))
     }
 
     /// What the chain says, as data.
@@ -699,10 +771,6 @@ impl Chain {
         }
         out
     }
-}
-
-fn check_pending(pending: &[(usize, batch::Pending)]) -> Result<()> {
-    batch::verify(pending).map_err(|(at, error)| at_line(pending[at].0, &error))
 }
 
 fn at_line(number: usize, error: &Error) -> Error {

@@ -178,7 +178,7 @@ pub(crate) fn check_account(text: &str) -> Result<()> {
 
 /// Free text that people see: 1 to 128 characters, no control or bidirectional ones.
 pub(crate) fn check_text(text: &str, name: &str) -> Result<()> {
-    let bad = |c: char| c.is_control() || crate::identity::is_bidi(c);
+    let bad = |c: char| c.is_control() || crate::identity::domain::is_bidi(c);
     if text.is_empty() || text.chars().count() > 128 || text.chars().any(bad) {
         return Err(Error::about(Code::TextRefused, name));
     }

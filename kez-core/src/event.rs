@@ -389,7 +389,7 @@ impl Event {
             return Err(Error::about(Code::KeyExpected, "chain"));
         }
         // The chain checks its own name once, and every event's name against it.
-        let chain = Identity::of_checked_key(chain);
+        let chain = Identity::of_checked(chain);
         Ok(Self { chain, seq, prev, created_at, op, next, critical })
     }
 }

@@ -2,17 +2,22 @@
 //! (SPEC.md, "Forks").
 
 use crate::{
-    Chain, Code, Envelope, Error, Identity, Op, Result, Timestamp, commitment, event,
+    Chain, Code, Envelope, Error, Identity, Result, Timestamp, event,
     json::{Members, Value},
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-/// How two copies of one chain relate.
+/// The largest fork object in bytes: two bundles.
+pub const MAX_FORK: usize = 2 * crate::chain::MAX_BUNDLE;
+
+/// What copies of one chain are together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// They agree as far as both go; this is the longer one.
+    /// One chain, the longest that continues all others.
     Same(Box<Chain>),
-    /// They diverge.
+    /// One chain: the copies diverge, and the committed key settles every divergence.
+    Settled(Box<Chain>),
+    /// Two histories, and nothing that settles between them.
     Fork(Box<Fork>),
 }
 
@@ -25,10 +30,11 @@ pub struct Fork {
     settled: Option<bool>,
 }
 
-/// Compares two copies of one chain.
+/// Merges copies of one chain. The result depends on the set of events alone: neither on the
+/// order of the copies nor on their number (SPEC.md, "Forks").
 ///
 /// # Errors
-/// `chain_id` if they are of different chains.
+/// `chain_id` if they are of different chains, `chain_empty` if there is none.
 ///
 /// ```
 /// use kez_core::{Chain, Event, Identity, ObjectId, Op, Scheme, SecretKey, Timestamp, fork};
@@ -47,55 +53,114 @@ pub struct Fork {
 ///     chain.append(&event, now)?;
 ///     Ok::<_, kez_core::Error>(chain)
 /// };
-/// let fork::Merge::Fork(fork) = fork::merge(chain("a.example")?, chain("b.example")?)? else {
+/// let copies = vec![chain("a.example")?, chain("b.example")?];
+/// let fork::Merge::Fork(fork) = fork::merge(copies)? else {
 ///     panic!("they differ from the first event on")
 /// };
 /// assert_eq!((fork.seq(), fork.is_settled()), (1, false));
-/// // Anybody can check it offline.
+/// // Anyone can check it offline.
 /// assert_eq!(fork::Fork::from_json(fork.to_canonical().as_bytes(), now)?, *fork);
 /// # Ok::<(), kez_core::Error>(())
 /// ```
-pub fn merge(one: Chain, two: Chain) -> Result<Merge> {
-    if one.name() != two.name() {
-        return Err(Error::about(Code::ChainId, two.name()));
+pub fn merge(copies: Vec<Chain>) -> Result<Merge> {
+    let name = copies.first().ok_or(Code::ChainEmpty)?.name().clone();
+    if let Some(other) = copies.iter().find(|copy| *copy.name() != name) {
+        return Err(Error::about(Code::ChainId, other.name()));
     }
-    let ids = |chain: &Chain| chain.head().map_or(0, |h| h.seq);
-    let common = ids(&one).min(ids(&two));
-    let at = (1..=common).find(|seq| one.id_at(*seq) != two.id_at(*seq));
-    let Some(seq) = at else {
-        return Ok(Merge::Same(Box::new(if ids(&one) >= ids(&two) { one } else { two })));
-    };
-    // The branch whose diverging event has the smaller id comes first, so that the same two
-    // histories always make the same object.
-    let (a, b) = if one.id_at(seq) < two.id_at(seq) { (one, two) } else { (two, one) };
-    let settled = settle(&a, &b, seq);
-    Ok(Merge::Fork(Box::new(Fork { seq, a, b, settled })))
+    let mut branches = maximal(copies);
+    let mut settled = false;
+    while branches.len() > 1 {
+        let (seq, groups) = diverge(&branches);
+        let Some(winner) = settle(&groups, seq) else {
+            return Ok(Merge::Fork(Box::new(Fork::between(seq, &groups))));
+        };
+        settled = true;
+        branches = groups[winner].iter().map(|branch| (*branch).clone()).collect();
+    }
+    let chain = branches.pop().map(Box::new).ok_or(Code::ChainEmpty)?;
+    Ok(if settled { Merge::Settled(chain) } else { Merge::Same(chain) })
 }
 
-/// Whether exactly one branch rotates to the key that was committed where they diverge:
-/// `Some(true)` for `a`, `Some(false)` for `b`.
-fn settle(a: &Chain, b: &Chain, seq: u64) -> Option<bool> {
-    let mut committed = None;
-    let at = usize::try_from(seq - 1).ok()?;
-    for event in a.events().iter().take(at) {
-        if event.next.is_some() || matches!(event.op, Op::Rotate { .. }) {
-            committed = event.next;
+/// The copies that no other copy continues, each once.
+fn maximal(copies: Vec<Chain>) -> Vec<Chain> {
+    let mut branches: Vec<Chain> = Vec::new();
+    for copy in copies {
+        if branches.iter().any(|branch| continues(branch, &copy)) {
+            continue;
         }
+        branches.retain(|branch| !continues(&copy, branch));
+        branches.push(copy);
     }
-    let committed = committed?;
-    let rotates = |chain: &Chain| {
-        chain.events().iter().skip(at).any(
-            |e| matches!(&e.op, Op::Rotate { to, .. } if commitment(to.identity()) == committed),
-        )
-    };
-    match (rotates(a), rotates(b)) {
-        (true, false) => Some(true),
-        (false, true) => Some(false),
-        _ => None,
-    }
+    branches
+}
+
+/// Whether one copy has all events of another. An id fixes everything before it.
+fn continues(longer: &Chain, shorter: &Chain) -> bool {
+    shorter.head().is_none_or(|head| longer.id_at(head.seq) == Some(head.id))
+}
+
+/// The first seq at which branches differ, and the branches in groups by their event there, in the
+/// order of the events' ids.
+fn diverge(branches: &[Chain]) -> (u64, Vec<Vec<&Chain>>) {
+    // No branch continues another, so that all of them go on where the first two differ.
+    let differ = |seq: &u64| branches.iter().any(|b| b.id_at(*seq) != branches[0].id_at(*seq));
+    let seq = (1..).find(differ).unwrap_or(1);
+    let mut sorted: Vec<&Chain> = branches.iter().collect();
+    sorted.sort_by_key(|branch| (branch.id_at(seq), branch.head().map(|head| head.id)));
+    let groups = sorted.chunk_by(|one, other| one.id_at(seq) == other.id_at(seq));
+    (seq, groups.map(<[&Chain]>::to_vec).collect())
+}
+
+/// The one group that rotates to the key that was committed to before the divergence.
+fn settle(groups: &[Vec<&Chain>], seq: u64) -> Option<usize> {
+    let committed = groups.first()?.first()?.commitment_before(seq)?;
+    let rotates = |group: &Vec<&Chain>| group.iter().any(|b| b.rotates_to(committed, seq));
+    let mut winners = groups.iter().enumerate().filter(|(_, group)| rotates(group));
+    let (winner, _) = winners.next()?;
+    winners.next().is_none().then_some(winner)
 }
 
 impl Fork {
+    /// Compares two copies of one chain. `None` if one continues the other.
+    ///
+    /// # Errors
+    /// `chain_id` if they are of different chains.
+    pub fn of(one: Chain, two: Chain) -> Result<Option<Self>> {
+        if one.name() != two.name() {
+            return Err(Error::about(Code::ChainId, two.name()));
+        }
+        if continues(&one, &two) || continues(&two, &one) {
+            return Ok(None);
+        }
+        let branches = [one, two];
+        let (seq, groups) = diverge(&branches);
+        let settled = settle(&groups, seq).map(|winner| winner == 0);
+        Ok(Some(Self { settled, ..Self::between(seq, &groups) }))
+    }
+
+    /// The branch that is the chain, if the committed key settles between the two.
+    ///
+    /// # Errors
+    /// The fork itself, if it is not settled.
+    pub fn into_settled(self) -> Result<Chain, Box<Self>> {
+        match self.settled {
+            Some(true) => Ok(self.a),
+            Some(false) => Ok(self.b),
+            None => Err(Box::new(self)),
+        }
+    }
+
+    /// The fork between the first two groups, of which none is empty, each shown by its longest branch.
+    fn between(seq: u64, groups: &[Vec<&Chain>]) -> Self {
+        let longest = |group: &Vec<&Chain>| {
+            let rest = group[1..].iter().copied();
+            rest.fold(group[0], |a, b| if b.events().len() > a.events().len() { b } else { a })
+                .clone()
+        };
+        let (a, b) = (longest(&groups[0]), longest(&groups[1]));
+        Self { seq, a, b, settled: None }
+    }
+
     /// The first seq at which the branches differ.
     #[must_use]
     pub const fn seq(&self) -> u64 {
@@ -106,18 +171,6 @@ impl Fork {
     #[must_use]
     pub const fn branches(&self) -> (&Chain, &Chain) {
         (&self.a, &self.b)
-    }
-
-    /// The branch that is the chain, if the fork is settled by the committed key.
-    ///
-    /// # Errors
-    /// The fork itself, if it is not settled.
-    pub fn into_settled(self: Box<Self>) -> Result<Chain, Box<Self>> {
-        match self.settled {
-            Some(true) => Ok(self.a),
-            Some(false) => Ok(self.b),
-            None => Err(self),
-        }
     }
 
     /// Whether the fork is settled.
@@ -150,10 +203,10 @@ impl Fork {
     /// # Errors
     /// `fork_refused` if it shows no fork, and everything that a chain can fail with.
     pub fn from_json(bytes: &[u8], now: Timestamp) -> Result<Self> {
-        if bytes.len() > crate::chain::MAX_BUNDLE {
+        if bytes.len() > MAX_FORK {
             return Err(Code::TooLarge.into());
         }
-        let value = Value::parse(bytes)?;
+        let value = Value::parse_around_envelopes(bytes)?;
         let mut m = Members::of(&value)?;
         if m.required("kez")? != &Value::Int(1) {
             return Err(Error::about(Code::VersionUnknown, "a fork object of version 1 is wanted"));
@@ -175,8 +228,8 @@ impl Fork {
         }
         let b = bundle(b, &prefix.concat())?;
         let chain_b = Chain::replay(b.as_bytes(), Some(chain_a.name()), now)?;
-        match merge(chain_a.clone(), chain_b)? {
-            Merge::Fork(fork) if fork.seq == seq && fork.a == chain_a => Ok(*fork),
+        match Self::of(chain_a.clone(), chain_b)? {
+            Some(fork) if fork.seq == seq && fork.a == chain_a => Ok(fork),
             _ => Err(Code::ForkRefused.into()),
         }
     }

@@ -77,6 +77,14 @@ impl Value {
         Parser::new(bytes, Rules::Strict)?.document()
     }
 
+    /// As [`Value::parse`], for an object whose arrays hold envelopes: depth counts from each
+    /// envelope's own top, which is two levels down.
+    pub(crate) fn parse_around_envelopes(bytes: &[u8]) -> Result<Self> {
+        let mut parser = Parser::new(bytes, Rules::Strict)?;
+        parser.depth += 2;
+        parser.document()
+    }
+
     /// Parses bytes that must be canonical: `JCS(parse(bytes)) = bytes`, checked in one pass.
     ///
     /// # Errors
@@ -218,6 +226,8 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     rules: Rules,
+    /// How deeply arrays and objects may be nested.
+    depth: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -226,7 +236,8 @@ impl<'a> Parser<'a> {
         if text.starts_with('\u{feff}') {
             return Err(Code::JsonUtf8.into());
         }
-        Ok(Self { text, at: 0, rules })
+        let depth = if rules == Rules::Foreign { MAX_FOREIGN_DEPTH } else { MAX_DEPTH };
+        Ok(Self { text, at: 0, rules, depth })
     }
 
     fn document(mut self) -> Result<Value> {
@@ -284,8 +295,7 @@ impl<'a> Parser<'a> {
     }
 
     fn descend(&mut self, depth: usize) -> Result<()> {
-        let limit = if self.rules == Rules::Foreign { MAX_FOREIGN_DEPTH } else { MAX_DEPTH };
-        if depth > limit {
+        if depth > self.depth {
             return Err(Code::JsonDepth.into());
         }
         self.at += 1;

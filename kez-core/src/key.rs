@@ -47,18 +47,17 @@ impl Key {
         } else {
             return Err(Error::about(Code::KeyExpected, text));
         };
-        Ok(Self { identity: Identity::of_checked_key(text), point })
+        Ok(Self { identity: Identity::of_checked(text), point })
     }
 
     /// From 32 raw bytes: an Ed25519 public key, or a nostr (x-only) one.
     ///
     /// # Errors
-    /// `key_refused`; `key_expected` if the scheme is not one of keys.
+    /// `key_refused`.
     pub fn from_bytes(scheme: Scheme, bytes: &[u8; 32]) -> Result<Self> {
         match scheme {
             Scheme::Ed25519 => Self::from_text(&format!("ed25519:{}", hex::encode(bytes))),
             Scheme::Nostr => Self::from_text(&format!("nostr:{}", npub_encode(bytes))),
-            _ => Err(Code::KeyExpected.into()),
         }
     }
 
@@ -66,6 +65,15 @@ impl Key {
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The scheme of its identity.
+    #[must_use]
+    pub const fn scheme(&self) -> Scheme {
+        match &self.point {
+            Point::Ed25519(_) => Scheme::Ed25519,
+            Point::Nostr(_) => Scheme::Nostr,
+        }
     }
 
     /// The 32 bytes of the key: compressed Edwards point, or x coordinate.
@@ -205,8 +213,7 @@ impl SecretKey {
     /// From the 32 secret bytes: an Ed25519 seed, or a secp256k1 scalar.
     ///
     /// # Errors
-    /// `key_refused` for all-zero bytes or a scalar out of range; `key_expected` if the scheme is
-    /// not one of keys.
+    /// `key_refused` for all-zero bytes or a scalar out of range.
     pub fn from_bytes(scheme: Scheme, mut bytes: [u8; 32]) -> Result<Self> {
         let seed = Zeroizing::new(bytes);
         bytes.zeroize();
@@ -223,7 +230,6 @@ impl SecretKey {
                     .map_err(|_| Code::KeyRefused)?;
                 Key::from_bytes(scheme, &key.verifying_key().to_bytes().into())?
             }
-            _ => return Err(Code::KeyExpected.into()),
         };
         Ok(Self { public, seed })
     }
@@ -252,12 +258,12 @@ impl SecretKey {
     /// The secret as people carry it elsewhere: `nsec1…`, or 64 hex digits for Ed25519.
     #[must_use]
     pub fn expose_text(&self) -> String {
-        match self.public.identity.scheme() {
+        match self.public.scheme() {
             Scheme::Nostr => {
                 bech32::encode_lower::<Bech32>(Hrp::parse_unchecked("nsec"), &self.seed[..])
                     .unwrap_or_default()
             }
-            _ => hex::encode(&self.seed[..]),
+            Scheme::Ed25519 => hex::encode(&self.seed[..]),
         }
     }
 
@@ -274,12 +280,12 @@ impl SecretKey {
     /// `key_refused` if the curve library refuses, which valid keys never meet.
     pub(crate) fn sign(&self, digest: &[u8], aux: &[u8; 32]) -> Result<(Suite, [u8; 64])> {
         use ed25519_dalek::Signer as _;
-        match self.public.identity.scheme() {
+        match self.public.scheme() {
             Scheme::Ed25519 => {
                 let key = ed25519_dalek::SigningKey::from_bytes(&self.seed);
                 Ok((Suite::Ed25519, key.sign(digest).to_bytes()))
             }
-            _ => {
+            Scheme::Nostr => {
                 let key = k256::schnorr::SigningKey::from_slice(&self.seed[..])
                     .map_err(|_| Code::KeyRefused)?;
                 let sig = key.sign_raw(digest, aux).map_err(|_| Code::KeyRefused)?;
@@ -293,7 +299,7 @@ impl SecretKey {
     /// # Errors
     /// `key_expected` if this is not a nostr key.
     pub fn sign_nostr_event(&self, event: &NostrEvent, aux: &[u8; 32]) -> Result<String> {
-        if self.public.identity.scheme() != Scheme::Nostr {
+        if self.public.scheme() != Scheme::Nostr {
             return Err(Error::about(Code::KeyExpected, "a nostr key is wanted"));
         }
         let id = event.id(&self.public);

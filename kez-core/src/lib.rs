@@ -34,13 +34,11 @@ pub mod proof;
 mod public_vectors;
 pub mod publish;
 pub mod relay;
-mod source;
+pub mod resolve;
 mod time;
 pub mod transport;
 mod url;
-mod verdict;
-mod verifier;
-mod zstd;
+mod verify;
 
 pub use chain::{Chain, Standing};
 pub use channel::BLUESKY_SCOPE;
@@ -52,10 +50,12 @@ pub use fork::Fork;
 pub use hash::{ObjectId, commitment};
 #[cfg(feature = "url")]
 pub use identity::to_ascii;
-pub use identity::{Identity, Scheme, ToAscii};
+pub use identity::{Identity, Input, Scheme, ToAscii, holds_secret, parse_input};
 pub use key::{Key, NostrEvent, SecretKey, Suite};
 pub use proof::{Encoding, Proof};
 pub use time::{MAX_SKEW, Timestamp, human_span};
-pub use transport::{Endpoints, Transport};
-pub use verdict::{History, Note, Place, Report, Status, judge};
-pub use verifier::{Graph, Memory, NoMemory, Progress, Verifier};
+pub use transport::{Endpoints, Place, Transport};
+pub use verify::{
+    Case, Graph, History, Known, Lookup, Memory, NoMemory, Note, Progress, Question, Report,
+    Status, Verdict, Verifier, judge,
+};

@@ -44,10 +44,6 @@ impl<V> Map<V> {
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.values.iter().flatten()
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.values().count()
-    }
 }
 
 impl<T> Map<Vec<T>> {
@@ -70,7 +66,7 @@ mod tests {
         assert_eq!(map.insert("b", 1), None);
         assert_eq!(map.insert("a", 2), None);
         assert_eq!(map.remove("b"), Some(1));
-        assert_eq!((map.get("b"), map.len()), (None, 1));
+        assert_eq!((map.get("b"), map.values().count()), (None, 1));
         assert_eq!(map.insert("b", 3), None);
         assert_eq!(map.insert("a", 4), Some(2));
         assert_eq!(map.values().copied().collect::<Vec<_>>(), [3, 4]);

@@ -1,7 +1,7 @@
 //! The public test vectors that apply to KEZ. They are not part of this repository; where the
 //! folder `../shared/vectors` beside it (or `KEZ_VECTORS`) is absent, each test says so.
 
-use crate::{Code, Identity, Key, Scheme, SecretKey, Suite, hex, json::Value, zstd};
+use crate::{Code, Identity, Key, Scheme, SecretKey, Suite, hex, json::Value, proof::zstd};
 use serde_json::Value as Json;
 use std::{
     eprintln, format, fs,

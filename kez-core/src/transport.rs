@@ -5,7 +5,6 @@ use crate::{
     Code, Error, Timestamp,
     json::Value,
     log::{NoteKey, SigServer},
-    verdict::Place,
 };
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -131,6 +130,26 @@ impl core::fmt::Debug for Call {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Call({} {})", self.method, self.url)
     }
+}
+
+/// Where something was looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "types", derive(ts_rs::TS))]
+pub struct Place {
+    /// The exact URL that was asked; `dns:<name>?type=TXT` for DNS.
+    pub url: String,
+    /// The HTTP status of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "types", ts(optional))]
+    pub http_status: Option<u16>,
+    /// The DNS response code of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "types", ts(optional))]
+    pub rcode: Option<u8>,
+    /// The URL that answered, if redirects led to another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "types", ts(optional))]
+    pub redirected_to: Option<String>,
 }
 
 /// How an answer was had.
@@ -285,41 +304,55 @@ impl Default for Endpoints {
     }
 }
 
+/// Endpoints that a user names instead of the defaults. Base URLs may end with a slash.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NamedEndpoints<'a> {
+    /// GitHub's REST API.
+    pub github: Option<&'a str>,
+    /// The PLC directory.
+    pub plc: Option<&'a str>,
+    /// An atproto service that resolves handles.
+    pub bluesky: Option<&'a str>,
+    /// Relays, instead of the default ones.
+    pub relays: Option<&'a [String]>,
+    /// Sigchain servers; each may carry its log's key ([`SigServer`]).
+    pub sig_servers: &'a [String],
+    /// Keys of witnesses.
+    pub witnesses: &'a [String],
+}
+
 impl Endpoints {
-    /// These endpoints, where a user names others. Base URLs may end with a slash; that of a
-    /// sigchain server may carry its log's key ([`SigServer`]).
+    /// The default endpoints, except where the user names others.
     ///
     /// # Errors
-    /// `log_refused` for a key of a log or witness that is none.
-    pub fn with(
-        mut self,
-        github: Option<&str>,
-        plc: Option<&str>,
-        bluesky: Option<&str>,
-        relays: Option<&[String]>,
-        sig_servers: &[String],
-        witnesses: &[String],
-    ) -> crate::Result<Self> {
+    /// `log_refused` for an invalid key of a log or witness.
+    ///
+    /// ```
+    /// use kez_core::{Endpoints, transport::NamedEndpoints};
+    /// let named = NamedEndpoints { github: Some("https://ghe.example/"), ..Default::default() };
+    /// assert_eq!(Endpoints::named(&named)?.github, "https://ghe.example");
+    /// # Ok::<(), kez_core::Error>(())
+    /// ```
+    pub fn named(named: &NamedEndpoints<'_>) -> crate::Result<Self> {
+        let mut endpoints = Self::default();
         let set = |own: &mut String, other: Option<&str>| {
             if let Some(url) = other {
                 *own = url.trim_end_matches('/').to_owned();
             }
         };
-        set(&mut self.github, github);
-        set(&mut self.plc, plc);
-        set(&mut self.bluesky, bluesky);
-        if let Some(relays) = relays {
-            self.relays = relays.to_vec();
+        set(&mut endpoints.github, named.github);
+        set(&mut endpoints.plc, named.plc);
+        set(&mut endpoints.bluesky, named.bluesky);
+        if let Some(relays) = named.relays {
+            endpoints.relays = relays.to_vec();
         }
-        self.sig_servers.clear();
-        for text in sig_servers {
-            self.sig_servers.push(SigServer::parse(text)?);
+        for text in named.sig_servers {
+            endpoints.sig_servers.push(SigServer::parse(text)?);
         }
-        self.witnesses.clear();
-        for vkey in witnesses {
-            self.witnesses.push(NoteKey::parse_witness(vkey)?);
+        for vkey in named.witnesses {
+            endpoints.witnesses.push(NoteKey::parse_witness(vkey)?);
         }
-        Ok(self)
+        Ok(endpoints)
     }
 }
 

@@ -2,7 +2,7 @@
 //! of URLs, by RFC 3986 or by the URL standard, reads such a URL alike and writes it as it is, so
 //! that no parser decides whether an object is valid.
 
-use crate::identity::is_domain;
+use crate::identity::domain::is_dns_domain;
 
 /// The host of a URL that is spelled by the rule: `https` or `wss`, a domain, a port that is not
 /// the default, and a path, with nothing that a parser would change.
@@ -13,7 +13,7 @@ pub(crate) fn strict_host(text: &str) -> Option<&str> {
         Some((host, port)) => (host, Some(port)),
         None => (authority, None),
     };
-    let ok = text.len() <= 2048 && is_domain(host) && port.is_none_or(is_port) && is_tail(tail);
+    let ok = text.len() <= 2048 && is_dns_domain(host) && port.is_none_or(is_port) && is_tail(tail);
     ok.then_some(host)
 }
 

@@ -39,7 +39,7 @@ fn secret(scheme: Scheme) -> SecretKey {
 }
 
 fn copy(key: &SecretKey) -> SecretKey {
-    SecretKey::from_bytes(key.public().identity().scheme(), *key.expose_bytes()).unwrap()
+    SecretKey::from_bytes(key.public().scheme(), *key.expose_bytes()).unwrap()
 }
 
 /// Somebody with a sigchain.

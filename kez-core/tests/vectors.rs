@@ -50,7 +50,7 @@ fn run(case: &Json) -> Result<Json> {
         "compact" => proof::from_compact(&text()).map(id),
         "pointer" => Ok(json!(proof::from_pointer(&text())?.as_str())),
         "text" => {
-            let found = proof::find(&text()).into_iter().map(|found| {
+            let found = proof::find(&text()).found.into_iter().map(|found| {
                 let form = json!(found.encoding);
                 let what = match found.proof? {
                     Proof::Claim(signed) => signed.id().to_string(),

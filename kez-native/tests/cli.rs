@@ -244,7 +244,7 @@ fn a_chain_from_the_command_line() {
     let own = me.bundle();
     let replay = |bundle: &str| Chain::replay(bundle.as_bytes(), None, now).unwrap();
     let Ok(kez_core::fork::Merge::Fork(fork)) =
-        kez_core::fork::merge(replay(&own), replay(&theirs))
+        kez_core::fork::merge(vec![replay(&own), replay(&theirs)])
     else {
         panic!("no fork")
     };

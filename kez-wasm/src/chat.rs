@@ -8,7 +8,8 @@ use crate::{
 };
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array, futures::JsFuture};
 use kez_core::{
-    Chain, Code, Envelope, Error, History, Identity, Result as CoreResult, Scheme, SecretKey,
+    Chain, Code, Envelope, Error, History, Identity, Known, Result as CoreResult, Scheme,
+    SecretKey,
     chat::{
         Device, EventReader, Handle, Random, SignedHandle,
         auth::nats_signature,
@@ -102,32 +103,33 @@ impl Platform for Page {
         let asked = Page::history(self, primary.as_str(), sources.to_vec());
         let told = match wait(asked, Code::ChainUnreachable).await {
             Ok(told) => told,
-            Err(error) => return History::Unknown(Some(error)),
+            Err(error) => return History::Unknown(error),
         };
         let text = |name: &str| member(&told, name)?.as_string();
         let state = text("state").unwrap_or_default();
+        let doubt = || {
+            let code = Code::from_name(&text("code")?)?;
+            Some(Error::about(code, text("detail").unwrap_or_default()))
+        };
         match &*state {
             "known" => {
                 let is = |name: &str| member(&told, name).is_some_and(|v| v.is_truthy());
                 // The verifier of this page has checked every signature of it.
                 let bundle = text("bundle").unwrap_or_default();
                 match Chain::replay_trusted(bundle.as_bytes(), primary) {
-                    Ok(chain) => History::Known {
-                        chain: Box::new(chain),
-                        rolled_back: is("rolledBack"),
-                        remembered: is("remembered"),
+                    Ok(chain) => History::Known(Box::new(Known {
+                        chain,
+                        doubt: doubt(),
+                        unchecked: is("remembered"),
                         settled: false,
                         refused: None,
-                    },
-                    Err(error) => History::Unknown(Some(error)),
+                    })),
+                    Err(error) => History::Unknown(error),
                 }
             }
             "absent" => History::Absent,
-            _ => {
-                let code = text("code").and_then(|code| Code::from_name(&code));
-                let detail = text("detail").unwrap_or_default();
-                History::Unknown(code.map(|code| Error::about(code, detail)))
-            }
+            "unchecked" => History::Unchecked,
+            _ => History::Unknown(doubt().unwrap_or_else(|| Code::ChainUnreachable.into())),
         }
     }
 

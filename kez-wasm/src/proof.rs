@@ -134,7 +134,7 @@ pub fn primary_from_pointer(text: &str) -> Result<String, JsValue> {
 #[wasm_bindgen(js_name = findProofs)]
 pub fn find_proofs(text: &str) -> Result<js_sys::Array, JsValue> {
     let list = js_sys::Array::new();
-    for item in proof::find(text) {
+    for item in proof::find(text).found {
         list.push(&match item.proof {
             Ok(proof) => crate::plain(&found(item.encoding, &proof))?,
             Err(error) => thrown(&error),

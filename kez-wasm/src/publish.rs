@@ -12,7 +12,7 @@ use crate::{
 };
 use js_sys::{Function, Promise, futures::JsFuture};
 use kez_core::{
-    Code, Error, Identity, Key, NostrEvent, Result as Outcome, Scheme, hex,
+    Code, Error, Identity, Key, NostrEvent, Result as Outcome, hex,
     publish::{App, Author, AuthorizationRequest, Client, Credential, Placed, Publisher, Web},
     relay::Next,
     transport::{Answer, CHAIN_SECONDS, Call, Failure},
@@ -78,7 +78,7 @@ impl EventAuthor {
     #[wasm_bindgen(js_name = fromKey)]
     pub fn from_key(key: &SecretKey) -> Result<Self, JsValue> {
         let public = key.inner.public().clone();
-        let scheme = public.identity().scheme();
+        let scheme = public.scheme();
         let key = kez_core::SecretKey::from_bytes(scheme, *key.inner.expose_bytes());
         Ok(Self { key: public, by: Signer::Here(Rc::new(or_throw(key)?)) })
     }
@@ -230,7 +230,7 @@ impl Verifier {
         wake: Function,
     ) -> Result<Task, JsValue> {
         let account = or_throw(Identity::from_canonical(account))?;
-        if account.scheme() == Scheme::Bluesky {
+        if account.scheme() == kez_core::channel::bluesky::SCHEME {
             let client = or_throw(bluesky_client(client, redirect.unwrap_or_default()))?;
             return Ok(self.publisher(false, signal, wake, async move |publisher| {
                 let begun = AuthorizationRequest::begin(publisher, &account, client).await;

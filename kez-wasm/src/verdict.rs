@@ -2,7 +2,7 @@
 
 use crate::{chain::Chain, error::or_throw, time};
 use kez_core::{
-    History, Identity, Report,
+    Case, Code, History, Identity, Known, Lookup,
     fork::{Merge, merge},
     judge, proof,
 };
@@ -22,10 +22,16 @@ impl KnownHistory {
         Self { inner: History::Absent }
     }
 
-    /// No source could be asked.
+    /// No source was asked.
+    #[must_use]
+    pub fn unchecked() -> Self {
+        Self { inner: History::Unchecked }
+    }
+
+    /// Sources were asked, and it could not be established whether there is a chain.
     #[must_use]
     pub fn unknown() -> Self {
-        Self { inner: History::Unknown(None) }
+        Self { inner: History::Unknown(Code::ChainUnreachable.into()) }
     }
 
     /// One copy, or two that are compared. With `rolled_back`, a longer chain was seen before.
@@ -33,22 +39,15 @@ impl KnownHistory {
     /// # Errors
     /// `chain_id` if the copies are of different chains.
     pub fn known(one: &Chain, two: Option<Chain>, rolled_back: bool) -> Result<Self, JsValue> {
-        let known = |chain, settled| History::Known {
-            chain: Box::new(chain),
-            rolled_back,
-            remembered: false,
-            settled,
-            refused: None,
+        let copies = [Some(one.inner.clone()), two.map(|two| two.inner)];
+        let (chain, settled) = match or_throw(merge(copies.into_iter().flatten().collect()))? {
+            Merge::Same(chain) => (*chain, false),
+            Merge::Settled(chain) => (*chain, true),
+            Merge::Fork(fork) => return Ok(Self { inner: History::Forked(fork) }),
         };
-        let Some(two) = two else { return Ok(Self { inner: known(one.inner.clone(), false) }) };
-        let inner = match or_throw(merge(one.inner.clone(), two.inner))? {
-            Merge::Same(chain) => known(*chain, false),
-            Merge::Fork(fork) => match fork.into_settled() {
-                Ok(chain) => known(chain, true),
-                Err(fork) => History::Forked(fork),
-            },
-        };
-        Ok(Self { inner })
+        let doubt = rolled_back.then(|| Code::Rollback.into());
+        let known = Known { chain, doubt, unchecked: false, settled, refused: None };
+        Ok(Self { inner: History::Known(Box::new(known)) })
     }
 }
 
@@ -65,9 +64,15 @@ pub fn judge_text(
     now: f64,
 ) -> Result<JsValue, JsValue> {
     let (encoding, proof) = or_throw(proof::from_text(text))?;
-    let mut report = Report::new(or_throw(Identity::from_canonical(subject))?, time(now));
-    report.account = account;
-    report.encoding = Some(encoding);
-    judge(&mut report, &proof, &history.inner, time(now));
-    crate::plain(&report)
+    let mut lookup = Lookup::of(or_throw(Identity::from_canonical(subject))?, time(now));
+    lookup.account = account;
+    lookup.encoding = Some(encoding);
+    let case = Case {
+        subject: &lookup.subject,
+        account: lookup.account.as_deref(),
+        proof: &proof,
+        history: &history.inner,
+        now: time(now),
+    };
+    crate::plain(&lookup.report(proof.primary(), &judge(&case)))
 }

@@ -1,8 +1,12 @@
 //! Verifying what is published: looks up, fetches, judges.
 
-use crate::{error::or_throw, plain, task::Task, time, transport::Browser};
+use crate::{error::or_throw, identity::input, plain, task::Task, time, transport::Browser};
 use js_sys::{Function, Reflect};
-use kez_core::{Code, Endpoints, Error, Identity, Memory, Progress, Report, proof, transport::Via};
+use kez_core::{
+    Code, Endpoints, Error, Identity, Input, Memory, Progress, Report,
+    resolve::{self, Resolved},
+    transport::NamedEndpoints,
+};
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
@@ -98,14 +102,14 @@ impl Verifier {
         sig_servers: Vec<String>,
         witnesses: Vec<String>,
     ) -> Result<(), JsValue> {
-        self.endpoints = or_throw(Endpoints::default().with(
-            github.as_deref(),
-            plc.as_deref(),
-            bluesky.as_deref(),
-            relays.as_deref(),
-            &sig_servers,
-            &witnesses,
-        ))?;
+        self.endpoints = or_throw(Endpoints::named(&NamedEndpoints {
+            github: github.as_deref(),
+            plc: plc.as_deref(),
+            bluesky: bluesky.as_deref(),
+            relays: relays.as_deref(),
+            sig_servers: &sig_servers,
+            witnesses: &witnesses,
+        }))?;
         Ok(())
     }
 
@@ -115,18 +119,21 @@ impl Verifier {
         self.bundles.push(bundle);
     }
 
-    /// Verifies what a subject shows: the reports, the best first.
+    /// Verifies what a subject, as a user types it, shows: the reports, the best first.
     ///
     /// # Errors
-    /// Those of `Identity::from_canonical`. The task itself fails with nothing of its own.
+    /// Those of `Input::parse`; from the task, those of `resolve::resolve`.
     pub fn verify(
         &self,
         subject: &str,
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
-        let subject = or_throw(Identity::from_canonical(subject))?;
-        Ok(self.task(signal, wake, async move |verifier| plain(&verifier.verify(&subject).await)))
+        let input = or_throw(input(subject))?;
+        Ok(self.task(signal, wake, async move |verifier| {
+            let subject = resolved(&verifier, input).await?;
+            plain(&verifier.verify_question(&subject.question()).await)
+        }))
     }
 
     /// The whole identity behind anything.
@@ -139,8 +146,11 @@ impl Verifier {
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
-        let query = or_throw(Identity::from_canonical(query))?;
-        Ok(self.task(signal, wake, async move |verifier| plain(&verifier.identity(&query).await)))
+        let input = or_throw(input(query))?;
+        Ok(self.task(signal, wake, async move |verifier| {
+            let query = resolved(&verifier, input).await?;
+            plain(&verifier.identity_question(&query.question()).await)
+        }))
     }
 
     /// The history of a primary: `{state, bundle, remembered, rolledBack, code, detail}`. For chat
@@ -167,18 +177,17 @@ impl Verifier {
         }
         let primary = or_throw(Identity::from_canonical(primary))?;
         Ok(self.task(signal, wake, async move |verifier| {
-            let history = verifier.history(&primary, None, None).await;
+            let history = verifier.history(&primary, &[], None).await;
             let doubt = history.doubt();
             let (remembered, rolled_back) = match &history {
-                kez_core::History::Known { remembered, rolled_back, .. } => {
-                    (*remembered, *rolled_back)
-                }
+                kez_core::History::Known(known) => (known.is_remembered(), known.is_rolled_back()),
                 _ => (false, false),
             };
             plain(&Told {
                 state: match &history {
-                    kez_core::History::Known { .. } => "known",
+                    kez_core::History::Known(_) => "known",
                     kez_core::History::Absent => "absent",
+                    kez_core::History::Unchecked => "unchecked",
                     kez_core::History::Unknown(_) => "unknown",
                     kez_core::History::Forked(_) => "fork",
                 },
@@ -191,8 +200,8 @@ impl Verifier {
         }))
     }
 
-    /// Verifies the first proof in a text as if `subject` showed it (the claim's own subject if
-    /// none is given); only the chain is fetched.
+    /// Verifies every proof in a text as if `subject` showed it (each claim's own subject if none
+    /// is given); only the chains are fetched. One report for each account and owner.
     ///
     /// # Errors
     /// What the proof is refused for; `usage` for a pointer without a subject.
@@ -204,20 +213,20 @@ impl Verifier {
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
-        let (encoding, proof) = or_throw(proof::from_text(text))?;
-        let subject = match subject {
-            Some(subject) => or_throw(Identity::from_canonical(&subject))?,
-            None => or_throw(proof.subject().cloned().ok_or_else(|| {
-                Error::about(Code::Usage, "a pointer needs the account that shows it")
-            }))?,
-        };
+        let subject = subject.map(|subject| Identity::from_canonical(&subject)).transpose();
+        let (subject, text) = (or_throw(subject)?, text.to_owned());
         Ok(self.task(signal, wake, async move |verifier| {
-            let mut report: Report = verifier.verify_proof(&proof, &subject).await;
-            report.encoding = Some(encoding);
-            report.via = Some(Via::File);
-            plain(&report)
+            plain(&or_throw(verifier.verify_text(&text, subject.as_ref()).await)?)
         }))
     }
+}
+
+/// The identity that an input leads to.
+async fn resolved(
+    verifier: &kez_core::Verifier<'_, Browser, HostMemory>,
+    input: Input,
+) -> Result<Resolved, JsValue> {
+    or_throw(resolve::resolve(verifier.transport, input).await.map_err(Error::from))
 }
 
 impl Verifier {

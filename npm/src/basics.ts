@@ -5,7 +5,9 @@ import * as check from './check.js'
 import { call } from './instance.js'
 
 /**
- * Turns what people type (a handle, URL, npub, domain, key) into a canonical identity.
+ * Turns what people type (a handle, URL, npub, domain, key) into a canonical identity, without the
+ * network: `name@host` is read as a fediverse account. `verify` and `identity` also take nostr names
+ * and pages, which need the network.
  *
  * ```js
  * parseIdentity('@Alice@Fosstodon.org') // 'ap:alice@fosstodon.org'
@@ -14,6 +16,20 @@ import { call } from './instance.js'
 export function parseIdentity(input: string): string {
   const value = check.text(input, 'input')
   return call((wasm) => wasm.parseIdentity(value))
+}
+
+/**
+ * Checks what people type, and returns it in one spelling: the identity, if it is known without the
+ * network; otherwise the name (`alice@example.org`, `nostr:alice@example.org`) or page that `verify`
+ * and `identity` resolve.
+ *
+ * ```js
+ * readInput('@Alice@Fosstodon.org') // 'Alice@fosstodon.org'
+ * ```
+ */
+export function readInput(input: string): string {
+  const value = check.text(input, 'input')
+  return call((wasm) => wasm.readInput(value))
 }
 
 /** Checks that a string is a canonical identity already, and returns it. */
@@ -26,6 +42,27 @@ export function canonicalIdentity(identity: string): string {
 export function profileUrl(identity: string): string | undefined {
   const value = check.text(identity, 'identity')
   return call((wasm) => wasm.profileUrl(value))
+}
+
+/** The name of a TXT record: in full, and as a provider's form for a zone wants it. */
+export interface RecordName {
+  full: string
+  /** The zone in which the record probably is: a guess from the domain alone. */
+  zone: string
+  /** The name without that of the zone. */
+  relative: string
+}
+
+/**
+ * The name of the TXT record with a domain's proofs.
+ *
+ * ```js
+ * dnsRecord('dns:blog.example.org').relative // '_kez.blog'
+ * ```
+ */
+export function dnsRecord(identity: string): RecordName {
+  const value = check.text(identity, 'identity')
+  return call((wasm) => wasm.dnsRecord(value) as RecordName)
 }
 
 /**

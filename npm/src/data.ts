@@ -3,7 +3,8 @@
 /* eslint-disable */
 
 /**
- * A canonical identity.
+ * A canonical identity. Its scheme may be one that this version does not know: such an identity
+ * is accepted in signed objects and compared as bytes, and no channel can look it up.
  */
 export type Identity = string;
 
@@ -20,7 +21,7 @@ export type Timestamp = string;
 /**
  * A stable reason code. Codes are never renamed or reused; new ones may be added.
  */
-export type Code = "json_utf8" | "json_syntax" | "json_string" | "json_number" | "json_duplicate" | "json_depth" | "json_not_canonical" | "too_large" | "member_missing" | "member_unknown" | "member_type" | "version_unknown" | "type_unknown" | "text_refused" | "time_refused" | "url_refused" | "id_refused" | "identity_refused" | "scheme_unknown" | "key_refused" | "secret_refused" | "key_expected" | "signature_syntax" | "signature_set" | "suite_mismatch" | "signature_bad" | "expiry_refused" | "compact_syntax" | "zstd_refused" | "pointer_syntax" | "line_syntax" | "chain_empty" | "chain_id" | "chain_seq" | "chain_prev" | "chain_time" | "chain_future" | "chain_signer" | "op_unknown" | "claim_listed" | "revoke_target" | "reason_unknown" | "next_refused" | "next_mismatch" | "key_used" | "device_unknown" | "compromise_refused" | "fork_refused" | "revoked" | "key_rotated" | "key_compromised" | "expired" | "not_yet_valid" | "forked" | "beacon_mismatch" | "rollback" | "chain_unreachable" | "log_refused" | "log_inconsistent" | "log_unwitnessed" | "proof_not_found" | "wrong_owner" | "account_changed" | "identity_not_found" | "handle_mismatch" | "gist_forked" | "not_on_chain" | "listing_mismatch" | "no_channel" | "rate_limited" | "auth_required" | "offline" | "timeout" | "connect_failed" | "tls_failed" | "dns_failed" | "http_status" | "redirect_refused" | "address_refused" | "body_too_large" | "response_refused" | "relay_refused" | "usage" | "key_not_found" | "key_exists" | "key_file" | "key_permissions" | "passphrase_wrong" | "passphrase_needed" | "storage_failed" | "config_refused" | "publish_refused" | "head_conflict" | "credential_missing" | "keyring_failed" | "credential_refused" | "credential_other" | "scope_missing" | "second_factor" | "place_full" | "place_changed" | "not_visible" | "handle_refused" | "handle_taken" | "handle_unknown" | "handle_unproven" | "contact_changed" | "devices_changed" | "auth_missing" | "auth_refused" | "certificate_refused" | "device_revoked" | "bundle_refused" | "key_package_refused" | "key_packages_spent" | "welcome_refused" | "commit_refused" | "commit_conflict" | "message_refused" | "message_missing" | "conversation_unknown" | "sealed_refused" | "state_refused" | "quota_exceeded";
+export type Code = "json_utf8" | "json_syntax" | "json_string" | "json_number" | "json_duplicate" | "json_depth" | "json_not_canonical" | "too_large" | "member_missing" | "member_unknown" | "member_type" | "version_unknown" | "type_unknown" | "text_refused" | "time_refused" | "url_refused" | "id_refused" | "identity_refused" | "scheme_unknown" | "key_refused" | "secret_refused" | "key_expected" | "signature_syntax" | "signature_set" | "suite_mismatch" | "signature_bad" | "expiry_refused" | "compact_syntax" | "zstd_refused" | "pointer_syntax" | "proof_malformed" | "line_syntax" | "chain_empty" | "chain_id" | "chain_seq" | "chain_prev" | "chain_time" | "chain_future" | "chain_signer" | "op_unknown" | "claim_listed" | "revoke_target" | "reason_unknown" | "next_refused" | "next_mismatch" | "key_used" | "device_unknown" | "compromise_refused" | "fork_refused" | "revoked" | "key_rotated" | "key_compromised" | "expired" | "not_yet_valid" | "forked" | "beacon_mismatch" | "rollback" | "chain_unreachable" | "chain_damaged" | "log_refused" | "log_inconsistent" | "log_unwitnessed" | "proof_not_found" | "wrong_owner" | "account_changed" | "identity_not_found" | "handle_mismatch" | "gist_forked" | "not_on_chain" | "listing_mismatch" | "no_channel" | "rate_limited" | "auth_required" | "account_suspended" | "challenge" | "offline" | "timeout" | "connect_failed" | "tls_failed" | "dns_failed" | "http_status" | "redirect_refused" | "address_refused" | "body_too_large" | "response_refused" | "relay_refused" | "host_unknown" | "search_incomplete" | "usage" | "key_not_found" | "key_exists" | "key_file" | "key_permissions" | "passphrase_wrong" | "passphrase_needed" | "storage_failed" | "config_refused" | "publish_refused" | "head_conflict" | "credential_missing" | "keyring_failed" | "credential_refused" | "credential_other" | "scope_missing" | "second_factor" | "place_full" | "place_changed" | "not_visible" | "handle_refused" | "handle_taken" | "handle_unknown" | "handle_unproven" | "contact_changed" | "devices_changed" | "auth_missing" | "auth_refused" | "certificate_refused" | "device_revoked" | "bundle_refused" | "key_package_refused" | "key_packages_spent" | "welcome_refused" | "commit_refused" | "commit_conflict" | "message_refused" | "message_missing" | "conversation_unknown" | "sealed_refused" | "state_refused" | "quota_exceeded";
 
 /**
  * What a caller can do about an error: the coarse grouping of [`Code`]s.
@@ -80,7 +81,11 @@ http_status?: number,
 /**
  * The DNS response code of the answer.
  */
-rcode?: number, };
+rcode?: number, 
+/**
+ * The URL that answered, if redirects led to another one.
+ */
+redirected_to?: string, };
 
 /**
  * What was found out about one subject. The JSON form is versioned by `schema`.

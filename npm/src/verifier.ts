@@ -174,6 +174,9 @@ export async function runOn<T, V extends Common>(
  * Looks an account up on its platform and verifies the proofs there: one report for each, the
  * best first, and always at least one. A proof that does not verify is a report, not an error.
  *
+ * `subject` is anything that a user types. Names (`alice@example.org`) and pages are resolved over
+ * the network first; a name that its host does not know throws `identity_not_found`.
+ *
  * ```js
  * const [report] = await verify('github:jason')
  * report.status // 'valid', 'invalid', 'revoked', 'expired', 'unreachable' or 'fork'
@@ -181,15 +184,13 @@ export async function runOn<T, V extends Common>(
  */
 export async function verify(subject: string, options?: VerifyOptions): Promise<Report[]> {
   const value = check.text(subject, 'subject')
-  const id = call((wasm) => wasm.parseIdentity(value))
-  return run(options, [], (verifier, signal, wake) => verifier.verify(id, signal, wake))
+  return run(options, [], (verifier, signal, wake) => verifier.verify(value, signal, wake))
 }
 
-/** The whole identity behind a key, handle, URL or domain, every claim of it verified. */
+/** The whole identity behind a key, handle, name, URL or domain, every claim of it verified. */
 export async function identity(query: string, options?: VerifyOptions): Promise<Graph> {
   const value = check.text(query, 'query')
-  const id = call((wasm) => wasm.parseIdentity(value))
-  return run(options, [], (verifier, signal, wake) => verifier.identity(id, signal, wake))
+  return run(options, [], (verifier, signal, wake) => verifier.identity(value, signal, wake))
 }
 
 /**

@@ -43,6 +43,10 @@ test('a failed init is an error of its own, and may be tried again', async () =>
 test('identities', () => {
   assert.equal(kez.parseIdentity('@Alice@Fosstodon.org'), 'ap:alice@fosstodon.org')
   assert.equal(kez.parseIdentity('https://bücher.example/'), 'dns:xn--bcher-kva.example')
+  assert.equal(kez.readInput('@Alice@Fosstodon.org'), 'Alice@fosstodon.org')
+  assert.equal(kez.readInput('https://github.com/Alice'), 'github:alice')
+  assert.equal(kez.readInput('lemmy.example/u/alice'), 'https://lemmy.example/u/alice')
+  throwsCode(() => kez.parseIdentity('lemmy.example/u/alice'), 'identity_refused', kez.KezInputError)
   assert.equal(kez.parseIdentity('faß.example'), 'dns:xn--fa-hia.example', 'non-transitional')
   assert.equal(kez.profileUrl('github:jason'), 'https://github.com/jason')
   assert.equal(kez.profileUrl(kez.SecretKey.generate().identity), undefined)

@@ -54,7 +54,7 @@ pub fn identity(data: &[u8]) {
 /// Proofs in any text and encoding.
 pub fn proofs(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    assert!(proof::find(&text).len() <= proof::MAX_PROOFS);
+    assert!(proof::find(&text).found.len() <= proof::MAX_CANDIDATES);
     let _ = proof::from_text(&text);
     let _ = proof::from_compact(&text);
     if let Ok(signed) = proof::from_json(data) {

@@ -4,8 +4,8 @@ use super::{Fetched, Miss, failed};
 use crate::{
     Code, Timestamp,
     json::Value,
+    transport::Place,
     transport::{Body, Headers, Via, header, retry_at},
-    verdict::Place,
 };
 use alloc::{
     format,

@@ -1,21 +1,34 @@
 //! Channels: which requests to make to find an account's proofs, and how to read the answers,
-//! without doing I/O (SPEC.md, "Channels"). A channel is one file and one line in [`lookup`].
+//! without doing I/O (SPEC.md, "Channels"). A channel is one folder, its `mod` line, and one line
+//! in [`CHANNELS`].
 
-mod ap;
-mod bluesky;
-mod dns;
-mod github;
+pub mod ap;
+pub mod bluesky;
+pub mod dns;
+pub mod ed25519;
+pub mod github;
 mod http;
-mod nostr;
+pub mod nostr;
+mod registry;
+mod url_form;
 
+/// Every channel.
+pub static CHANNELS: &[&dyn Channel] =
+    &[&nostr::Nostr, &ed25519::Ed25519, &dns::Dns, &github::Github, &bluesky::Bluesky, &ap::Ap];
+
+pub(crate) use registry::by_typed_scheme;
+pub use registry::{Channel, Credential, CredentialKind, Facts, by_scheme};
+pub use url_form::UrlForm;
+
+pub(crate) use ap::ACTIVITY;
 pub use bluesky::SCOPE as BLUESKY_SCOPE;
+#[cfg(feature = "import")]
+pub(crate) use github::ACCEPT as GITHUB;
 pub(crate) use http::Http;
 #[cfg(feature = "import")]
 pub(crate) use http::is_page;
 pub(crate) use nostr::further_relays;
 pub use nostr::{carrier, chain_carrier, chain_filters};
-#[cfg(feature = "import")]
-pub(crate) use {ap::ACTIVITY, github::ACCEPT as GITHUB};
 #[cfg(feature = "publish")]
 pub(crate) use {
     ap::actor_host,
@@ -31,9 +44,8 @@ pub(crate) use {
 };
 
 use crate::{
-    Code, Error, Identity, Result, Scheme, Status, Timestamp,
-    transport::{Answer, Endpoints, Failure, Request, Via},
-    verdict::Place,
+    Code, Error, Identity, Result, Status, Timestamp,
+    transport::{Answer, Endpoints, Failure, Place, Request, Via},
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -70,6 +82,7 @@ pub type Fetched = (Request, Result<Answer, Failure>);
 /// What a lookup wants next.
 #[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a lookup has one at a time, and none is stored")]
 pub enum Step {
     /// These requests, side by side.
     Ask(Vec<Request>),
@@ -146,13 +159,15 @@ impl Miss {
     }
 }
 
-#[cfg(any(feature = "import", feature = "publish"))]
 impl From<Miss> for Error {
     fn from(miss: Miss) -> Self {
-        let place = miss.place.map(|place| place.url).unwrap_or_default();
-        match miss.detail {
-            Some(detail) => Self::about(miss.code, alloc::format!("{place}: {detail}")),
-            None => Self::about(miss.code, place),
+        match (miss.place, miss.detail) {
+            (Some(place), Some(detail)) => {
+                Self::about(miss.code, alloc::format!("{}: {detail}", place.url))
+            }
+            (Some(place), None) => Self::about(miss.code, place.url),
+            (None, Some(detail)) => Self::about(miss.code, detail),
+            (None, None) => miss.code.into(),
         }
     }
 }
@@ -184,15 +199,10 @@ impl From<Miss> for Step {
 /// # Ok::<(), kez_core::Error>(())
 /// ```
 pub fn lookup(subject: &Identity, context: &Context<'_>) -> Result<Box<dyn Lookup>> {
-    let (endpoints, now) = (context.endpoints, context.now);
-    Ok(match subject.scheme() {
-        Scheme::Dns => Box::new(dns::DnsLookup::new(subject)),
-        Scheme::Github => Box::new(github::GithubLookup::new(subject, context)),
-        Scheme::Nostr => Box::new(nostr::NostrLookup::new(subject, endpoints, now)?),
-        Scheme::Bluesky => Box::new(bluesky::BlueskyLookup::new(subject, endpoints)),
-        Scheme::Ap => Box::new(ap::ApLookup::new(subject, context.spelling)),
-        Scheme::Ed25519 => return Err(Error::about(Code::NoChannel, subject)),
-    })
+    match subject.channel() {
+        Some(channel) => channel.lookup(subject, context),
+        None => Err(Error::about(Code::NoChannel, subject)),
+    }
 }
 
 fn failed(request: &Request, failure: Failure) -> Miss {

@@ -120,7 +120,7 @@ impl About {
         let mut people = Vec::new();
         for person in m.array("people")? {
             let person = Identity::from_canonical(person.as_str().unwrap_or_default())?;
-            if !person.scheme().is_key() || people.contains(&person) {
+            if !person.is_key() || people.contains(&person) {
                 return Err(refused());
             }
             people.push(person);

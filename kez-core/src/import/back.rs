@@ -2,8 +2,8 @@
 
 use super::{Importer, hashed, html, refused};
 use crate::{
-    Code, Error, Identity, Result, Scheme,
-    channel::{ACTIVITY, GITHUB, html_to_text},
+    Code, Error, Identity, Result,
+    channel::{ACTIVITY, GITHUB, ap, dns, github, html_to_text, nostr},
     json::Value,
     transport::{Body, Request, Transport},
 };
@@ -36,22 +36,22 @@ impl Proof {
         let path = url.split("://").nth(1).unwrap_or_default();
         let path: Vec<&str> = path.split(['/', '?', '#']).filter(|part| !part.is_empty()).collect();
         match (account.scheme(), &path[..]) {
-            (Scheme::Github, ["gist.github.com", _, id] | ["gist.github.com", id])
+            (github::SCHEME, ["gist.github.com", _, id] | ["gist.github.com", id])
                 if id.bytes().all(|b| b.is_ascii_alphanumeric()) =>
             {
                 Self::Gist(account.clone(), (*id).into())
             }
-            (Scheme::Github, _) => Self::Github(account.clone()),
-            (Scheme::Dns, _) if url.starts_with("dns:") => {
+            (github::SCHEME, _) => Self::Github(account.clone()),
+            (dns::SCHEME, _) if url.starts_with("dns:") => {
                 Self::Txt(Vec::from([account.value().into()]))
             }
-            (Scheme::Dns, _) => Self::Page(url.into()),
-            (Scheme::Ap, [_, "users", _, _, ..]) => Self::Post(account.clone(), url.into()),
-            (Scheme::Ap, [_, user, _, ..]) if user.starts_with('@') => {
+            (dns::SCHEME, _) => Self::Page(url.into()),
+            (ap::SCHEME, [_, "users", _, _, ..]) => Self::Post(account.clone(), url.into()),
+            (ap::SCHEME, [_, user, _, ..]) if user.starts_with('@') => {
                 Self::Post(account.clone(), url.into())
             }
-            (Scheme::Ap | Scheme::Nostr, _) => Self::Profile(account.clone()),
-            (Scheme::Bluesky | Scheme::Ed25519, _) => Self::Nowhere,
+            (ap::SCHEME | nostr::SCHEME, _) => Self::Profile(account.clone()),
+            _ => Self::Nowhere,
         }
     }
 }

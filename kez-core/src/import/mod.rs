@@ -12,11 +12,11 @@ mod openpgp;
 mod relme;
 
 use crate::{
-    Code, Endpoints, Error, Identity, Result, Scheme, Timestamp, ToAscii,
+    Code, Endpoints, Error, Identity, Result, Timestamp, ToAscii,
     channel::{Finding, Http, is_page},
     json::Value,
     transport::{MAX_CONCURRENCY, Request, Transport},
-    verifier,
+    verify::{self, Question},
 };
 use alloc::{format, string::String, vec::Vec};
 use back::Proof;
@@ -282,7 +282,7 @@ impl<T: Transport> Importer<'_, T> {
     }
 
     async fn look_up(&self, account: &Identity) -> Result<Finding> {
-        verifier::look_up(self.transport, self.endpoints, self.now, account).await
+        verify::look_up(self.transport, self.endpoints, self.now, &Question::about(account)).await
     }
 
     /// The links, with whether their accounts name the source in turn: by one of these words, where
@@ -304,16 +304,13 @@ impl<T: Transport> Importer<'_, T> {
     }
 }
 
-/// The account that a link leads to. A page below a domain is not the domain.
+/// The account that a link leads to.
 fn account(link: &str, to_ascii: &ToAscii<'_>) -> Option<Identity> {
     if let Some(rest) = link.strip_prefix("dns:") {
         return Identity::parse_with(rest.split('?').next().unwrap_or(rest), to_ascii).ok();
     }
-    let rest = link.strip_prefix("https://").or_else(|| link.strip_prefix("http://"))?;
-    let identity = Identity::parse_with(link, to_ascii).ok()?;
-    let path = rest.split_once('/').map_or("", |(_, path)| path);
-    let root = path.split(['?', '#']).next().unwrap_or_default().is_empty();
-    (root || identity.scheme() != Scheme::Dns).then_some(identity)
+    let is_url = link.starts_with("https://") || link.starts_with("http://");
+    if is_url { Identity::parse_with(link, to_ascii).ok() } else { None }
 }
 
 fn refused(what: &str) -> Error {

@@ -364,7 +364,7 @@ pub(super) fn web_key_directory(address: &str) -> Result<[String; 2]> {
     let bad = || Error::about(Code::IdentityRefused, address);
     let (local, domain) = address.rsplit_once('@').ok_or_else(bad)?;
     let domain = domain.to_ascii_lowercase();
-    if local.is_empty() || !crate::identity::is_domain(&domain) {
+    if local.is_empty() || !crate::identity::domain::is_domain(&domain) {
         return Err(bad());
     }
     let hash = Sha1::digest(local.to_ascii_lowercase());

@@ -2,7 +2,11 @@
 //! fields and of a GitHub profile.
 
 use super::{Foreign, Importer, Link, Said, Source, account, back::Proof, html};
-use crate::{Code, Error, Identity, Result, Scheme, transport::Transport};
+use crate::{
+    Code, Error, Identity, Result,
+    channel::{ap, dns, github},
+    transport::Transport,
+};
 use alloc::{format, string::String, vec::Vec};
 
 impl<T: Transport> Importer<'_, T> {
@@ -14,7 +18,7 @@ impl<T: Transport> Importer<'_, T> {
         for url in links {
             let identity = account(&url, self.to_ascii);
             let proof = match &identity {
-                Some(identity) if identity.scheme() != Scheme::Dns => {
+                Some(identity) if identity.scheme() != dns::SCHEME => {
                     Proof::of(Some(identity), &url)
                 }
                 _ => Proof::Page(url.clone()),
@@ -32,7 +36,7 @@ impl<T: Transport> Importer<'_, T> {
             None if page.starts_with("https://") || page.starts_with("http://") => None,
             None => Some(Identity::parse_with(page, self.to_ascii)?),
             // A page's own address is kept as it is.
-            some => some.filter(|identity| identity.scheme() != Scheme::Dns),
+            some => some.filter(|identity| identity.scheme() != dns::SCHEME),
         };
         let Some(identity) = identity else {
             let links = html::links(&self.page(page).await?);
@@ -41,14 +45,14 @@ impl<T: Transport> Importer<'_, T> {
         let subject = identity.as_str().into();
         let profile = identity.profile_url().unwrap_or_default();
         match identity.scheme() {
-            Scheme::Dns => {
+            dns::SCHEME => {
                 let links = html::links(&self.page(&profile).await?);
                 Ok((subject, Vec::from([profile]), links))
             }
-            Scheme::Github => {
+            github::SCHEME => {
                 Ok((subject, Vec::from([profile]), self.github_profile(&identity).await?))
             }
-            Scheme::Ap => {
+            ap::SCHEME => {
                 let finding = self.look_up(&identity).await?;
                 let host = format!("//{}/", identity.host().unwrap_or_default());
                 let mut links: Vec<String> = Vec::new();

@@ -9,14 +9,14 @@ use super::{
     oauth::Grant,
 };
 use crate::{
-    Code, Endpoints, Error, Identity, Key, NostrEvent, Proof, Result, Scheme, SecretKey,
-    SignedClaim, Timestamp,
-    channel::{Finding, Http, encode},
+    Code, Endpoints, Error, Identity, Key, NostrEvent, Proof, Result, SecretKey, SignedClaim,
+    Timestamp,
+    channel::{self, Finding, Http, encode},
     json::{Members, Value},
     proof::{self, Form},
     relay::{Next, Publish},
     transport::{Answer, CHAIN_SECONDS, Call, Failure, Transport},
-    verifier,
+    verify::{self, Question},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use zeroize::Zeroizing;
@@ -260,12 +260,12 @@ impl<W: Web> Publisher<'_, W> {
     /// and why the platform could not be asked; `no_channel` for an account without a password.
     pub async fn sign_in(&self, credential: &Credential) -> Result<()> {
         match credential.account.scheme() {
-            Scheme::Github => github::sign_in(self, credential).await,
-            Scheme::Bluesky => bluesky::sign_in(self, credential).await,
-            Scheme::Ap => ap::sign_in(self, credential).await,
-            Scheme::Dns => dns::sign_in(self, credential).await,
-            Scheme::Nostr => self.remote(credential)?.sign_in().await,
-            Scheme::Ed25519 => Err(Error::about(Code::NoChannel, &credential.account)),
+            channel::github::SCHEME => github::sign_in(self, credential).await,
+            channel::bluesky::SCHEME => bluesky::sign_in(self, credential).await,
+            channel::ap::SCHEME => ap::sign_in(self, credential).await,
+            channel::dns::SCHEME => dns::sign_in(self, credential).await,
+            channel::nostr::SCHEME => self.remote(credential)?.sign_in().await,
+            _ => Err(Error::about(Code::NoChannel, &credential.account)),
         }
     }
 
@@ -295,8 +295,8 @@ impl<W: Web> Publisher<'_, W> {
     /// As [`Publisher::sign_in`].
     pub async fn give_back(&self, credential: &Credential) -> Result<bool> {
         match (credential.account.scheme(), credential.grant()) {
-            (Scheme::Ap, _) => ap::give_back(self, credential).await,
-            (Scheme::Bluesky, Some(grant)) => grant.give_back(self).await,
+            (channel::ap::SCHEME, _) => ap::give_back(self, credential).await,
+            (channel::bluesky::SCHEME, Some(grant)) => grant.give_back(self).await,
             _ => Ok(false),
         }
     }
@@ -321,20 +321,20 @@ impl<W: Web> Publisher<'_, W> {
         if let Some(credential) = credential.filter(|c| c.account != *subject) {
             return Err(Error::about(Code::CredentialOther, credential.account()));
         }
-        if subject.scheme() == Scheme::Dns && credential.is_none() {
+        if subject.scheme() == channel::dns::SCHEME && credential.is_none() {
             return Ok(Placed::of(Change::Manual, None));
         }
         let credential = credential.ok_or_else(missing);
         match subject.scheme() {
-            Scheme::Github => github::place(self, signed, credential?).await,
-            Scheme::Bluesky => bluesky::place(self, signed, credential?).await,
-            Scheme::Ap => ap::place(self, signed, credential?).await,
-            Scheme::Nostr => match credential {
+            channel::github::SCHEME => github::place(self, signed, credential?).await,
+            channel::bluesky::SCHEME => bluesky::place(self, signed, credential?).await,
+            channel::ap::SCHEME => ap::place(self, signed, credential?).await,
+            channel::nostr::SCHEME => match credential {
                 Ok(credential) => nostr::place(self, signed, &self.remote(credential)?).await,
                 Err(_) => nostr::place(self, signed, author.ok_or_else(missing)?).await,
             },
-            Scheme::Dns => dns::place(self, signed, credential?).await,
-            Scheme::Ed25519 => Err(Error::about(Code::NoChannel, subject)),
+            channel::dns::SCHEME => dns::place(self, signed, credential?).await,
+            _ => Err(Error::about(Code::NoChannel, subject)),
         }
     }
 
@@ -354,7 +354,7 @@ impl<W: Web> Publisher<'_, W> {
 
     /// What an account shows now, by the verifier's own road.
     pub(super) async fn look_up(&self, account: &Identity) -> Result<Finding> {
-        verifier::look_up(self.web, self.endpoints, self.now, account).await
+        verify::look_up(self.web, self.endpoints, self.now, &Question::about(account)).await
     }
 
     /// Sends a request as somebody, and gives the answer of any status.
@@ -504,7 +504,7 @@ pub fn merge(text: &str, signed: &SignedClaim, form: Form) -> Option<String> {
     // Other forms of the same are left where they are.
     let has = |found: &proof::Found| matches!(&found.proof, Ok(Proof::Claim(there)) if there.id() == signed.id());
     if !replaced {
-        if proof::find(text).iter().any(has) {
+        if proof::find(text).found.iter().any(has) {
             return None;
         }
         let proof = proof::write(signed, form);

@@ -212,7 +212,7 @@ pub(super) async fn place(
     let url = account.get("url").and_then(Value::as_str).map(String::from);
     let mut fields = fields(&account);
     let pointer = proof::to_pointer(&signed.claim().primary);
-    let shows = |value: &str| proof::find(value).iter().any(|found| found.proof.is_ok());
+    let shows = |value: &str| proof::find(value).found.iter().any(|found| found.proof.is_ok());
     let points = |value: &str| value.split_whitespace().any(|word| word == pointer);
     if fields.iter().any(|(_, value)| points(value)) {
         return Ok(Placed::of(Change::Unchanged, url));

@@ -41,7 +41,7 @@ pub fn missing_at_server(
         200 => {
             let theirs = Chain::replay(body, Some(chain.name()), now)?;
             let seq = theirs.head().map_or(0, |h| h.seq);
-            match merge(chain.clone(), theirs)? {
+            match merge(alloc::vec![chain.clone(), theirs])? {
                 Merge::Same(longest) if longest.head() == chain.head() => seq,
                 _ => return Err(Error::about(Code::HeadConflict, chain.name().to_string())),
             }

@@ -357,7 +357,7 @@ pub(super) async fn place(
 /// Whether a text has a claim of the same subject by the same identity.
 fn is_ours(text: &str, signed: &SignedClaim) -> bool {
     let (subject, primary) = (&signed.claim().subject, &signed.claim().primary);
-    let mut found = proof::find(text).into_iter().filter_map(|found| found.proof.ok());
+    let mut found = proof::find(text).found.into_iter().filter_map(|found| found.proof.ok());
     found.any(|proof| match proof {
         Proof::Claim(old) => old.claim().subject == *subject && old.claim().primary == *primary,
         Proof::Pointer(_) => false,

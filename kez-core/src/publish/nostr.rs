@@ -6,9 +6,9 @@ use super::{
     github,
 };
 use crate::{
-    Code, Error, NostrEvent, Result, Scheme, SignedClaim,
+    Code, Error, NostrEvent, Result, SignedClaim,
     channel::{
-        EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, carrier, is_proof, newest, newest_own,
+        self, EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, carrier, is_proof, newest, newest_own,
         proof_filters,
     },
     json::Value,
@@ -41,7 +41,8 @@ pub(super) async fn place_identities(
     let npub = author.key().identity().value();
     let sentence = format!("Verifying that I control the following Nostr public key: {npub}");
     let mut tags: Vec<[String; 2]> = Vec::new();
-    for credential in credentials.iter().filter(|c| c.account().scheme() == Scheme::Github) {
+    for credential in credentials.iter().filter(|c| c.account().scheme() == channel::github::SCHEME)
+    {
         let gist = github::place_sentence(publisher, &sentence, credential).await?;
         tags.push([credential.account().as_str().into(), gist.unwrap_or_default()]);
     }

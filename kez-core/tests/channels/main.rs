@@ -178,7 +178,7 @@ fn shown(result: Result<Finding, Miss>) -> Shown {
     match result {
         Err(miss) => (0, Some(miss.code)),
         Ok(finding) => {
-            let found = finding.texts.iter().flat_map(|text| proof::find(&text.text));
+            let found = finding.texts.iter().flat_map(|text| proof::find(&text.text).found);
             (
                 found.filter(|found| found.proof.is_ok()).count(),
                 finding.failed.map(|miss| miss.code),

@@ -1,7 +1,8 @@
-/** Whose profile a page of the web is: from its address alone, and nothing is asked. */
+/** Whose profile a page of the web is: from its address alone, and nothing is asked. The forms of addresses are the core's. */
+import { type Channel, CHANNELS, type Scheme, type UrlForm } from './channels.ts'
 
 /** The platforms whose pages the extension knows its way about. */
-export type Site = 'github' | 'bluesky' | 'ap' | 'nostr' | 'dns'
+export type Site = Exclude<Scheme, 'ed25519'>
 
 export interface Profile {
   site: Site
@@ -11,29 +12,43 @@ export interface Profile {
   mark: string | null
 }
 
-/** First parts of GitHub's paths that are no account's. */
-const GITHUB_OWN = new Set(
-  'about account apps blog business codespaces collections contact copilot customer-stories dashboard discussions enterprise events explore features gist gists home images issues join learn login logout marketplace mobile models new notifications orgs organizations partners pricing pulls readme resources search security sessions settings showcases signup site solutions sponsors stars status team topics trending users watching why-github'.split(' '),
-)
-const LOGIN = /^[a-z0-9](?:[a-z0-9]|-(?=[a-z0-9])){0,38}$/i
-const KEY = /^(?:npub1|nprofile1)[a-z0-9]{50,}$/
+const channels: readonly Channel[] = CHANNELS
+const FORMS = channels.flatMap(({ scheme, urls }) => urls.map((form) => ({ site: scheme as Site, form })))
+const ACCOUNT = /^[a-z0-9_][a-z0-9_.-]*(?:@[^@]*\.[^@]*)?$/i
 
-/** Nostr clients, and where in their paths the key stands. */
-const NOSTR = new Map<string, RegExp>([
-  ['njump.me', /^\/([^/]+)\/?$/],
-  ['nosta.me', /^\/([^/]+)\/?$/],
-  ['iris.to', /^\/([^/]+)\/?$/],
-  ['primal.net', /^\/(?:p\/)?([^/]+)\/?$/],
-  ['snort.social', /^\/(?:p\/)?([^/]+)\/?$/],
-  ['coracle.social', /^\/people\/([^/]+)\/?$/],
-  ['nostrudel.ninja', /^\/u\/([^/]+)\/?$/],
-  ['jumble.social', /^\/users\/([^/]+)\/?$/],
-])
+/** The escapes that browsers put into addresses without need. */
+const unescaped = (segment: string) =>
+  segment.replace(/%[\da-f]{2}/gi, (escape) => {
+    const char = String.fromCharCode(Number.parseInt(escape.slice(1), 16))
+    return /[\w.~@:-]/.test(char) ? char : escape
+  })
 
-/** Sites whose `/@name` is no account of the fediverse. */
-const OTHERS = new Set(['medium.com', 'youtube.com', 'tiktok.com', 'threads.net', 'threads.com', 'npmjs.com', 'substack.com', 'rumble.com', 'odysee.com'])
+/** The name at a form's place in a path, if the page is the profile itself and none below it. */
+function nameAt(form: UrlForm, host: string, segments: readonly string[]): string | undefined {
+  const pattern = form.path.split('/').filter((part) => part !== '' && part !== '*')
+  if (form.except.includes(host) || pattern.length !== segments.length) return undefined
+  let name: string | undefined
+  for (const [n, part] of pattern.entries()) {
+    const segment = segments[n] ?? ''
+    const [before = '', after] = part.split('{name}')
+    if (after === undefined ? segment !== part : !segment.startsWith(before)) return undefined
+    if (after !== undefined) name = segment.slice(before.length)
+  }
+  const lower = name?.toLowerCase() ?? ''
+  const isId = form.hexIsId && /^[\da-f]*$/.test(lower)
+  const begins = form.starts.length === 0 || form.starts.some((start) => lower.startsWith(start))
+  return lower === '' || form.reserved.includes(lower) || isId || !begins ? undefined : name
+}
 
-const last = (path: string) => path.split('/').filter((part) => part !== '')
+/** What the page of an account shows. */
+function markOf(site: Site, name: string): string | null {
+  const lower = name.toLowerCase()
+  if (site === 'github') return lower
+  if (site === 'bluesky') return lower.startsWith('did:') ? null : `@${lower}`
+  // Clients shorten a key in the middle.
+  if (site === 'nostr') return lower.startsWith('npub1') ? lower.slice(0, 9) : null
+  return site === 'ap' ? `@${lower.split('@')[0]}` : null
+}
 
 /**
  * Whose profile this address is: of an account, where it is one's profile on a platform; else of the domain. Nothing for pages
@@ -43,33 +58,15 @@ export function profileAt(address: string): Profile | undefined {
   if (!URL.canParse(address)) return undefined
   const { protocol, hostname, pathname, port } = new URL(address)
   if (!['https:', 'http:'].includes(protocol) || !hostname.includes('.') || /^[\d.]+$/.test(hostname)) return undefined
-  const host = hostname.replace(/^www\./, '').replace(/\.$/, '')
-  const parts = last(pathname)
-  const [first = '', second = ''] = parts
-  if (host === 'github.com' || host === 'gist.github.com') {
-    if (parts.length !== 1 || !LOGIN.test(first) || GITHUB_OWN.has(first.toLowerCase())) return undefined
-    return { site: 'github', identity: `github:${first}`, mark: first.toLowerCase() }
+  const host = hostname.replace(/\.$/, '')
+  const segments = pathname.split('/').filter((part) => part !== '').map(unescaped)
+  const named = FORMS.some(({ form }) => form.hosts.includes(host))
+  for (const { site, form } of FORMS) {
+    if (named ? !form.hosts.includes(host) : form.hosts.length > 0 || port !== '') continue
+    const name = nameAt(form, host, segments)
+    if (name === undefined || (!named && !ACCOUNT.test(name))) continue
+    const value = form.atHost && !name.includes('@') ? `${name}@${host}` : name
+    return { site, identity: `${site}:${value}`, mark: markOf(site, name) }
   }
-  if (host === 'bsky.app') {
-    if (parts.length !== 2 || first !== 'profile') return undefined
-    const did = second.startsWith('did:')
-    return { site: 'bluesky', identity: `bluesky:${second}`, mark: did ? null : `@${second.toLowerCase()}` }
-  }
-  const nostr = NOSTR.get(host)
-  if (nostr !== undefined) {
-    const key = nostr.exec(pathname)?.[1]
-    if (key === undefined || !KEY.test(key)) return undefined
-    // Clients shorten a key in the middle.
-    return { site: 'nostr', identity: `nostr:${key}`, mark: key.startsWith('npub1') ? key.slice(0, 9) : null }
-  }
-  const pages = /^([a-z0-9-]+)\.github\.io$/.exec(host)?.[1]
-  if (pages !== undefined) return { site: 'dns', identity: `github:${pages}`, mark: null }
-  if (port === '' && !OTHERS.has(host)) {
-    const name = first.startsWith('@') && parts.length === 1 ? first.slice(1) : first === 'users' && parts.length === 2 ? second : ''
-    const [user = '', home = host, ...more] = name.split('@')
-    if (/^[a-z0-9_][a-z0-9_.-]*$/i.test(user) && more.length === 0 && home.includes('.')) {
-      return { site: 'ap', identity: `ap:${user}@${home}`, mark: `@${user.toLowerCase()}` }
-    }
-  }
-  return { site: 'dns', identity: `dns:${host}`, mark: null }
+  return named ? undefined : { site: 'dns', identity: `dns:${host.replace(/^www\./, '')}`, mark: null }
 }

@@ -1,5 +1,6 @@
 /** Proofs in the making: they survive leaving the page, and end on the sigchain. */
-import { Claim, KezError, parseIdentity, profileUrl, type Report, verify, verifyProof } from 'kez'
+import { Claim, KezError, parseIdentity, type Report, verify, verifyProof } from 'kez'
+import { type Channel, CHANNELS } from './channels.ts'
 import { me, type Published } from './me.svelte.ts'
 import { sigServers, verifyOptions } from './settings.ts'
 import { load, save } from './store.ts'
@@ -24,8 +25,10 @@ export interface Pending {
   since: number
 }
 
+const channelOf = (service: Service): Channel | undefined => CHANNELS.find(({ scheme }) => scheme === service)
+
 /** Where a profile has no room for a claim, a pointer to the identity stands for it. */
-export const isPointer = (service: Service) => service === 'bluesky' || service === 'ap'
+export const isPointer = (service: Service) => channelOf(service)?.byPointer === true
 
 /** The identity that a user means who was asked for an account of a service. */
 export function subjectOf(service: Service, input: string): string {
@@ -39,10 +42,9 @@ export function subjectOf(service: Service, input: string): string {
 /** The page on which the text is to be put. */
 export function placeOf({ service, subject }: Pick<Pending, 'service' | 'subject'>): string | undefined {
   const value = subject.slice(subject.indexOf(':') + 1)
-  if (service === 'github') return 'https://gist.github.com/'
-  if (service === 'ap') return `https://${value.split('@').at(-1)}/settings/profile`
-  if (service === 'bluesky') return profileUrl(subject)
-  return undefined
+  const [name = value, host = value] = value.split('@')
+  const page = channelOf(service)?.editPage ?? undefined
+  return page?.replace('{value}', value).replace('{name}', name).replace('{host}', host)
 }
 
 export const pending = async (): Promise<Pending[]> => (await load<Pending[]>('pending')) ?? []

@@ -1,6 +1,5 @@
 /** One verification as it goes on: its steps, its reports, and what the platforms showed. */
-import { type Code, type Graph, identity, KezError, parseIdentity, type Report } from 'kez'
-import { profileAt } from './profiles.ts'
+import { type Code, type Graph, identity, KezError, readInput, type Report } from 'kez'
 import { recording } from './recording.ts'
 import { openMemory } from './store.ts'
 import { verifyOptions } from './settings.ts'
@@ -11,6 +10,9 @@ export interface Step {
   code: Code | 'ok' | null
   ms: number
 }
+
+/** The path of the page that verifies a query; the address of a page has characters that end a path's segment. */
+export const pathOf = (query: string) => `/${query.replace(/[%/?#]/g, encodeURIComponent)}`
 
 export class Verification {
   readonly subject: string
@@ -23,9 +25,9 @@ export class Verification {
   seen = $state.raw<ReadonlyMap<string, string>>(new Map())
   #stop = new AbortController()
 
-  /** Throws a `KezInputError` for what is no identity. */
+  /** Throws a `KezInputError` for a text that names no identity. */
   constructor(query: string) {
-    this.subject = parseIdentity(profileAt(query)?.identity ?? query)
+    this.subject = readInput(query)
   }
 
   async run(): Promise<void> {

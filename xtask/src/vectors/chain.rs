@@ -68,6 +68,16 @@ pub(super) fn chains(v: &mut Vectors) -> Result<()> {
         "chain_seq",
         "the wrong order",
     );
+    let mut foreign = w.clone();
+    foreign.op(some_claim("gitlab:Jason/~x", 7))?;
+    v.yields(
+        "unknown-scheme",
+        &["ID-01"],
+        "bundle",
+        foreign.chain.to_bundle(),
+        head(&foreign),
+        "it lists an account of a scheme that this version does not know",
+    );
     let stranger = Writer::new(key(Scheme::Nostr, 3))?;
     let mut theirs = stranger.clone();
     theirs.op(some_claim("github:mallory", 9))?;

@@ -72,6 +72,16 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
         signed_odd.id().to_string(),
         "an A-label that decodes to nothing, and every kind of character",
     );
+    odd.subject = Identity::from_canonical("gitlab:Jason/~x")?;
+    let foreign = sign_claim(&odd, &other)?;
+    v.yields(
+        "ok-unknown-scheme",
+        &["ID-01"],
+        "claim",
+        foreign.envelope().to_canonical(),
+        foreign.id().to_string(),
+        "a subject of a scheme that this version does not know",
+    );
 
     let set = |name: &'static str, value: Value| {
         move |m: &mut BTreeMap<String, Value>| {
@@ -120,10 +130,10 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
         (
             "subject-unknown-scheme",
             "subject",
-            "gitlab:jason".into(),
+            "git-lab:jason".into(),
             "ID-01",
             "scheme_unknown",
-            "a scheme of no version",
+            "no version can have this scheme",
         ),
         (
             "primary-no-key",

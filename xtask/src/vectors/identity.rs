@@ -17,6 +17,9 @@ pub(super) fn identities(v: &mut Vectors) -> Result<()> {
         "bluesky:did:plc:ewvi7nxzyoun6zhxrhs64oiz".into(),
         "bluesky:did:web:example.com".into(),
         "ap:jason@social.example".into(),
+        "github:-jay--son-".into(),
+        "gitlab:Jason/~x".into(),
+        format!("abcdefghijklmnop:{}", "x".repeat(255)),
     ]
     .iter()
     .enumerate()
@@ -36,12 +39,22 @@ pub(super) fn identities(v: &mut Vectors) -> Result<()> {
         (npub.to_uppercase(), format!("nostr:{npub}")),
         (format!("nostr:{hexed}"), format!("nostr:{npub}")),
         (format!("ED25519:{}", ed.to_uppercase()), format!("ed25519:{ed}")),
-        ("https://Example.COM/path?q".into(), "dns:example.com".into()),
+        ("https://Example.COM:443/#about".into(), "dns:example.com".into()),
         ("example.com.".into(), "dns:example.com".into()),
         ("Bücher.example".into(), "dns:xn--bcher-kva.example".into()),
         ("https://github.com/Jason/".into(), "github:jason".into()),
         ("github:@Jason".into(), "github:jason".into()),
-        ("https://jason.github.io".into(), "github:jason".into()),
+        ("https://jason.github.io".into(), "dns:jason.github.io".into()),
+        ("github.com/jason".into(), "github:jason".into()),
+        ("github:nsec1".into(), "github:nsec1".into()),
+        ("kez:github:jason".into(), "github:jason".into()),
+        ("https://gist.github.com/jason/c0ffee00".into(), "github:jason".into()),
+        ("https://social.example/%40jason/1".into(), "ap:jason@social.example".into()),
+        ("https://social.example/users/jason".into(), "ap:jason@social.example".into()),
+        (format!("https://njump.me/{npub}"), format!("nostr:{npub}")),
+        ("\u{2603}.example".into(), "dns:xn--n3h.example".into()),
+        ("stra\u{df}e.example".into(), "dns:xn--strae-oqa.example".into()),
+        ("so\u{ad}ft.example".into(), "dns:soft.example".into()),
         ("@alice.bsky.social".into(), "bluesky:alice.bsky.social".into()),
         (
             "https://bsky.app/profile/alice.example.com/post/1".into(),
@@ -66,7 +79,18 @@ pub(super) fn identities(v: &mut Vectors) -> Result<()> {
             v.add(name, &[rule], "identity", input, expect, comment);
         };
     bad(v, "no-colon", "ID-01", "example.com", "identity_refused", "no scheme");
-    bad(v, "unknown-scheme", "ID-01", "gitlab:jason", "scheme_unknown", "not on the list");
+    bad(v, "scheme-short", "ID-01", "x:jason", "scheme_unknown", "a scheme of one character");
+    bad(v, "scheme-hyphen", "ID-01", "git-lab:a", "scheme_unknown", "a hyphen in the scheme");
+    bad(v, "unknown-empty", "ID-01", "gitlab:", "identity_refused", "no value");
+    bad(v, "unknown-space", "ID-01", "gitlab:a b", "identity_refused", "a space in the value");
+    bad(
+        v,
+        "unknown-long",
+        "ID-01",
+        &format!("gitlab:{}", "x".repeat(256)),
+        "identity_refused",
+        "a value of 256",
+    );
     bad(v, "upper-scheme", "ID-01", "DNS:example.com", "scheme_unknown", "schemes are lower case");
     bad(v, "upper-domain", "ID-01", "dns:Example.com", "identity_refused", "not canonical");
     bad(v, "trailing-dot", "ID-01", "dns:example.com.", "identity_refused", "not canonical");
@@ -99,8 +123,7 @@ pub(super) fn identities(v: &mut Vectors) -> Result<()> {
         "no room for _kez.",
     );
     bad(v, "ip-address", "ID-02", "dns:192.0.2.1", "identity_refused", "an address is no domain");
-    bad(v, "login-double-hyphen", "ID-01", "github:a--b", "identity_refused", "not a login");
-    bad(v, "login-hyphen-last", "ID-01", "github:a-", "identity_refused", "not a login");
+    bad(v, "login-hyphens", "ID-01", "github:--", "identity_refused", "hyphens alone");
     bad(v, "login-path", "ID-01", "github:a/../b", "identity_refused", "a login holds no path");
     bad(
         v,
@@ -285,6 +308,31 @@ pub(super) fn identities(v: &mut Vectors) -> Result<()> {
         "identity_refused",
         "no label decodes to this",
     );
+    for (name, rule, input, expect, comment) in [
+        (
+            "page",
+            "ID-07",
+            "https://lemmy.example/u/alice",
+            "identity_refused",
+            "a page, not a site",
+        ),
+        ("query", "ID-07", "https://example.com/?id=a", "identity_refused", "a page, not a site"),
+        ("app-page", "ID-07", "https://example.com/#/@a", "identity_refused", "a page of an app"),
+        ("pages-project", "ID-07", "https://a.github.io/b", "identity_refused", "a page"),
+        ("reserved", "ID-07", "https://github.com/Sponsors/a", "identity_refused", "no login"),
+        ("gist-id", "ID-07", "https://gist.github.com/c0ffee", "identity_refused", "a gist's id"),
+        ("nostr-name", "ID-07", "nostr:a@example.com", "identity_refused", "a name to look up"),
+        ("port", "ID-07", "https://example.com:8443/", "identity_refused", "a port"),
+        ("user-info", "ID-07", "https://github.com@a.example/", "identity_refused", "a user name"),
+        ("backslash", "ID-07", "https://a.example\\@b.example/", "identity_refused", "a backslash"),
+        ("dot-segments", "ID-07", "https://github.com/a/../b", "identity_refused", "dots"),
+        ("input-unknown-scheme", "ID-01", "gitlab:jason", "scheme_unknown", "not on the list"),
+        ("std3", "ID-06", "a_b.example", "identity_refused", "an underscore"),
+        ("joiner", "ID-06", "a\u{200d}b.example", "identity_refused", "CheckJoiners"),
+        ("bidi", "ID-06", "\u{5d0}a.example", "identity_refused", "CheckBidi"),
+    ] {
+        v.add(name, &[rule], "input", input, expect, comment);
+    }
     v.add("bare-word", &["ID-07"], "input", "jason", "identity_refused", "which scheme?");
     v.add("bare-hex", &["ID-07"], "input", ed, "identity_refused", "which kind of key?");
     Ok(())

@@ -17,10 +17,7 @@ use crate::Result;
 use base64::Engine as _;
 use kez_core::{
     Chain, Claim, Envelope, Event, Head, Identity, ObjectId, Op, Reason, Scheme, SecretKey,
-    SignedClaim, Suite, Target, Timestamp, commitment,
-    fork::{Merge, merge},
-    json::Value,
-    proof,
+    SignedClaim, Suite, Target, Timestamp, commitment, json::Value, proof,
 };
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;

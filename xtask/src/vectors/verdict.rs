@@ -14,10 +14,7 @@ pub(super) fn forks(v: &mut Vectors) -> Result<()> {
     one.op(some_claim("dns:a.example", 2))?;
     two.op(some_claim("dns:b.example", 3))?;
     let fork_of = |one: &Writer, two: &Writer| -> Result<kez_core::Fork> {
-        match merge(one.chain.clone(), two.chain.clone())? {
-            Merge::Fork(fork) => Ok(*fork),
-            Merge::Same(_) => Err("no fork".into()),
-        }
+        Ok(kez_core::Fork::of(one.chain.clone(), two.chain.clone())?.ok_or("no fork")?)
     };
     let open = fork_of(&one, &two)?.to_canonical();
     v.yields("open", &["FRK-01", "FRK-03"], "fork", open.as_str(), "open", "two histories");

@@ -5,8 +5,8 @@ use crate::{
     Code,
     channel::{Fetched, Http, Miss, encode},
     json::Value,
+    transport::Place,
     transport::Request,
-    verdict::Place,
 };
 use alloc::{format, string::String, vec, vec::Vec};
 

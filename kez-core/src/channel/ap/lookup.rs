@@ -7,7 +7,12 @@ use super::{
     name::Name,
 };
 use crate::channel::{Fetched, Finding, Http, Lookup, Miss, Step, Text, encode};
-use crate::{Code, Identity, json::Value, transport::Request, url::strict_host, verdict::Place};
+use crate::{
+    Code, Identity,
+    json::Value,
+    transport::{Place, Request},
+    url::strict_host,
+};
 use alloc::{
     format,
     string::{String, ToString as _},

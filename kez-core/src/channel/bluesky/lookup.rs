@@ -7,8 +7,8 @@ use crate::channel::{Fetched, Finding, Http, Lookup, Miss, Step, Text, encode, f
 use crate::{
     Code, Identity,
     json::Value,
+    transport::Place,
     transport::{Body, Endpoints, Request},
-    verdict::Place,
 };
 use alloc::{format, string::String, vec, vec::Vec};
 

@@ -4,8 +4,8 @@ use super::near;
 use crate::channel::{Fetched, Finding, Lookup, Miss, Step, Text, failed};
 use crate::{
     Code, Identity,
+    transport::Place,
     transport::{Body, Request},
-    verdict::Place,
 };
 use alloc::{
     format,

@@ -76,7 +76,7 @@ fn marker(text: &str) -> Option<usize> {
 /// signature say, is for the judge.
 fn is_proof(text: &str) -> bool {
     text.starts_with("kez:")
-        && proof::find(text).iter().any(|found| {
+        && proof::find(text).found.iter().any(|found| {
             found.proof.as_ref().err().is_none_or(|error| {
                 use Code::{
                     CompactSyntax, JsonNotCanonical, JsonSyntax, JsonUtf8, PointerSyntax,
@@ -102,7 +102,7 @@ pub(crate) fn is_of(record: &str, subject: &Identity, others: bool) -> bool {
     if marker(record).is_none() {
         return false;
     }
-    let found = proof::find(record);
+    let found = proof::find(record).found;
     let mut claims =
         found.iter().filter_map(|found| found.proof.as_ref().ok()?.subject()).peekable();
     let unnamed = !others && claims.peek().is_none();

@@ -6,8 +6,8 @@ use crate::{
     Code, Identity, Key, NOSTR_KIND, NostrEvent, Result, Timestamp, hex,
     json::Value,
     map::Map,
+    transport::Place,
     transport::{Body, Endpoints, Request, Via},
-    verdict::Place,
 };
 use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 #[cfg(any(feature = "import", feature = "publish"))]
@@ -213,7 +213,7 @@ impl Lookup for NostrLookup {
             let about = profile.as_ref().and_then(|p| p.get("about")).and_then(Value::as_str);
             texts.extend(about.map(|text| Text { text: text.into(), place }));
         }
-        let proof = texts.iter().any(|t| !crate::proof::find(&t.text).is_empty());
+        let proof = texts.iter().any(|t| !crate::proof::find(&t.text).found.is_empty());
         match miss {
             // That a relay has nothing says nothing about the one that did not answer.
             Some(miss) if !proof => miss.into(),

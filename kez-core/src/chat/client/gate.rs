@@ -85,10 +85,13 @@ impl<P: Platform> Client<P> {
         let mut sources = sources.to_vec();
         sources.push(self.chain_url(handle.as_str()));
         match self.platform.history(primary, &sources).await {
-            History::Known { chain, remembered, .. } => Ok((*chain, remembered)),
+            History::Known(known) => {
+                let remembered = known.is_remembered();
+                Ok((known.chain, remembered))
+            }
             History::Forked(_) => Err(Error::about(Code::Forked, primary)),
-            History::Unknown(Some(error)) => Err(error),
-            History::Unknown(None) | History::Absent => {
+            History::Unknown(error) => Err(error),
+            History::Unchecked | History::Absent => {
                 Err(Error::about(Code::ChainUnreachable, primary))
             }
         }

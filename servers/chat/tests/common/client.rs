@@ -5,7 +5,7 @@
 use super::{Person, Server, exchange, key, now, now_ms};
 use futures_util::FutureExt as _;
 use kez_core::{
-    Chain, Code, Error, History, Identity, Result, Scheme, SecretKey,
+    Chain, Code, Error, History, Identity, Known, Result, Scheme, SecretKey,
     chat::{
         Random, SignedHandle,
         client::{Client, Entry, EntryKind, Platform},
@@ -138,16 +138,12 @@ impl Platform for Machine {
         };
         let remembered = told.is_none();
         let longest = told.into_iter().chain(known).max_by_key(|chain| chain.events().len());
-        let Some(chain) = longest else { return History::Unknown(None) };
+        let Some(chain) = longest else { return History::Unchecked };
         let bundle = chain.to_bundle().into_bytes();
         self.disk.lock().unwrap().insert(primary.to_string(), bundle);
-        History::Known {
-            chain: Box::new(chain),
-            rolled_back: false,
-            remembered,
-            settled: false,
-            refused: None,
-        }
+        let unchecked = remembered;
+        let known = Known { chain, doubt: None, unchecked, settled: false, refused: None };
+        History::Known(Box::new(known))
     }
 
     fn now_ms(&self) -> u64 {
@@ -164,7 +160,7 @@ pub struct Seat {
 }
 
 pub fn copy(key: &SecretKey) -> SecretKey {
-    SecretKey::from_bytes(key.public().identity().scheme(), *key.expose_bytes()).unwrap()
+    SecretKey::from_bytes(key.public().scheme(), *key.expose_bytes()).unwrap()
 }
 
 impl Seat {

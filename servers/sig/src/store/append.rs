@@ -1,10 +1,7 @@
 //! What an append would do to a chain: verified before the writer sees it.
 
 use super::{Refusal, find, lines};
-use kez_core::{
-    Chain, Code, Envelope, Error, Event, Head, Identity, Timestamp,
-    fork::{Merge, merge},
-};
+use kez_core::{Chain, Code, Envelope, Error, Event, Fork, Head, Identity, Timestamp};
 use lru::LruCache;
 use rusqlite::Connection;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -180,7 +177,7 @@ fn diverge(
         Code::ChainPrev => Refusal::Conflict { head: base, fork: false },
         _ => Refusal::Invalid(error),
     })?;
-    let Merge::Fork(fork) = merge(chain.clone(), branch.clone())? else {
+    let Some(fork) = Fork::of(chain.clone(), branch.clone())? else {
         return Err(Refusal::Conflict { head: base, fork: false });
     };
     let evidence = fork.to_canonical();

@@ -508,7 +508,7 @@ fn find(db: &Connection, name: &Identity) -> Result<Option<Row>, Refusal> {
 /// `key_expected`, and those of [`Identity::from_canonical`].
 pub fn chain_name(text: &str) -> Result<Identity, Error> {
     let name = Identity::from_canonical(text)?;
-    if name.scheme().is_key() { Ok(name) } else { Err(Error::about(Code::KeyExpected, name)) }
+    if name.is_key() { Ok(name) } else { Err(Error::about(Code::KeyExpected, name)) }
 }
 
 /// What follows a position: a line is an event.

@@ -29,7 +29,7 @@ export const prove = {
     pasteStep: 'Put it here',
     where: {
       github: 'Make a public gist, name its file kez.md, paste the line as its text, and save it.',
-      dns: (name: string) => `Add a TXT record at ${name}, or in your provider’s form: name _kez, type TXT, and the line as its value.`,
+      dns: (full: string, relative: string, zone: string) => `Add a TXT record at ${full}, with the line as its value. In your provider’s form for ${zone}, the name is probably ${relative}.`,
       bluesky: 'Edit your profile, and add the line to your description.',
       ap: 'Edit your profile, and add an extra field: its label is KEZ, its content the line.',
       nostr: 'Publish it with your own key, or add the short line to your profile’s about.',

@@ -1,9 +1,13 @@
 //! The encodings of a proof, and finding proofs in what platforms show
 //! (SPEC.md, "Encodings").
 
+mod find;
+pub(crate) mod zstd;
+
+pub use find::{Found, MAX_CANDIDATES, MAX_PROOFS, Search, find};
+
 use crate::{
-    Code, Envelope, Error, Identity, Key, Result, Scheme, SignedClaim, claim::MAX_CLAIM,
-    json::Value, zstd,
+    Code, Envelope, Error, Identity, Key, Result, SignedClaim, claim::MAX_CLAIM, json::Value,
 };
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use base64::Engine as _;
@@ -11,8 +15,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// The largest compact text in bytes.
 pub const MAX_COMPACT: usize = 12 * 1024;
-/// How many proofs one text may hold; further ones are not read.
-pub const MAX_PROOFS: usize = 16;
 /// The prefix of the compact form.
 pub const COMPACT_PREFIX: &str = "kez:z1:";
 
@@ -101,17 +103,6 @@ impl Form {
         let found = Self::ALL.into_iter().find(|form| form.as_str() == name);
         found.ok_or_else(|| Error::about(Code::Usage, format!("there is no form {name}")))
     }
-
-    /// The form that suits the place where accounts of a scheme publish.
-    #[must_use]
-    pub const fn suiting(scheme: Scheme) -> Self {
-        match scheme {
-            Scheme::Dns => Self::Dns,
-            Scheme::Github => Self::Markdown,
-            Scheme::Ap => Self::Pointer,
-            _ => Self::Compact,
-        }
-    }
 }
 
 /// Writes a claim in a form.
@@ -135,21 +126,12 @@ pub fn write(signed: &SignedClaim, form: Form) -> String {
         Form::Compact => compact(),
         Form::Markdown => to_markdown(signed),
         Form::Dns => match signed.claim().subject.scheme() {
-            Scheme::Dns => to_zone_line(signed.claim().subject.value(), &compact()),
+            "dns" => to_zone_line(signed.claim().subject.value(), &compact()),
             // For other subjects only the character-strings make sense.
             _ => to_txt_strings(&compact()).iter().map(|s| format!("\"{s}\" ")).collect(),
         },
         Form::Pointer => to_pointer(&signed.claim().primary),
     }
-}
-
-/// A proof, or why something that looks like one is none, and the form it stands in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The form.
-    pub encoding: Encoding,
-    /// The proof itself.
-    pub proof: Result<Proof>,
 }
 
 /// Reads a claim from JSON with any whitespace.
@@ -242,115 +224,19 @@ pub fn to_pointer(primary: &Identity) -> String {
     format!("kez:{primary}")
 }
 
-/// Finds every proof in a text: a whole JSON document, `kez` fences, compact forms and pointers.
-/// At most [`MAX_PROOFS`]; each is judged on its own, and two that are equal count once.
-///
-/// ```
-/// use kez_core::{Encoding, proof};
-/// let bio = "crab \u{1f980}, see kez:ed25519:d04ab232742bb4ab3a1368bd4615e4e6d0224ab71a016baf8520a332c9778737!";
-/// let found = proof::find(bio);
-/// assert_eq!(found[0].encoding, Encoding::Pointer);
-/// assert!(found[0].proof.is_ok());
-/// ```
+/// Searches the text of a file or of standard input, which may also be a zone-file line.
 #[must_use]
-pub fn find(text: &str) -> Vec<Found> {
-    let mut found: Vec<Found> = Vec::new();
-    let mut add = |encoding, proof| {
-        let item = Found { encoding, proof };
-        if found.len() < MAX_PROOFS && !found.contains(&item) {
-            found.push(item);
-        }
-    };
-    if text.trim_start().starts_with('{') {
-        add(Encoding::Json, from_json(text.trim().as_bytes()).map(Proof::Claim));
-        return found;
-    }
-    let (outside, fences) = split_fences(text);
-    for body in fences {
-        if body.trim_start().starts_with('{') {
-            add(Encoding::Markdown, from_json(body.trim().as_bytes()).map(Proof::Claim));
-        } else {
-            tokens(&body, &mut add);
-        }
-    }
-    tokens(&outside, &mut add);
-    found
+pub fn find_in_file(text: &str) -> Search {
+    find(join_zone_strings(text).as_deref().unwrap_or(text))
 }
 
-/// Takes the `kez` fences (CommonMark rules: three or more backticks or tildes, at most three
-/// spaces before, closed by at least as many of the same) out of a text. An unclosed fence is none.
-fn split_fences(text: &str) -> (String, Vec<String>) {
-    let mut outside = String::new();
-    let mut fences = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some((mark, len, info)) = fence_line(line) else {
-            outside.push_str(line);
-            outside.push('\n');
-            continue;
-        };
-        let mut body = String::new();
-        let mut closed = false;
-        let rest = lines.clone();
-        for line in lines.by_ref() {
-            if fence_line(line).is_some_and(|(m, l, i)| m == mark && l >= len && i.is_empty()) {
-                closed = true;
-                break;
-            }
-            body.push_str(line);
-            body.push('\n');
-        }
-        if !closed {
-            lines = rest;
-        } else if info.split_whitespace().next() == Some("kez") {
-            fences.push(body);
-        }
-    }
-    (outside, fences)
-}
-
-fn fence_line(line: &str) -> Option<(char, usize, &str)> {
-    let line = line.trim_end();
-    let start = line.trim_start_matches(' ');
-    let mark = start.chars().next().filter(|c| matches!(c, '`' | '~'))?;
-    let info = start.trim_start_matches(mark);
-    let len = start.len() - info.len();
-    let plain = mark == '~' || !info.contains('`');
-    (line.len() - start.len() <= 3 && len >= 3 && plain).then_some((mark, len, info.trim()))
-}
-
-/// Finds `kez:z1:…` and `kez:<key>` where no word runs into them; a token ends at the first
-/// character that cannot be part of it, and nothing is ever repaired.
-fn tokens(text: &str, add: &mut impl FnMut(Encoding, Result<Proof>)) {
-    let in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
-    for (at, _) in text.match_indices("kez:") {
-        if text[..at].chars().next_back().is_some_and(in_word) {
-            continue;
-        }
-        let rest = &text[at..];
-        let run = |from: usize, part: fn(char) -> bool| {
-            rest[from..].find(|c| !part(c)).map_or(rest, |end| &rest[..from + end])
-        };
-        if rest.starts_with(COMPACT_PREFIX) {
-            let token =
-                run(COMPACT_PREFIX.len(), |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-            add(Encoding::Compact, from_compact(token).map(Proof::Claim));
-        } else if rest.starts_with("kez:nostr:npub1") || rest.starts_with("kez:ed25519:") {
-            let token =
-                run(rest[4..].find(':').map_or(4, |i| i + 5), |c| c.is_ascii_alphanumeric());
-            add(Encoding::Pointer, from_pointer(token).map(Proof::Pointer));
-        }
-    }
-}
-
-/// Reads the text of a file or of standard input, in any encoding: one proof.
+/// Reads one proof from the text of a file, in any encoding.
 ///
 /// # Errors
-/// `proof_not_found` if there is none, otherwise the error of the first that is broken, unless
-/// another one is whole.
+/// `proof_not_found` if there is none, otherwise the error of the first that does not decode,
+/// unless another one does.
 pub fn from_text(text: &str) -> Result<(Encoding, Proof)> {
-    let joined = join_zone_strings(text);
-    let mut found = find(joined.as_deref().unwrap_or(text));
+    let mut found = find_in_file(text).found;
     let at = found.iter().position(|f| f.proof.is_ok()).unwrap_or(0);
     if found.is_empty() {
         return Err(Code::ProofNotFound.into());

@@ -1,0 +1,408 @@
+//! Where sigchains are found, and how the copies from several sources become one history
+//! (SPEC.md, "Sources").
+
+use super::{History, Known};
+use crate::{
+    Chain, Code, Endpoints, Envelope, Error, Event, Fork, Head, Identity, NOSTR_KIND, ObjectId,
+    Result, Scheme, SignedClaim, Timestamp,
+    chain::MAX_BUNDLE,
+    channel::{Fetched, chain_filters},
+    event::{self, chain_path},
+    fork::{MAX_FORK, Merge, merge},
+    json::Value,
+    log::SigServer,
+    map::Map,
+    transport::{Body, Redirects, Request},
+};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
+
+/// Where a server has a primary's chain.
+fn path(primary: &Identity) -> String {
+    format!("/v1/sigchains/{primary}")
+}
+
+/// The request for a server's copy, with proof that the log, which had so many entries when it
+/// was last seen, contains its head.
+pub(super) fn from_server(server: &SigServer, primary: &Identity, size: u64) -> Request {
+    bundle(format!("{}{}?log={size}", server.url, path(primary)))
+}
+
+fn bundle(url: String) -> Request {
+    Request::Http { url, accept: "*/*", limit: MAX_BUNDLE, redirects: Redirects::Public }
+}
+
+/// A source to ask.
+#[derive(Clone, PartialEq)]
+pub(super) enum Asked {
+    /// A URL or relay that the user, the claim or the configuration names.
+    Named(Request),
+    /// The well-known place of a claimed domain.
+    WellKnown(Request),
+    /// A relay that may have the chain, of which more than half must answer.
+    Relay(Request),
+    /// A sigchain server, whose log is to prove the chain.
+    Server(Box<(SigServer, Identity)>),
+    /// A sigchain server's evidence of a fork.
+    Evidence(Request),
+}
+
+/// The sources that may have a primary's chain.
+pub(super) fn requests(
+    primary: &Identity,
+    claims: &[&SignedClaim],
+    domains: &[String],
+    named: &[String],
+    endpoints: &Endpoints,
+) -> Vec<Asked> {
+    let mut servers: Vec<SigServer> = endpoints.sig_servers.clone();
+    let mut all: Vec<Asked> = Vec::new();
+    for url in named.iter().chain(claims.iter().flat_map(|c| &c.claim().sources)) {
+        let known = |url: &str| servers.iter().any(|server| server.url == url);
+        match url.strip_suffix(&path(primary)) {
+            Some(base) if known(base) => {}
+            Some(base) => servers.push(SigServer { url: base.into(), key: None }),
+            None if url.starts_with("ws:") || url.starts_with("wss:") => {
+                all.push(Asked::Named(relay(primary, url)));
+            }
+            None => all.push(Asked::Named(bundle(url.clone()))),
+        }
+    }
+    for server in servers {
+        let url = format!("{}{}/fork", server.url, path(primary));
+        all.push(Asked::Server(Box::new((server, primary.clone()))));
+        let (accept, redirects) = ("application/json", Redirects::SameHost);
+        all.push(Asked::Evidence(Request::Http { url, accept, limit: MAX_FORK, redirects }));
+    }
+    for domain in domains {
+        let url = format!("https://{domain}/.well-known/kez/{}.jsonl", chain_path(primary));
+        all.push(Asked::WellKnown(bundle(url)));
+    }
+    if primary.scheme() == Scheme::Nostr {
+        all.extend(endpoints.relays.iter().map(|url| Asked::Relay(relay(primary, url))));
+    }
+    let mut unique: Vec<Asked> = Vec::new();
+    for asked in all {
+        let request = asked.request();
+        if request.is_none() || !unique.iter().any(|other| other.request() == request) {
+            unique.push(asked);
+        }
+    }
+    unique
+}
+
+impl Asked {
+    /// The request, but for that to a server, which depends on what is remembered of its log.
+    pub(super) const fn request(&self) -> Option<&Request> {
+        match self {
+            Self::Named(request)
+            | Self::WellKnown(request)
+            | Self::Relay(request)
+            | Self::Evidence(request) => Some(request),
+            Self::Server(_) => None,
+        }
+    }
+}
+
+/// The request that finds a primary's chain on a relay.
+pub(super) fn relay(primary: &Identity, url: &str) -> Request {
+    Request::Relay { url: url.into(), filters: chain_filters(primary) }
+}
+
+/// How many sources of a kind answered what.
+#[derive(Default)]
+struct Tally {
+    served: usize,
+    absent: usize,
+    failed: usize,
+}
+
+/// What one source says of a chain.
+enum Reply {
+    Served,
+    Absent,
+    Failed(String),
+    /// The user works offline, and nothing is cached.
+    Unasked,
+}
+
+/// A copy that ends before its source does.
+struct Partial {
+    /// The last event that was read.
+    head: Head,
+    /// Whether there is something behind it, which no whole copy may lack.
+    more: bool,
+    error: Error,
+}
+
+impl Partial {
+    /// Whether a whole copy has what this one lacks.
+    fn continued_by(&self, whole: &Chain) -> bool {
+        let begins = whole.id_at(self.head.seq) == Some(self.head.id);
+        begins && (!self.more || length(whole) > self.head.seq)
+    }
+}
+
+/// What the sources together say.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// Copies as whole as their sources have them.
+    whole: Vec<Chain>,
+    /// Copies that end too early.
+    copies: Vec<Chain>,
+    partial: Vec<Partial>,
+    /// Named sources, servers and well-known places.
+    named: Tally,
+    relays: Tally,
+    /// Why the first source failed that failed.
+    failure: Option<String>,
+    /// Copies of servers whose logs do not prove them. Their events are signed by their owner, but
+    /// that there are no others is not to be believed.
+    doubted: Vec<Chain>,
+    /// Why the first server was not believed that was not.
+    refused: Option<Error>,
+}
+
+fn length(chain: &Chain) -> u64 {
+    chain.head().map_or(0, |head| head.seq)
+}
+
+impl Gathered {
+    /// Takes a copy that the user has.
+    pub(super) fn add(&mut self, bundle: &[u8], primary: &Identity, now: Timestamp) {
+        let event = Event::take(&mut &*bundle);
+        // A bundle of another identity says nothing about this one.
+        if event.is_ok_and(|(_, event, _)| event.chain != *primary) {
+            return;
+        }
+        let reply = self.bundle("the copy at hand", bundle, primary, now);
+        self.count(false, reply);
+    }
+
+    /// The chains that were read so far.
+    pub(super) fn chains(&self) -> impl Iterator<Item = &Chain> {
+        self.whole.iter().chain(&self.copies).chain(&self.doubted)
+    }
+
+    fn count(&mut self, relay: bool, reply: Reply) {
+        let tally = if relay { &mut self.relays } else { &mut self.named };
+        match reply {
+            Reply::Served => tally.served += 1,
+            Reply::Absent => tally.absent += 1,
+            Reply::Failed(why) => {
+                tally.failed += 1;
+                self.failure.get_or_insert(why);
+            }
+            Reply::Unasked => {}
+        }
+    }
+
+    /// Reads one source's answer, which may be a server's whose log does not prove it.
+    pub(super) fn read(
+        &mut self,
+        primary: &Identity,
+        asked: &Asked,
+        (request, answer): Fetched,
+        believed: Result<()>,
+        now: Timestamp,
+    ) {
+        let place = request.place();
+        let reply = match answer.map(|answer| answer.body) {
+            Ok(Body::Http { status: 200, bytes, .. }) if matches!(asked, Asked::Evidence(_)) => {
+                return self.evidence(primary, &bytes, now);
+            }
+            Ok(Body::Http { status: 404 | 405 | 410, .. })
+                if matches!(asked, Asked::Evidence(_)) =>
+            {
+                return;
+            }
+            Err(failure) if failure.code == Code::Offline => Reply::Unasked,
+            Err(failure) => match (asked, failure.code) {
+                (Asked::WellKnown(_), Code::HostUnknown) => Reply::Absent,
+                _ => Reply::Failed(failure.at(&place).brief()),
+            },
+            Ok(Body::Http { status: 200, bytes, .. }) => match believed {
+                Ok(()) => self.bundle(&place, &bytes, primary, now),
+                Err(error) => {
+                    self.doubted.extend(Chain::replay(&bytes, Some(primary), now));
+                    let why = error.brief();
+                    self.refused.get_or_insert(error);
+                    Reply::Failed(why)
+                }
+            },
+            Ok(Body::Http { status: 404 | 410, .. }) => Reply::Absent,
+            Ok(Body::Http { status, .. }) => {
+                Reply::Failed(format!("{place}: HTTP status {status}"))
+            }
+            Ok(body @ Body::Relay { .. }) => self.relay(&place, &body, primary, now),
+            Ok(Body::Txt { .. }) => Reply::Failed(format!("{place}: {}", Code::ResponseRefused)),
+        };
+        self.count(matches!(asked, Asked::Relay(_)), reply);
+    }
+
+    /// Two branches that verify are events of the chain, wherever they come from.
+    fn evidence(&mut self, primary: &Identity, bytes: &[u8], now: Timestamp) {
+        if let Ok(fork) = Fork::from_json(bytes, now)
+            && fork.chain() == primary
+        {
+            let (a, b) = fork.branches();
+            self.copies.extend([a.clone(), b.clone()]);
+        }
+    }
+
+    /// Reads a bundle. Of one that breaks off the events before count.
+    fn bundle(&mut self, place: &str, bytes: &[u8], primary: &Identity, now: Timestamp) -> Reply {
+        match Chain::replay_prefix(bytes, primary, now) {
+            Ok((chain, None)) => {
+                self.whole.push(chain);
+                Reply::Served
+            }
+            Ok((chain, Some(error))) => {
+                let error =
+                    Error::about(Code::ChainDamaged, format_args!("{place}: {}", error.brief()));
+                let end = chain.head();
+                self.partial.extend(end.map(|head| Partial { head, more: true, error }));
+                self.copies.push(chain);
+                Reply::Served
+            }
+            // A source that serves something else is one that has failed.
+            Err(error) => Reply::Failed(format!("{place}: {}", error.brief())),
+        }
+    }
+
+    /// Reads the events of a relay. The first filter asks for the events of the chain's own
+    /// carriers and decides whether the relay was read to its end.
+    fn relay(&mut self, place: &str, body: &Body, primary: &Identity, now: Timestamp) -> Reply {
+        let Body::Relay { answers } = body else { return Reply::Absent };
+        let events: Vec<&Value> = body.relay_events().collect();
+        let found = assemble(primary, &events, now);
+        let cut = answers.first().and_then(|answer| answer.failure.clone());
+        match cut {
+            None if found.is_empty() => Reply::Absent,
+            None => {
+                self.whole.extend(found);
+                Reply::Served
+            }
+            // Other events than those that were asked for: the relay answers, in its own way.
+            Some(failure)
+                if found.is_empty()
+                    && failure.code != Code::SearchIncomplete
+                    && answers.first().is_some_and(|answer| !answer.events.is_empty()) =>
+            {
+                Reply::Absent
+            }
+            Some(failure) if found.is_empty() => Reply::Failed(failure.at(place).brief()),
+            Some(failure) => {
+                let error = Error::about(Code::ChainUnreachable, failure.at(place).brief());
+                let cut = |head| Partial { head, more: false, error: error.clone() };
+                self.partial.extend(found.iter().filter_map(Chain::head).map(cut));
+                self.copies.extend(found);
+                Reply::Served
+            }
+        }
+    }
+
+    /// Joins the copies with what was seen before, as of a time.
+    pub(super) fn history(self, remembered: Option<Chain>, at: Timestamp) -> History {
+        let Self { whole, copies, partial, named, relays, failure, doubted, refused } = self;
+        let served = named.served + relays.served;
+        let asked = served + named.absent + named.failed + relays.absent + relays.failed;
+        let unreachable = || {
+            let refused = refused.clone();
+            let why = || Error::about(Code::ChainUnreachable, failure.clone().unwrap_or_default());
+            refused.unwrap_or_else(why)
+        };
+        let asked_relays = relays.served + relays.absent + relays.failed;
+        let quorum = asked_relays == 0 || relays.absent * 2 > asked_relays;
+        let absent = asked > 0 && served == 0 && named.failed == 0 && quorum;
+        // What was served, and what was seen before, as of that time.
+        let past = |chain: &Chain| chain.as_of(at);
+        let length_of = |chains: &[Chain]| chains.iter().map(length).max().unwrap_or_default();
+        let copies: Vec<Chain> = whole.iter().chain(&copies).map(past).collect();
+        let remembered = remembered.as_ref().map(past);
+        let (now_served, seen) = (length_of(&copies), remembered.as_ref().map_or(0, length));
+        let all = copies.into_iter().chain(remembered).chain(doubted.iter().map(past));
+        let all: Vec<Chain> = all.filter(|chain| chain.head().is_some()).collect();
+        if all.is_empty() {
+            return match () {
+                () if served > 0 || absent => History::Absent,
+                () if asked == 0 => History::Unchecked,
+                () => History::Unknown(unreachable()),
+            };
+        }
+        let (chain, settled) = match merge(all) {
+            Ok(Merge::Same(chain)) => (*chain, false),
+            Ok(Merge::Settled(chain)) => (*chain, true),
+            Ok(Merge::Fork(fork)) => return History::Forked(fork),
+            // Not met: all copies were replayed under the one name that was asked for.
+            Err(error) => return History::Unknown(error),
+        };
+        let doubt = match () {
+            () if asked == 0 => None,
+            () if served == 0 && !absent => Some(unreachable()),
+            () if now_served < seen && !settled => {
+                let why = format!("the sources serve {now_served} events, {seen} were seen before");
+                Some(Error::about(Code::Rollback, why))
+            }
+            () => {
+                let open = |p: &Partial| !whole.iter().any(|whole| p.continued_by(whole));
+                partial.into_iter().find(open).map(|p| p.error)
+            }
+        };
+        History::Known(Box::new(Known { chain, doubt, unchecked: asked == 0, settled, refused }))
+    }
+}
+
+/// How many branches of one chain are followed.
+const MAX_BRANCHES: usize = 16;
+
+/// Puts a chain together from the nostr events that carry its lines. The lines prove themselves,
+/// so the carriers' authors do not matter; strangers' lines lead nowhere.
+fn assemble(primary: &Identity, events: &[&Value], now: Timestamp) -> Vec<Chain> {
+    let prev_key = |prev: Option<ObjectId>| prev.map_or([0; 32], |id| *id.as_bytes());
+    let mut by_prev: Map<Vec<Envelope>> = Map::default();
+    for json in events {
+        let text = |name| json.get(name).and_then(Value::as_str);
+        if json.get("kind").and_then(Value::as_int) != Some(i64::from(NOSTR_KIND)) {
+            continue;
+        }
+        let Some(line) = text("content") else { continue };
+        let Ok(envelope) = event::read_line(line.as_bytes()) else { continue };
+        let Ok(event) = Event::from_payload(envelope.payload()) else { continue };
+        if event.chain == *primary {
+            let prev = prev_key(event.prev);
+            let known =
+                by_prev.get(prev).is_some_and(|all| all.iter().any(|e| e.id() == envelope.id()));
+            if !known {
+                by_prev.push(prev, envelope);
+            }
+        }
+    }
+    let mut done = Vec::new();
+    let Ok(empty) = Chain::new(primary) else { return done };
+    let mut open = alloc::vec![empty];
+    while let Some(mut chain) = open.pop() {
+        let children = by_prev.get(prev_key(chain.head().map(|h| h.id)));
+        let fits = |envelope: &&Envelope| chain.check(envelope, now).is_ok();
+        let mut fitting: Vec<&Envelope> = children.into_iter().flatten().filter(fits).collect();
+        // The order must not depend on who answered first, for the case that the limit cuts.
+        fitting.sort_by_cached_key(|event| (!chain.is_committed_rotation(event), event.id()));
+        let Some((first, others)) = fitting.split_first() else {
+            if chain.head().is_some() {
+                done.push(chain);
+            }
+            continue;
+        };
+        // Only a real fork costs a copy.
+        let room = MAX_BRANCHES.saturating_sub(open.len() + done.len() + 1);
+        for other in others.iter().take(room) {
+            let mut branch = chain.clone();
+            if branch.append(other, now).is_ok() {
+                open.push(branch);
+            }
+        }
+        if chain.append(first, now).is_ok() {
+            open.push(chain);
+        }
+    }
+    done
+}
