@@ -204,6 +204,16 @@ impl Transport for Recorded {
                 Ok(Answer { body: body.clone(), via: Via::Direct, fetched_at: now() })
             }
             Some(Err(failure)) => Err(failure.clone()),
+            // No domain has a sigchain.
+            None if request.place().contains("/.well-known/kez/") => {
+                let body = Body::Http {
+                    status: 404,
+                    headers: Vec::new(),
+                    bytes: Vec::new(),
+                    redirected_to: None,
+                };
+                Ok(Answer { body, via: Via::Direct, fetched_at: now() })
+            }
             None => Err(Failure { code: Code::ConnectFailed, detail: None }),
         }
     }
@@ -314,7 +324,7 @@ fn each_record_is_judged_alone_and_the_best_comes_first() {
         Recorded::default().txt("_kez.example.com", 0, &[&copied, &expired, "kez:z1:AAAA", &good]);
     let reports = all.verify("dns:example.com");
     let statuses: Vec<Status> = reports.iter().map(|r| r.status).collect();
-    assert_eq!(statuses, [Status::Valid, Status::Expired, Status::Invalid]);
+    assert_eq!(statuses, [Status::Valid], "one report for an owner");
 }
 
 /// KEZ-BCN-03: two claims that name different histories are a fork, though neither is served.
