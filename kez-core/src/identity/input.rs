@@ -280,10 +280,11 @@ fn from_url(rest: &str, to_ascii: &ToAscii<'_>) -> Result<Input> {
             read => return read,
         }
     }
-    if address.is_site {
-        return account(&dns::Dns, host, to_ascii);
+    match address.extent {
+        Extent::Site => account(&dns::Dns, host, to_ascii),
+        Extent::App => Err(page_refused(&format!("https://{rest}"), host)),
+        Extent::Page => Ok(Input::Page { url: address.to_url(), host: address.host }),
     }
-    Ok(Input::Page { url: address.to_url(), host: address.host })
 }
 
 /// The parts of an address that decide whose it is.
@@ -293,8 +294,18 @@ struct Address<'a> {
     segments: Vec<String>,
     /// Path and query as typed.
     tail: &'a str,
-    /// Whether it is the address of the whole host.
-    is_site: bool,
+    extent: Extent,
+}
+
+/// How much of a host an address means.
+#[derive(Clone, Copy)]
+enum Extent {
+    /// All of it.
+    Site,
+    /// A page that an app shows by its fragment, which the server never sees.
+    App,
+    /// Another page.
+    Page,
 }
 
 impl<'a> Address<'a> {
@@ -320,9 +331,14 @@ impl<'a> Address<'a> {
         if segments.iter().any(|segment| matches!(&segment[..], "." | "..")) {
             return Err(refused("has dots for a segment of its path"));
         }
-        // Some apps have their paths in the fragment.
-        let is_site = segments.is_empty() && query.is_empty() && !fragment.starts_with(['/', '!']);
-        Ok(Self { host, segments, tail, is_site })
+        let extent = if !segments.is_empty() || !query.is_empty() {
+            Extent::Page
+        } else if fragment.starts_with(['/', '!']) {
+            Extent::App
+        } else {
+            Extent::Site
+        };
+        Ok(Self { host, segments, tail, extent })
     }
 
     /// The address that servers are asked about.
