@@ -1,7 +1,7 @@
 //! The input table of SPEC.md, row by row, and hostile inputs.
 
-use super::{Identity, Input, Scheme};
-use crate::{Code, channel};
+use super::Input;
+use crate::{Code, Identity, Scheme, channel};
 use alloc::{format, string::String, vec::Vec};
 use proptest::prelude::*;
 
@@ -63,6 +63,9 @@ fn accounts() {
         ("https://github.com/jason/project/issues/1", "github:jason"),
         ("https://gist.github.com/jason/c0ffee00c0ffee00c0ff", "github:jason"),
         ("github:https://github.com/jason", "github:jason"),
+        ("github:github.com/jason", "github:jason"),
+        ("dns:example.com/", "dns:example.com"),
+        ("ap:social.example/@jason", "ap:jason@social.example"),
         ("https://user.github.io", "dns:user.github.io"),
         ("https://user.github.io/", "dns:user.github.io"),
         ("https://github.com/", "dns:github.com"),
@@ -162,6 +165,9 @@ fn refused() {
         "github:---",
         "github:a b",
         "github:a/b",
+        "github:example.com/jason",
+        "dns:example.com/path",
+        "bluesky:alice.example/post",
         "github:https://example.com",
         "dns:https://example.com/path",
         "dns:192.0.2.1",
@@ -302,6 +308,8 @@ fn the_registry_is_consistent() {
     schemes.sort_unstable();
     assert!(schemes.windows(2).all(|pair| pair[0] != pair[1]), "{schemes:?}");
     for channel in channel::CHANNELS {
+        let known = ["bluesky", "github", "plc", "relays"];
+        assert!(channel.facts().endpoints.iter().all(|name| known.contains(name)));
         for form in channel.facts().urls {
             assert!(form.reserved.is_sorted() && form.except.is_sorted(), "{form:?}");
             assert!(form.path.starts_with('/') && form.path.contains("{name}"), "{form:?}");
