@@ -144,7 +144,7 @@ export function envelope(value: Json): Envelope {
 /** KEZ-SIG-05 */
 function eventId(object: Envelope, key: Uint8Array): Uint8Array {
   const seconds = time(String(object.payload.created_at))
-  const event = [0, bytesToHex(key), seconds, 30078, [['d', `kez:${object.id}`]], jcs(object.payload)]
+  const event = [0, bytesToHex(key), seconds, 30539, [['d', `kez:${object.id}`]], jcs(object.payload)]
   return sha256(utf8ToBytes(JSON.stringify(event)))
 }
 

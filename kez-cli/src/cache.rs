@@ -1,17 +1,18 @@
-//! The cache of answers: one file a request, with the time of fetching and the ETag. Only what
-//! the platform said is kept, never a failure.
+//! The cache of answers: one file for each request, with the time of fetching and the ETag. It
+//! stores what the platform said, absences included, and never a failure: the newest answer
+//! replaces an older one, so that a proof that was removed does not come back from here.
 
 use crate::{
     home::Home,
     host::{Access, Net},
 };
 use kez_core::{
-    Code, ObjectId, Timestamp, Transport,
+    Code, ObjectId, Timestamp, Transport, hex,
     json::Value,
-    transport::{Answer, Body, Failure, RelayAnswer, Request, Via},
+    transport::{Answer, Body, Failure, Headers, RelayAnswer, Request, Via, header},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 /// How old an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Cached<'a, N> {
 enum Look {
     /// An answer to use.
     Fresh(Answer),
+    /// The host had no address.
+    Absent(Failure),
     /// Nothing, and nothing may be fetched.
     Offline,
     /// Fetch; with this ETag, if there is one.
@@ -44,10 +47,19 @@ impl<N: Net> Transport for Cached<'_, N> {
     async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
         match self.look(request) {
             Look::Fresh(answer) => Ok(answer),
+            Look::Absent(failure) => Err(failure),
             Look::Offline => Err(Failure { code: Code::Offline, detail: None }),
             Look::Stale(etag) => {
-                let answer = self.net.fetch_if(request, etag.as_deref()).await?;
-                Ok(self.keep(request, answer))
+                let answer = self.net.fetch_if(request, etag.as_deref()).await;
+                match answer {
+                    Ok(answer) => Ok(self.store(request, answer)),
+                    Err(failure) => {
+                        if failure.code == Code::HostUnknown {
+                            self.store_unknown_host(request);
+                        }
+                        Err(failure)
+                    }
+                }
             }
         }
     }
@@ -60,11 +72,27 @@ impl<N: Net> Transport for Cached<'_, N> {
 #[derive(Serialize, Deserialize)]
 struct Entry {
     fetched_at: i64,
-    status: u16,
-    headers: BTreeMap<String, String>,
-    /// Hex of each body: one for HTTP, one a record for TXT, one an event for relays.
-    parts: Vec<String>,
-    authentic: bool,
+    said: Said,
+}
+
+/// What the platform said.
+#[derive(Serialize, Deserialize)]
+enum Said {
+    Http {
+        status: u16,
+        headers: Headers,
+        redirected_to: Option<String>,
+        body: String,
+    },
+    Txt {
+        rcode: u8,
+        records: Vec<String>,
+        authentic: bool,
+    },
+    /// The events of each filter, as JSON; none for a filter that failed.
+    Relay(Vec<Option<Vec<String>>>),
+    /// DNS has no address for the host.
+    UnknownHost,
 }
 
 impl<'a, N> Cached<'a, N> {
@@ -90,34 +118,42 @@ impl<'a, N> Cached<'a, N> {
         match entry {
             Some(entry) => {
                 let age = self.home.host.now().seconds() - entry.fetched_at;
-                if offline || (0..=self.policy.max_age).contains(&age) && self.policy.max_age > 0 {
+                let young = (0..=self.policy.max_age).contains(&age) && self.policy.max_age > 0;
+                if offline || (young && entry.is_whole()) {
                     return match entry.into_answer(request) {
-                        Some(answer) => Look::Fresh(answer),
+                        Some(Ok(answer)) => Look::Fresh(answer),
+                        Some(Err(failure)) => Look::Absent(failure),
                         None if offline => Look::Offline,
                         None => Look::Stale(None),
                     };
                 }
-                Look::Stale(entry.headers.get("etag").cloned())
+                Look::Stale(entry.etag())
             }
             None if offline => Look::Offline,
             None => Look::Stale(None),
         }
     }
 
-    /// Keeps an answer. A 304 refreshes the kept one and gives its body.
-    fn keep(&self, request: &Request, answer: Answer) -> Answer {
+    /// Stores an answer. A 304 refreshes the stored one and returns its body.
+    fn store(&self, request: &Request, answer: Answer) -> Answer {
         if let Body::Http { status: 304, headers, .. } = &answer.body {
             let Some(mut entry) = self.entry(request) else { return answer };
-            entry.fetched_at = answer.fetched_at.seconds();
-            entry.headers.extend(headers.clone());
+            entry.refresh(answer.fetched_at, headers);
             self.write(request, &entry);
-            let kept = entry.into_answer(request);
-            return kept.map_or(answer, |kept| Answer { via: Via::Direct, ..kept });
+            return match entry.into_answer(request) {
+                Some(Ok(stored)) => Answer { via: Via::Direct, ..stored },
+                _ => answer,
+            };
         }
         if let Some(entry) = Entry::of(&answer) {
             self.write(request, &entry);
         }
         answer
+    }
+
+    fn store_unknown_host(&self, request: &Request) {
+        let fetched_at = self.home.host.now().seconds();
+        self.write(request, &Entry { fetched_at, said: Said::UnknownHost });
     }
 
     fn write(&self, request: &Request, entry: &Entry) {
@@ -129,45 +165,86 @@ impl<'a, N> Cached<'a, N> {
 }
 
 impl Entry {
-    /// What is worth keeping: success, and never an absence.
+    /// An answer that says what is there or that nothing is; none for one that may be another
+    /// the next time.
     fn of(answer: &Answer) -> Option<Self> {
-        let hex = |bytes: &[u8]| kez_core::hex::encode(bytes);
-        let (status, headers, parts, authentic) = match &answer.body {
-            Body::Http { status: 200, headers, bytes, .. } => {
-                (200, headers.iter().cloned().collect(), vec![hex(bytes)], false)
+        let said = match &answer.body {
+            Body::Http { status, headers, bytes, redirected_to }
+                if matches!(status, 200 | 404 | 410) =>
+            {
+                let (headers, redirected_to) = (headers.clone(), redirected_to.clone());
+                Said::Http { status: *status, headers, redirected_to, body: hex::encode(bytes) }
             }
-            Body::Txt { rcode: 0, records, authentic, .. } if !records.is_empty() => {
-                (0, BTreeMap::new(), records.iter().map(|r| hex(r)).collect(), *authentic)
+            Body::Txt { rcode: rcode @ (0 | 3), records, authentic, .. } => {
+                let records = records.iter().map(|record| hex::encode(record)).collect();
+                Said::Txt { rcode: *rcode, records, authentic: *authentic }
             }
-            body @ Body::Relay { .. } if body.relay_events().next().is_some() => {
-                let parts = body.relay_events().map(|e| hex(e.to_canonical().as_bytes())).collect();
-                (0, BTreeMap::new(), parts, false)
+            // The first filter is the one that matters.
+            Body::Relay { answers } if answers.first().is_some_and(|a| a.failure.is_none()) => {
+                let events = |answer: &RelayAnswer| {
+                    let events = answer.events.iter().map(Value::to_canonical).collect();
+                    answer.failure.is_none().then_some(events)
+                };
+                Said::Relay(answers.iter().map(events).collect())
             }
             _ => return None,
         };
-        Some(Self { fetched_at: answer.fetched_at.seconds(), status, headers, parts, authentic })
+        Some(Self { fetched_at: answer.fetched_at.seconds(), said })
     }
 
-    fn into_answer(self, request: &Request) -> Option<Answer> {
-        let mut parts = self.parts.iter().map(|part| unhex(part)).collect::<Option<Vec<_>>>()?;
-        let body = match request {
-            Request::Http { .. } => Body::Http {
-                status: self.status,
-                headers: self.headers.into_iter().collect(),
-                bytes: parts.pop()?,
-                redirected_to: None,
-            },
-            Request::Txt { .. } => {
-                Body::Txt { rcode: 0, records: parts, authentic: self.authentic, ttl: None }
+    /// Whether nothing is missing that asking again may bring.
+    fn is_whole(&self) -> bool {
+        match &self.said {
+            Said::Relay(filters) => filters.iter().all(Option::is_some),
+            _ => true,
+        }
+    }
+
+    fn etag(&self) -> Option<String> {
+        match &self.said {
+            Said::Http { status: 200, headers, .. } => header(headers, "etag").map(str::to_owned),
+            _ => None,
+        }
+    }
+
+    /// Takes over the headers and the time of a 304.
+    fn refresh(&mut self, at: Timestamp, newer: &Headers) {
+        self.fetched_at = at.seconds();
+        if let Said::Http { headers, .. } = &mut self.said {
+            headers.retain(|(name, _)| header(newer, name).is_none());
+            headers.extend(newer.iter().cloned());
+        }
+    }
+
+    /// The answer, or the failure of a host without address. None for an entry of another kind.
+    fn into_answer(self, request: &Request) -> Option<Result<Answer, Failure>> {
+        let body = match (self.said, request) {
+            (Said::UnknownHost, _) => {
+                return Some(Err(Failure { code: Code::HostUnknown, detail: None }));
             }
-            Request::Relay { .. } => {
-                let events = parts.iter().map(|p| Value::parse_foreign(p).ok());
-                let events = events.collect::<Option<_>>()?;
-                Body::Relay { answers: vec![RelayAnswer { events, failure: None }] }
+            (Said::Http { status, headers, redirected_to, body }, Request::Http { .. }) => {
+                Body::Http { status, headers, bytes: unhex(&body)?, redirected_to }
             }
+            (Said::Txt { rcode, records, authentic }, Request::Txt { .. }) => {
+                let records = records.iter().map(|record| unhex(record)).collect::<Option<_>>()?;
+                Body::Txt { rcode, records, authentic, ttl: None }
+            }
+            (Said::Relay(filters), Request::Relay { .. }) => {
+                let event = |json: &String| Value::parse_foreign(json.as_bytes()).ok();
+                let answer = |events: &Option<Vec<String>>| {
+                    let Some(events) = events else {
+                        let failure = Some(Failure { code: Code::Offline, detail: None });
+                        return Some(RelayAnswer { events: Vec::new(), failure });
+                    };
+                    let events = events.iter().map(event).collect::<Option<_>>()?;
+                    Some(RelayAnswer { events, failure: None })
+                };
+                Body::Relay { answers: filters.iter().map(answer).collect::<Option<_>>()? }
+            }
+            _ => return None,
         };
         let fetched_at = Timestamp::from_seconds(self.fetched_at);
-        Some(Answer { body, via: Via::Cache, fetched_at })
+        Some(Ok(Answer { body, via: Via::Cache, fetched_at }))
     }
 }
 

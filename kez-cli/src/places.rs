@@ -8,12 +8,13 @@ use crate::{
     sigchain::current_key,
 };
 use kez_core::{
-    Chain, Code, Error, Identity, NostrEvent, Result, Scheme, SecretKey, Timestamp,
+    Chain, Code, Error, Identity, Key, NostrEvent, Result, Scheme, SecretKey, Timestamp,
     chain::MAX_BUNDLE,
     chain_path,
-    channel::{chain_carrier, chain_filters},
+    channel::{carrier_source, chain_authors, chain_carrier, further_filters, source_url},
+    claim::MAX_SOURCES,
     publish::{appended_at_server, missing_at_server, server_url},
-    transport::{Body, Call, Failure, Redirects, Request},
+    transport::{Body, Call, Failure, Request},
 };
 use std::{
     collections::BTreeSet,
@@ -60,6 +61,29 @@ impl Places {
             places.relays = endpoints.relays;
         }
         Ok(places)
+    }
+
+    /// The key that signs what carries the chain on relays, if there is one.
+    fn signer(&self, context: &Context<'_, impl Net>, chain: &Chain) -> Option<Key> {
+        let identity = match &self.nostr_key {
+            Some(name) => context.keys().entry(name).ok()?.identity,
+            None => chain.current_key().identity().clone(),
+        };
+        let key = Key::from_identity(&identity).ok()?;
+        (identity.scheme() == Scheme::Nostr).then_some(key)
+    }
+
+    /// The sources that a claim names, so that strangers find the chain: the sigchain servers and
+    /// the relays.
+    pub(crate) fn sources(&self, context: &Context<'_, impl Net>, chain: &Chain) -> Vec<String> {
+        let mut sources: Vec<String> =
+            self.servers.iter().map(|base| server_url(base, chain)).collect();
+        if let Some(signer) = self.signer(context, chain) {
+            sources.extend(self.relays.iter().map(|url| relay_source(chain, &signer, url)));
+        }
+        sources.retain(|url| url.starts_with("https://") || url.starts_with("wss://"));
+        sources.truncate(MAX_SOURCES);
+        sources
     }
 
     /// Publishes a chain at all of them. Gives where.
@@ -137,7 +161,8 @@ impl Places {
                 }
             };
             for url in &self.relays {
-                done.push((url.clone(), to_relay(net, chain, key, url).await));
+                let sent = to_relay(net, chain, key, url).await;
+                done.push((sent.as_ref().unwrap_or(url).clone(), sent.map(drop)));
             }
         }
         for url in &self.servers {
@@ -179,8 +204,9 @@ impl Places {
             });
             found.push((path.display().to_string(), missing));
         }
+        let signer = self.signer(context, chain);
         for url in &self.relays {
-            let missing = missing_on_relay(net, chain, url).await;
+            let missing = missing_on_relay(net, chain, signer.as_ref(), url).await;
             found.push((url.clone(), missing.map(|seqs| seqs.len())));
         }
         for base in &self.servers {
@@ -214,11 +240,28 @@ pub fn to_directory(home: &Home<'_>, chain: &Chain, dir: &Path) -> Result<PathBu
     Ok(path)
 }
 
-/// The seqs of a chain's events that a relay does not have.
-async fn missing_on_relay(net: &impl Net, chain: &Chain, url: &str) -> Result<Vec<u64>> {
-    let ask = Request::Relay { url: url.to_owned(), filters: chain_filters(chain.name()) };
+/// The seqs of a chain's events that a relay does not have by the chain's authors: its own nostr
+/// keys, and the key that signs the carriers of other chains.
+async fn missing_on_relay(
+    net: &impl Net,
+    chain: &Chain,
+    signer: Option<&Key>,
+    source: &str,
+) -> Result<Vec<u64>> {
+    let (url, named) = carrier_source(source);
+    let mut authors = chain_authors(std::slice::from_ref(chain));
+    for key in signer.into_iter().chain(&named) {
+        if !authors.contains(key) {
+            authors.push(key.clone());
+        }
+    }
+    let filters = further_filters(chain.name(), &authors);
+    let ask = Request::Relay { url: url.to_owned(), filters };
     let answer = net.fetch_if(&ask, None).await.map_err(refused(url))?;
-    let tag = |json| NostrEvent::from_json(json).ok()?.1.tag("d").map(str::to_owned);
+    let tag = |json| {
+        let (author, event) = NostrEvent::from_json(json).ok()?;
+        authors.contains(&author).then(|| event.tag("d").map(str::to_owned))?
+    };
     let have: BTreeSet<String> = answer.body.relay_events().filter_map(tag).collect();
     let seqs = (1..).zip(chain.events()).map(|(seq, _)| seq);
     let lacks =
@@ -227,12 +270,14 @@ async fn missing_on_relay(net: &impl Net, chain: &Chain, url: &str) -> Result<Ve
 }
 
 /// Sends to a relay what it does not have, each event carried by a nostr event that `key` signs.
+/// Returns the source that names the relay, and the carriers' author unless the chain names it.
 /// A second run changes nothing, and one that was cut short goes on where it stopped.
 ///
 /// # Errors
 /// `publish_refused`, `key_expected` if `key` is not a nostr key.
-pub async fn to_relay(net: &impl Net, chain: &Chain, key: &SecretKey, url: &str) -> Result<()> {
-    let missing = missing_on_relay(net, chain, url).await?;
+pub async fn to_relay(net: &impl Net, chain: &Chain, key: &SecretKey, url: &str) -> Result<String> {
+    let (url, _) = carrier_source(url);
+    let missing = missing_on_relay(net, chain, Some(key.public()), url).await?;
     let mut carriers = Vec::new();
     for ((event, line), seq) in chain.events().iter().zip(chain.lines()).zip(1..) {
         if let (true, Some(id)) = (missing.contains(&seq), chain.id_at(seq)) {
@@ -240,7 +285,14 @@ pub async fn to_relay(net: &impl Net, chain: &Chain, key: &SecretKey, url: &str)
             carriers.push(key.sign_nostr_event(&carrier, &[0; 32])?);
         }
     }
-    net.publish_events(url, &carriers).await.map_err(refused(url))
+    net.publish_events(url, &carriers).await.map_err(refused(url))?;
+    Ok(relay_source(chain, key.public(), url))
+}
+
+/// The source that names a relay: with the carriers' author, unless readers find it on the chain.
+fn relay_source(chain: &Chain, signer: &Key, url: &str) -> String {
+    let own = chain_authors(std::slice::from_ref(chain)).contains(signer);
+    source_url(url, Some(signer).filter(|_| !own))
 }
 
 fn at(url: &str) -> impl Fn(Error) -> Error {
@@ -257,12 +309,7 @@ async fn missing_on_server(
     url: &str,
     now: Timestamp,
 ) -> Result<String> {
-    let request = Request::Http {
-        url: url.to_owned(),
-        accept: "*/*",
-        limit: MAX_BUNDLE,
-        redirects: Redirects::Public,
-    };
+    let request = Request::bundle(url.to_owned());
     let answer = net.fetch_if(&request, None).await.map_err(refused(url))?;
     let Body::Http { status, bytes, .. } = answer.body else { return Ok(String::new()) };
     missing_at_server(chain, status, &bytes, now).map_err(at(url))

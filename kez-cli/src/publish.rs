@@ -16,7 +16,7 @@ use kez_core::{
     SecretKey, SignedClaim, Standing, Status, Target, Timestamp,
     channel::{self, CredentialKind, Miss},
     proof::{self, Form},
-    publish::{Change, Credential, Placed, server_url},
+    publish::{Change, Credential, Placed},
 };
 use std::path::PathBuf;
 
@@ -342,10 +342,8 @@ async fn current_claim(
         .next()
         .and_then(|old| old.expires_at.map(|end| end.seconds() - old.created_at.seconds()));
     new.expires_at = wish.expires.or(lifetime).map(|seconds| new.created_at.plus(seconds));
-    // Strangers know no server of ours but those that the claim names.
-    new.sources = places.servers.iter().map(|base| server_url(base, chain)).collect();
-    new.sources.retain(|url| url.starts_with("https://"));
-    new.sources.truncate(8);
+    // Strangers ask no sources but those that the claim names.
+    new.sources = places.sources(context, chain);
     let mut envelope = new.to_envelope()?;
     envelope.sign(owner, &context.host.random()?)?;
     let signed = SignedClaim::verify(envelope)?;
@@ -502,7 +500,12 @@ pub(super) async fn check_all(
     primary: &Identity,
 ) -> Result<(Report, Vec<Identity>)> {
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let mut reports = context.fresh_verifier(&progress)?.verify(subject).await;
+    let mut verifier = context.fresh_verifier(&progress)?;
+    if context.global.at.is_none() {
+        // What this command has just signed is newer than its start.
+        verifier.now = verifier.clock;
+    }
+    let mut reports = verifier.verify(subject).await;
     let valid = reports.iter().filter(|report| report.status == Status::Valid);
     let others = valid.filter_map(|report| report.primary.clone()).filter(|id| id != primary);
     let others = others.collect();

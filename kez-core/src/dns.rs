@@ -1,4 +1,5 @@
-//! DNS messages for TXT lookups, as every transport sends them: over HTTPS (RFC 8484) or plain.
+//! DNS messages, as every transport sends them: over HTTPS (RFC 8484) or plain. TXT records are
+//! read; of addresses it is only told whether there are any.
 
 use crate::{
     Code,
@@ -20,6 +21,24 @@ fn failed(why: impl Into<String>) -> Failure {
 const TXT_IN: [u8; 4] = [0, 16, 0, 1];
 const SOA_IN: [u8; 4] = [0, 6, 0, 1];
 
+/// A type of address records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A: IPv4.
+    V4,
+    /// AAAA: IPv6.
+    V6,
+}
+
+impl Address {
+    const fn kind(self) -> [u8; 4] {
+        match self {
+            Self::V4 => [0, 1, 0, 1],
+            Self::V6 => [0, 28, 0, 1],
+        }
+    }
+}
+
 /// The question for the TXT records of a name. The resolver is asked to recurse and to say
 /// whether it validated DNSSEC.
 ///
@@ -31,6 +50,18 @@ const SOA_IN: [u8; 4] = [0, 6, 0, 1];
 /// assert_eq!(question.len(), 12 + 18 + 4);
 /// ```
 pub fn query(name: &str, id: u16) -> Result<Vec<u8>, Failure> {
+    question(name, id, TXT_IN)
+}
+
+/// The question for the addresses of a host.
+///
+/// # Errors
+/// As [`query`].
+pub fn address_query(host: &str, id: u16, kind: Address) -> Result<Vec<u8>, Failure> {
+    question(host, id, kind.kind())
+}
+
+fn question(name: &str, id: u16, kind: [u8; 4]) -> Result<Vec<u8>, Failure> {
     // One question; recursion desired, and AD: say whether DNSSEC validated (RFC 6840, section 5.7).
     let mut message = Vec::from(id.to_be_bytes());
     message.extend([0x01, 0x20, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -45,17 +76,15 @@ pub fn query(name: &str, id: u16) -> Result<Vec<u8>, Failure> {
     if message.len() > HEADER + 255 {
         return Err(failed(format!("{name} is too long")));
     }
-    message.extend(TXT_IN);
+    message.extend(kind);
     Ok(message)
 }
 
-/// The URL of a GET that asks a resolver over HTTPS. Its id is 0, so that answers can be cached
-/// (RFC 8484, section 4.1).
-///
-/// # Errors
-/// As [`query`].
-pub fn doh_url(resolver: &str, name: &str) -> Result<String, Failure> {
-    Ok(format!("{resolver}?dns={}", URL_SAFE_NO_PAD.encode(query(name, 0)?)))
+/// The URL of a GET that asks a resolver over HTTPS. The message's id is 0, so that answers can be
+/// cached (RFC 8484, section 4.1).
+#[must_use]
+pub fn doh_url(resolver: &str, message: &[u8]) -> String {
+    format!("{resolver}?dns={}", URL_SAFE_NO_PAD.encode(message))
 }
 
 /// Reads the answer to [`query`]. The answer section holds the CNAMEs that were followed, which
@@ -64,51 +93,87 @@ pub fn doh_url(resolver: &str, name: &str) -> Result<String, Failure> {
 /// # Errors
 /// `response_refused` for what is no whole answer to this question.
 pub fn read(bytes: &[u8], id: u16, name: &str) -> Result<Body, Failure> {
-    let refused = |why: &str| Failure::new(Code::ResponseRefused, why);
-    let garbled = || refused("not a DNS message");
-    let question = query(name, id)?;
-    let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or_else(garbled)?;
-    let [flags, codes] = [header[2], header[3]];
-    // QR, a standard query, and not truncated.
-    if header[..2] != question[..2] || flags & 0b1111_1010 != 0x80 {
-        return Err(refused("not an answer to the question"));
+    let message = Message::read(bytes, &query(name, id)?)?;
+    let texts = message.answers.iter().filter(|record| record.kind == TXT_IN);
+    let records = texts.map(|record| strings(record.data)).collect::<Option<_>>();
+    let records = records.ok_or_else(garbled)?;
+    let Message { rcode, authentic, ttl, .. } = message;
+    Ok(Body::Txt { rcode, records, authentic, ttl })
+}
+
+/// Reads the answer to [`address_query`]: whether the host has an address of that type.
+///
+/// # Errors
+/// `dns_failed` for any response code but 0 and 3 (no such name), `response_refused` as [`read`].
+pub fn has_address(bytes: &[u8], id: u16, host: &str, kind: Address) -> Result<bool, Failure> {
+    let message = Message::read(bytes, &address_query(host, id, kind)?)?;
+    match message.rcode {
+        0 => Ok(message.answers.iter().any(|record| record.kind == kind.kind())),
+        3 => Ok(false),
+        rcode => Err(failed(format!("{host}: DNS response code {rcode}"))),
     }
-    let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    match count(4) {
-        // Some resolvers do not repeat the question.
-        0 => {}
-        1 => {
-            let own = take(&mut rest, question.len() - HEADER).ok_or_else(garbled)?;
-            if !own.eq_ignore_ascii_case(&question[HEADER..]) {
-                return Err(refused("not an answer to the question"));
+}
+
+fn refused(why: &str) -> Failure {
+    Failure::new(Code::ResponseRefused, why)
+}
+
+fn garbled() -> Failure {
+    refused("not a DNS message")
+}
+
+/// An answer.
+struct Message<'a> {
+    rcode: u8,
+    authentic: bool,
+    answers: Vec<Record<'a>>,
+    /// For how many seconds the answer lasts.
+    ttl: Option<u32>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads the answer to a question.
+    fn read(bytes: &'a [u8], question: &[u8]) -> Result<Self, Failure> {
+        let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or_else(garbled)?;
+        let [flags, codes] = [header[2], header[3]];
+        // QR, a standard query, and not truncated.
+        if header[..2] != question[..2] || flags & 0b1111_1010 != 0x80 {
+            return Err(refused("not an answer to the question"));
+        }
+        let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        match count(4) {
+            // Some resolvers do not repeat the question.
+            0 => {}
+            1 => {
+                let own = take(&mut rest, question.len() - HEADER).ok_or_else(garbled)?;
+                if !own.eq_ignore_ascii_case(&question[HEADER..]) {
+                    return Err(refused("not an answer to the question"));
+                }
+            }
+            _ => return Err(garbled()),
+        }
+        let (mut answers, mut ttl) = (Vec::new(), u32::MAX);
+        for n in 0..count(6).saturating_add(count(8)) {
+            let Some(record) = Record::read(&mut rest) else {
+                if n < count(6) {
+                    return Err(garbled());
+                }
+                // The answer is there, and how long it lasts may stay unknown.
+                break;
+            };
+            if n < count(6) {
+                ttl = ttl.min(record.ttl);
+                answers.push(record);
+            } else if record.kind == SOA_IN
+                && let Some(minimum) = record.data.last_chunk()
+            {
+                // How long a name is known to have none.
+                ttl = ttl.min(record.ttl).min(u32::from_be_bytes(*minimum));
             }
         }
-        _ => return Err(garbled()),
+        let ttl = (ttl != u32::MAX).then_some(ttl);
+        Ok(Self { rcode: codes & 0xf, authentic: codes & 0x20 != 0, answers, ttl })
     }
-    let answers = count(6);
-    let (mut records, mut ttl) = (Vec::new(), u32::MAX);
-    for n in 0..answers.saturating_add(count(8)) {
-        let Some(Record { kind, ttl: own, data }) = Record::read(&mut rest) else {
-            if n < answers {
-                return Err(garbled());
-            }
-            // The answer is there, and how long it lasts may stay unknown.
-            break;
-        };
-        if n < answers {
-            ttl = ttl.min(own);
-            if kind == TXT_IN {
-                records.push(strings(data).ok_or_else(garbled)?);
-            }
-        } else if kind == SOA_IN
-            && let Some(minimum) = data.last_chunk()
-        {
-            // How long a name is known to have none.
-            ttl = ttl.min(own).min(u32::from_be_bytes(*minimum));
-        }
-    }
-    let ttl = (ttl != u32::MAX).then_some(ttl);
-    Ok(Body::Txt { rcode: codes & 0xf, records, authentic: codes & 0x20 != 0, ttl })
 }
 
 /// The bytes of a message's header (RFC 1035, section 4.1.1).

@@ -6,8 +6,9 @@ use crate::{
 };
 use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
-/// The kind of the nostr event that the `nostr-event` suite signs, and of carriers (NIP-78).
-pub const NOSTR_KIND: u16 = 30_078;
+/// The kind of the nostr event that the `nostr-event` suite signs, and of the events that carry
+/// proofs and chain lines: an addressable kind (NIP-01) that no NIP assigns.
+pub const NOSTR_KIND: u16 = 30_539;
 
 /// A payload with its id and signatures. Signatures are checked only by the typed objects
 /// ([`crate::SignedClaim`], [`crate::Chain`]), which know who must have signed.

@@ -15,9 +15,13 @@ pub const MAX_BODY: usize = 256 * 1024;
 pub const REQUEST_SECONDS: u64 = 10;
 /// Seconds that fetching a whole chain may take.
 pub const CHAIN_SECONDS: u64 = 30;
+/// Seconds that fetching a chain from a relay may take.
+pub const RELAY_CHAIN_SECONDS: u64 = 20;
+/// Seconds that connecting may take, within the request's own.
+pub const CONNECT_SECONDS: u64 = 5;
 /// How many requests run side by side.
 pub const MAX_CONCURRENCY: usize = 8;
-/// How many redirects on one host are followed.
+/// How many redirects are followed.
 pub const MAX_REDIRECTS: usize = 3;
 /// How many events a relay may send in answer to one REQ.
 pub const MAX_RELAY_EVENTS: usize = 1200;
@@ -31,8 +35,10 @@ pub enum Request {
         url: String,
         /// The `Accept` header.
         accept: &'static str,
-        /// The largest body in bytes.
+        /// The largest body in bytes, after decompression.
         limit: usize,
+        /// Whether a larger body is cut at the limit. Otherwise it is an error.
+        truncate: bool,
         /// Which redirects may be followed.
         redirects: Redirects,
     },
@@ -64,24 +70,41 @@ impl Request {
     /// A GET of at most [`MAX_BODY`] that stays on its host.
     #[must_use]
     pub const fn get(url: String, accept: &'static str) -> Self {
-        Self::Http { url, accept, limit: MAX_BODY, redirects: Redirects::SameHost }
+        let (limit, redirects) = (MAX_BODY, Redirects::SameHost);
+        Self::Http { url, accept, limit, truncate: false, redirects }
     }
 
     /// A GET of at most [`MAX_BODY`] that follows redirects to other public hosts.
     #[must_use]
     pub const fn get_public(url: String, accept: &'static str) -> Self {
-        Self::Http { url, accept, limit: MAX_BODY, redirects: Redirects::Public }
+        let (limit, redirects) = (MAX_BODY, Redirects::Public);
+        Self::Http { url, accept, limit, truncate: false, redirects }
+    }
+
+    /// A GET that follows redirects to other public hosts and reads only the first bytes of the
+    /// body: for pages of which the head counts.
+    #[must_use]
+    pub const fn head_of(url: String, accept: &'static str, limit: usize) -> Self {
+        Self::Http { url, accept, limit, truncate: true, redirects: Redirects::Public }
+    }
+
+    /// A GET of a sigchain bundle, which authenticates itself.
+    #[must_use]
+    pub const fn bundle(url: String) -> Self {
+        let (limit, redirects) = (crate::chain::MAX_BUNDLE, Redirects::Public);
+        Self::Http { url, accept: "*/*", limit, truncate: false, redirects }
     }
 
     /// How many seconds it may take.
     #[must_use]
     pub fn seconds(&self) -> u64 {
-        let chain = match self {
-            Self::Http { limit, .. } => *limit > MAX_BODY,
-            Self::Txt { .. } => false,
-            Self::Relay { filters, .. } => filters.iter().any(|f| f.get("#i").is_some()),
-        };
-        if chain { CHAIN_SECONDS } else { REQUEST_SECONDS }
+        match self {
+            Self::Http { limit, .. } if *limit > MAX_BODY => CHAIN_SECONDS,
+            Self::Relay { filters, .. } if filters.iter().any(|f| f.get("#i").is_some()) => {
+                RELAY_CHAIN_SECONDS
+            }
+            _ => REQUEST_SECONDS,
+        }
     }
 
     /// What tells it from other requests, for caches: two requests for a chain that differ only
@@ -89,9 +112,10 @@ impl Request {
     #[must_use]
     pub fn cache_key(&self) -> String {
         match self {
-            Self::Http { url, accept, .. } => {
+            Self::Http { url, accept, truncate, .. } => {
                 let (url, _) = url.split_once("?log=").unwrap_or((url, ""));
-                alloc::format!("{accept} {url}")
+                let part = if *truncate { "head of " } else { "" };
+                alloc::format!("{accept} {part}{url}")
             }
             other => alloc::format!("{other:?}"),
         }
@@ -384,22 +408,61 @@ pub fn check_url(url: &str, loopback: bool) -> Result<url::Url, Failure> {
     parsed.ok_or_else(|| Failure::new(Code::AddressRefused, url))
 }
 
-/// Where a redirect leads, if it may be followed: to the same scheme, host and port.
+/// Where a redirect leads, if it may be followed ([`Redirects`]).
 ///
 /// # Errors
-/// `redirect_refused`.
+/// `redirect_refused`, with both hosts.
 ///
 /// ```
-/// use kez_core::transport::{check_url, redirect};
+/// use kez_core::transport::{Redirects, check_url, redirect};
 /// let from = check_url("https://example.com/a", false).unwrap();
-/// assert_eq!(redirect(&from, "/b").unwrap().as_str(), "https://example.com/b");
-/// assert!(redirect(&from, "https://example.net/b").is_err());
+/// let follow = |to, policy| redirect(&from, to, policy, false).map(String::from);
+/// assert_eq!(follow("/b", Redirects::SameHost).unwrap(), "https://example.com/b");
+/// let other = "https://example.net/b";
+/// assert_eq!(follow(other, Redirects::Public).unwrap(), other);
+/// let refused = follow(other, Redirects::SameHost).unwrap_err();
+/// assert_eq!(refused.detail.unwrap(), "example.com redirects to example.net");
+/// assert!(follow("https://10.0.0.1/", Redirects::Public).is_err());
+/// assert!(follow("http://example.net/b", Redirects::Public).is_err());
 /// ```
 #[cfg(feature = "url")]
-pub fn redirect(from: &url::Url, location: &str) -> Result<url::Url, Failure> {
-    let refused = || Failure::new(Code::RedirectRefused, location);
-    let next = from.join(location).map_err(|_| refused())?;
-    if next.origin() == from.origin() { Ok(next) } else { Err(refused()) }
+pub fn redirect(
+    from: &url::Url,
+    location: &str,
+    redirects: Redirects,
+    loopback: bool,
+) -> Result<url::Url, Failure> {
+    let Ok(next) = from.join(location) else {
+        let host = from.host_str().unwrap_or_default();
+        return Err(Failure::new(
+            Code::RedirectRefused,
+            alloc::format!("{host} redirects nowhere"),
+        ));
+    };
+    let public = redirects == Redirects::Public
+        && next.scheme() == from.scheme()
+        && check_url(next.as_str(), loopback).is_ok();
+    if public || next.origin() == from.origin() {
+        return Ok(next);
+    }
+    let name = |url: &url::Url| url.host_str().map(ToOwned::to_owned).unwrap_or_default();
+    let origin = |url: &url::Url| url.origin().ascii_serialization();
+    Err(redirect_refused([&name(from), &name(&next)], [&origin(from), &origin(&next)]))
+}
+
+/// The failure of a redirect that is not followed. It names the hosts, or, if they are the same,
+/// what else differs.
+#[must_use]
+pub fn redirect_refused(hosts: [&str; 2], origins: [&str; 2]) -> Failure {
+    let [from, to] = if hosts[0] == hosts[1] || hosts[1].is_empty() { origins } else { hosts };
+    Failure::new(Code::RedirectRefused, alloc::format!("{from} redirects to {to}"))
+}
+
+/// The failure of too many redirects.
+#[must_use]
+pub fn too_many_redirects(host: &str) -> Failure {
+    let why = alloc::format!("{host} redirects more than {MAX_REDIRECTS} times");
+    Failure::new(Code::RedirectRefused, why)
 }
 
 /// The parts of a URL that decide whether it may be asked, as a parser by the URL standard gives

@@ -77,6 +77,12 @@ fn get(native: &Native, url: impl Into<String>) -> Result<Body, Code> {
     result.map(|answer| answer.body).map_err(|failure| failure.code)
 }
 
+/// A request for one event.
+fn from_relay(port: u16) -> Request {
+    let filters = vec![Value::object([("limit", Value::Int(1))])];
+    Request::Relay { url: format!("ws://127.0.0.1:{port}"), filters }
+}
+
 fn local(port: u16) -> String {
     format!("http://127.0.0.1:{port}/")
 }
@@ -108,7 +114,7 @@ fn never_answers() {
         drop(stream);
     });
     assert_eq!(get(&native(true), local(port)), Err(Code::Timeout));
-    let relay = Request::Relay { url: format!("ws://127.0.0.1:{port}"), filters: vec![] };
+    let relay = from_relay(port);
     assert_eq!(fetch(&native(true), &relay).unwrap_err().code, Code::Timeout);
 }
 
@@ -127,14 +133,16 @@ fn an_endless_body() {
     assert_eq!(get(&native(true), local(declared)), Err(Code::BodyTooLarge));
 }
 
+/// A server that redirects everything.
+fn redirect(to: &str) -> u16 {
+    says(format!(
+        "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    ))
+}
+
 /// KEZ-TRN-03
 #[test]
 fn redirects() {
-    let redirect = |to: String| {
-        says(format!(
-            "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-        ))
-    };
     let target = says(ok("application/json", "{}"));
     // Another port is another server, and so is another host or scheme.
     for to in [
@@ -143,10 +151,10 @@ fn redirects() {
         "file:///etc/passwd".into(),
         "//127.0.0.1:1/".into(),
     ] {
-        let port = redirect(to);
+        let port = redirect(&to);
         assert_eq!(get(&native(true), local(port)), Err(Code::RedirectRefused));
     }
-    let looping = redirect("/again".into());
+    let looping = redirect("/again");
     assert_eq!(get(&native(true), local(looping)), Err(Code::RedirectRefused));
     // On the same server it is followed.
     let port = serve(|mut stream, head| {
@@ -157,7 +165,143 @@ fn redirects() {
         };
         let _ = stream.write_all(text.as_bytes());
     });
-    assert!(matches!(get(&native(true), local(port)), Ok(Body::Http { status: 200, .. })));
+    let there = format!("{}there", local(port));
+    let body = get(&native(true), local(port)).unwrap();
+    assert!(matches!(&body, Body::Http { status: 200, .. }));
+    assert!(matches!(body, Body::Http { redirected_to: Some(to), .. } if to == there));
+}
+
+/// KEZ-TRN-03: content that authenticates itself may be elsewhere, but only at public addresses.
+#[test]
+fn public_redirects() {
+    let target = says(ok("application/json", "{}"));
+    let hosts = [("one.example", redirect("https://two.example/x")), ("two.example", target)]
+        .map(|(host, port)| (host.to_owned(), local(port)));
+    let settings = |more: &[(&str, u16)]| Settings {
+        danger_allow_loopback: true,
+        hosts: hosts
+            .iter()
+            .cloned()
+            .chain(more.iter().map(|(host, port)| ((*host).to_owned(), local(*port))))
+            .collect(),
+        ..Settings::default()
+    };
+    let ask = |settings: Settings, url: &str, public: bool| {
+        let request = if public { Request::get_public } else { Request::get };
+        fetch(&native_with(settings), &request(url.into(), "*/*")).map(|answer| answer.body)
+    };
+    let body = ask(settings(&[]), "https://one.example/", true).unwrap();
+    let Body::Http { status, redirected_to, .. } = body else { panic!() };
+    assert_eq!((status, redirected_to.as_deref()), (200, Some("https://two.example/x")));
+    let refused = ask(settings(&[]), "https://one.example/", false).unwrap_err();
+    assert_eq!(refused.code, Code::RedirectRefused);
+    assert_eq!(refused.detail.unwrap(), "one.example redirects to two.example");
+    for to in
+        ["http://two.example/", "https://10.0.0.1/", "https://[::ffff:10.0.0.1]/", "file:///x"]
+    {
+        let more = [("bad.example", redirect(to))];
+        let refused = ask(settings(&more), "https://bad.example/", true).unwrap_err();
+        assert_eq!(refused.code, Code::RedirectRefused, "{to}");
+    }
+    let looping = [
+        ("loop.example", redirect("https://pool.example/")),
+        ("pool.example", redirect("https://loop.example/")),
+    ];
+    let refused = ask(settings(&looping), "https://loop.example/", true).unwrap_err();
+    assert_eq!(refused.code, Code::RedirectRefused);
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Some servers compress for every client.
+#[test]
+fn bodies_that_are_always_compressed() {
+    let serve = |coding: &str, body: &[u8]| {
+        let mut all = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        all.extend(body);
+        says(all)
+    };
+    let body = |port| match get(&native(true), local(port)) {
+        Ok(Body::Http { bytes, .. }) => Ok(bytes),
+        Ok(_) => panic!("not HTTP"),
+        Err(code) => Err(code),
+    };
+    assert_eq!(body(serve("gzip", &gzip(b"{}"))).unwrap(), b"{}");
+    assert_eq!(body(serve("X-GZIP", &gzip(b"{}"))).unwrap(), b"{}");
+    assert_eq!(body(serve("gzip", b"{}")), Err(Code::ResponseRefused));
+    assert_eq!(body(serve("br", b"{}")), Err(Code::ResponseRefused));
+    let cut = gzip(&[7; 1000]);
+    assert_eq!(body(serve("gzip", &cut[..cut.len() - 9])), Err(Code::ResponseRefused));
+    // The limit holds after decompression.
+    let bomb = gzip(&vec![0; 64 << 20]);
+    let before = peak_kib();
+    assert_eq!(body(serve("gzip", &bomb)), Err(Code::BodyTooLarge));
+    assert!(peak_kib() - before < 32 * 1024, "memory is bounded");
+}
+
+/// Of some pages only the head counts.
+#[test]
+fn the_head_of_a_page() {
+    let page = "x".repeat(300 * 1024);
+    let head = |port, limit| {
+        let request = Request::head_of(local(port), "text/html", limit);
+        match fetch(&native(true), &request).map(|answer| answer.body) {
+            Ok(Body::Http { bytes, .. }) => bytes.len(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(head(says(ok("text/html", &page)), 1000), 1000);
+    assert_eq!(head(says(ok("text/html", "short")), 1000), 5);
+    let zipped = gzip(page.as_bytes());
+    let mut all =
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n".to_vec();
+    all.extend(&zipped);
+    assert_eq!(head(says(all.clone()), 1000), 1000);
+    assert!(head(says(all), 200) <= 200, "the compressed body is cut too");
+}
+
+/// A host without address is not one that cannot be reached.
+#[test]
+fn hosts_without_address() {
+    // A resolver that answers every question by a header with this response code.
+    let resolver = |rcode: u8| {
+        serve(move |mut stream, head| {
+            use base64::Engine as _;
+            let query = head.split("dns=").nth(1).and_then(|rest| rest.split(' ').next());
+            let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+            let mut answer = engine.decode(query.unwrap()).unwrap();
+            (answer[2], answer[3]) = (0x81, 0x80 | rcode);
+            let mut all = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/dns-message\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                answer.len()
+            )
+            .into_bytes();
+            all.extend(answer);
+            let _ = stream.write_all(&all);
+        })
+    };
+    let ask = |rcode, request: &Request| {
+        let settings = Settings {
+            danger_allow_loopback: true,
+            resolvers: vec![local(resolver(rcode))],
+            ..Settings::default()
+        };
+        fetch(&native_with(settings), request).unwrap_err().code
+    };
+    let page = Request::get("https://nothing.invalid/".into(), "*/*");
+    assert_eq!(ask(3, &page), Code::HostUnknown);
+    assert_eq!(ask(0, &page), Code::HostUnknown);
+    let filters = vec![Value::object([("limit", Value::Int(1))])];
+    let relay = Request::Relay { url: "wss://nothing.invalid/".into(), filters };
+    assert_eq!(ask(3, &relay), Code::HostUnknown);
 }
 
 /// KEZ-TRN-01, KEZ-TRN-02
@@ -266,28 +410,46 @@ fn relay(lines: &'static [&'static str], more: bool) -> u16 {
 #[test]
 fn relays_that_misbehave() {
     let ask = |port: u16| {
-        let request = Request::Relay {
-            url: format!("ws://127.0.0.1:{port}"),
-            filters: vec![Value::object([("limit", Value::Int(1))])],
-        };
-        fetch(&native(true), &request).map(|a| a.body).map_err(|f| f.code)
+        fetch(&native(true), &from_relay(port)).map(|a| a.body).map_err(|f| (f.code, f.detail))
     };
-    for (line, code) in [
-        (r#"["CLOSED","kez","auth-required: who are you?"]"#, Code::AuthRequired),
-        (r#"["CLOSED","kez","rate-limited: slow down"]"#, Code::RateLimited),
-        (r#"["CLOSED","kez","error: no"]"#, Code::RelayRefused),
+    let code = |port: u16| ask(port).map_err(|(code, _)| code);
+    for (line, expected) in [
+        (r#"["CLOSED","kez1","auth-required: who are you?"]"#, Code::AuthRequired),
+        (r#"["CLOSED","kez1","rate-limited: slow down"]"#, Code::RateLimited),
+        (r#"["CLOSED","kez1","error: no"]"#, Code::RelayRefused),
+        (r#"["CLOSED","kez1"]"#, Code::RelayRefused),
     ] {
-        assert_eq!(ask(relay(Box::leak(Box::new([line])), false)), Err(code), "{line}");
+        assert_eq!(code(relay(Box::leak(Box::new([line])), false)), Err(expected), "{line}");
     }
-    // It never ends: the answer is refused, or the time is up.
-    let endless = relay(&[r#"["EVENT","kez",{"kind":1}]"#], true);
-    assert!(matches!(ask(endless), Err(Code::BodyTooLarge | Code::Timeout)));
+    // A relay that answers by a notice only has said what it does not like.
+    let notice = relay(&[r#"["NOTICE","full of herrings"]"#], false);
+    let (code_of_notice, words) = ask(notice).unwrap_err();
+    assert_eq!((code_of_notice, words.as_deref()), (Code::RelayRefused, Some("full of herrings")));
+    // It never ends: the answer is cut.
+    let endless = relay(&[r#"["EVENT","kez1",{"kind":1}]"#], true);
+    assert!(matches!(code(endless), Err(Code::SearchIncomplete | Code::Timeout)));
     // It says nothing that makes sense, and then the end.
-    let odd = relay(&["[]", "{}", "nonsense", r#"["NOTICE","hi"]"#, r#"["EOSE","kez"]"#], false);
+    let odd = relay(&["[]", "{}", "nonsense", r#"["NOTICE","hi"]"#, r#"["EOSE","kez1"]"#], false);
     assert!(ask(odd).is_ok_and(|body| body.relay_events().next().is_none()));
     let silent = relay(&[r#"["EVENT","other",{}]"#], false);
-    assert_eq!(ask(silent), Err(Code::Timeout));
-    assert_eq!(ask(says(ok("text/html", "hello"))), Err(Code::ConnectFailed));
+    assert_eq!(code(silent), Err(Code::Timeout));
+    assert_eq!(code(says(ok("text/html", "hello"))), Err(Code::ConnectFailed));
+}
+
+/// Events count when they came, however the conversation ends.
+#[test]
+fn relays_that_break_off() {
+    let event = r#"["EVENT","kez1",{"id":"a","created_at":1}]"#;
+    let ask = |lines: &'static [&'static str]| {
+        let answer = fetch(&native(true), &from_relay(relay(lines, false))).unwrap();
+        let Body::Relay { answers } = answer.body else { panic!() };
+        assert_eq!(answers[0].events.len(), 1);
+        answers[0].failure.as_ref().map(|failure| failure.code)
+    };
+    assert_eq!(ask(&[event]), Some(Code::Timeout));
+    let closed = Some(Code::RelayRefused);
+    assert_eq!(ask(&[event, r#"["CLOSED","kez1","error: shutting down"]"#]), closed);
+    assert_eq!(ask(&[event, r#"["EOSE","kez1"]"#]), None);
 }
 
 #[test]

@@ -218,9 +218,7 @@ impl Net for Browser {
     async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {
         let limit = self.within(request.seconds());
         match request {
-            Request::Http { url, accept, limit: size, .. } => {
-                self.get(url, accept, *size, &limit, etag).await
-            }
+            Request::Http { .. } => self.get(request, &limit, etag).await,
             other => self.fetch(other).await,
         }
     }

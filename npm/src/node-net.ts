@@ -20,13 +20,21 @@ function failure(code: string, cause: Error): Error {
 }
 
 const TLS = /^(CERT_|ERR_TLS_|ERR_SSL_|EPROTO$|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/
-const DNS = /^(ENOTFOUND|EAI_)/
+const DNS = /^EAI_/
 
 function named(error: NodeJS.ErrnoException): Error {
   const { code = '' } = error
-  if (code === 'address_refused' || error.name === 'AbortError') return error
+  if (code === 'address_refused' || code === 'timeout' || error.name === 'AbortError') return error
+  // Node's ENOTFOUND is getaddrinfo's EAI_NONAME or EAI_NODATA: the name has no address.
+  if (code === 'ENOTFOUND') return failure('host_unknown', error)
   return failure(TLS.test(code) ? 'tls_failed' : DNS.test(code) ? 'dns_failed' : 'connect_failed', error)
 }
+
+/** Seconds that connecting may take. */
+const CONNECT = 5
+
+/** Content codings that are undone. None is asked for, but some servers compress for every client. */
+const GZIP = /^(x-)?gzip$/i
 
 const LOOPBACK = /^(127\.|::1$)/
 
@@ -34,11 +42,12 @@ const LOOPBACK = /^(127\.|::1$)/
 export function fetchWith(policy: Policy): (request: Request) => Promise<Response> {
   const allowed = (address: string) => policy.isPublic(address) || (policy.loopback && LOOPBACK.test(address))
   return async (request) => {
-    const [http, https, dns, { Readable }] = await Promise.all([
+    const [http, https, dns, { Readable, pipeline }, { createGunzip }] = await Promise.all([
       import('node:http'),
       import('node:https'),
       import('node:dns'),
       import('node:stream'),
+      import('node:zlib'),
     ])
     const lookup: LookupFunction = (host, options, done) => {
       dns.lookup(host, { ...options, all: true }, (error, found) => {
@@ -65,12 +74,26 @@ export function fetchWith(policy: Policy): (request: Request) => Promise<Respons
         const status = answer.statusCode ?? 0
         const empty = status === 204 || status === 205 || status === 304
         if (empty) answer.resume()
-        const stream = empty ? null : (Readable.toWeb(answer) as ReadableStream<Uint8Array>)
+        const coding = answer.headers['content-encoding']?.trim() ?? ''
+        const zipped = GZIP.test(coding)
+        if (!empty && !zipped && !/^(identity)?$/i.test(coding)) {
+          answer.destroy()
+          reject(failure('response_refused', new Error(`the body has the content coding ${coding}`)))
+          return
+        }
+        // Errors reach the reader of the stream.
+        const plain = zipped && !empty ? pipeline(answer, createGunzip(), () => {}) : answer
+        const stream = empty ? null : (Readable.toWeb(plain) as ReadableStream<Uint8Array>)
         const pairs = Object.entries(answer.headers).flatMap(([name, value]) =>
           value === undefined ? [] : [[name, String(value)] as [string, string]],
         )
         resolve(new Response(stream, { status, headers: pairs }))
       })
+      const late = setTimeout(() => sent.destroy(failure('timeout', new Error(`no connection after ${CONNECT} s`))), CONNECT * 1000)
+      sent.on('socket', (socket) => {
+        socket.once(target.protocol === 'https:' ? 'secureConnect' : 'connect', () => clearTimeout(late))
+      })
+      sent.on('close', () => clearTimeout(late))
       sent.on('error', (error) => reject(request.signal.aborted ? request.signal.reason : named(error)))
       sent.end(body)
     })

@@ -28,7 +28,10 @@ pub(crate) use http::Http;
 #[cfg(feature = "import")]
 pub(crate) use http::is_page;
 pub(crate) use nostr::further_relays;
-pub use nostr::{carrier, chain_carrier, chain_filters};
+pub use nostr::{
+    carrier, carrier_source, chain_authors, chain_carrier, chain_failure, chain_filters,
+    chain_request, further_filters, source_url,
+};
 #[cfg(feature = "publish")]
 pub(crate) use {
     ap::actor_host,
@@ -80,7 +83,6 @@ pub trait Lookup {
 pub type Fetched = (Request, Result<Answer, Failure>);
 
 /// What a lookup wants next.
-#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a lookup has one at a time, and none is stored")]
 pub enum Step {

@@ -6,7 +6,7 @@ use crate::{
     Identity, Key, NostrEvent, Result, ToAscii,
     channel::{EXTERNAL_IDENTITIES, RELAY_LIST, ask_relays, newest},
     json::Value,
-    transport::Transport,
+    transport::{Body, Transport},
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -22,7 +22,12 @@ impl<T: Transport> Importer<'_, T> {
         for (request, answer) in answers {
             match answer {
                 Ok(answer) => {
-                    read = true;
+                    let Body::Relay { answers } = &answer.body else { continue };
+                    // The relay list is not needed to read the two that may have accounts.
+                    let missing = answers.iter().take(2).find_map(|a| a.failure.as_ref());
+                    read |= missing.is_none();
+                    let missing = missing.map(|f| crate::Error::about(f.code, request.place()));
+                    failure = failure.or(missing);
                     let events = answer.body.relay_events();
                     let events = events.filter_map(|e| NostrEvent::from_json(e).ok());
                     found.extend(events.filter(|(by, _)| *by == key).map(|(_, event)| event));
@@ -30,7 +35,7 @@ impl<T: Transport> Importer<'_, T> {
                 Err(f) => failure = failure.or(Some(crate::Error::about(f.code, request.place()))),
             }
         }
-        if let (false, Some(error)) = (read, failure) {
+        if let (false, true, Some(error)) = (read, found.is_empty(), failure) {
             return Err(error);
         }
         let newest = |kind| {

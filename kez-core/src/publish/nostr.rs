@@ -1,5 +1,5 @@
 //! A nostr key's own replaceable events, on the configured relays and those of the user's own list:
-//! the one of kind 30078 with `d` = `kez`, and the external identities of NIP-39.
+//! the one of kind 30539 with `d` = `kez`, and the external identities of NIP-39.
 
 use super::{
     accounts::{Author, Change, Credential, Placed, Publisher, Web, merge},
@@ -13,6 +13,7 @@ use crate::{
     },
     json::Value,
     proof::Form,
+    transport::{Answer, Body, Failure, RelayAnswer},
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -72,6 +73,16 @@ pub(super) async fn place_identities(
     .await
 }
 
+/// The events of the first filter, which is for the event to replace. An event that came counts,
+/// though the relay did not end its answer: it is the one event of its kind.
+fn first_filter(answer: Answer) -> core::result::Result<Vec<Value>, Failure> {
+    let Body::Relay { answers } = answer.body else { return Ok(Vec::new()) };
+    match answers.into_iter().next() {
+        Some(RelayAnswer { events, failure: Some(failure) }) if events.is_empty() => Err(failure),
+        first => Ok(first.map(|first| first.events).unwrap_or_default()),
+    }
+}
+
 /// Replaces one of the key's events by what `write` makes of the newest (nothing to leave it), and
 /// brings the newest to every relay that lacks it.
 async fn replace(
@@ -83,15 +94,18 @@ async fn replace(
 ) -> Result<Placed> {
     let answers = ask_relays(publisher.web, publisher.endpoints, author.key(), filters).await;
     let mut warnings = Vec::new();
+    let mut failed = None;
     let mut newest: Option<(NostrEvent, String)> = None;
     let mut relays: Vec<(String, Option<[u8; 32]>)> = Vec::new();
     for (request, answer) in answers {
         let url = request.place();
-        let events: Vec<Value> = match answer {
-            Ok(answer) => answer.body.relay_events().cloned().collect(),
-            // What cannot be read is not written: it may have something newer.
+        let events = match answer.and_then(first_filter) {
+            Ok(events) => events,
+            // A relay that cannot be read is not written to: it may have something newer.
             Err(failure) => {
-                warnings.push(format!("{url}: {}", failure.code));
+                failed.get_or_insert(failure.code);
+                let detail = failure.detail.unwrap_or_default();
+                warnings.push(format!("{url}: {}: {detail}", failure.code));
                 continue;
             }
         };
@@ -104,7 +118,8 @@ async fn replace(
         }
     }
     if relays.is_empty() {
-        return Err(Error::about(Code::ConnectFailed, warnings.join("; ")));
+        let code = failed.unwrap_or(Code::ConnectFailed);
+        return Err(Error::about(code, warnings.join("; ")));
     }
     let (change, id, json) = match (write(newest.as_ref().map(|(event, _)| event)), newest) {
         (None, None) => return Ok(Placed { change: Change::Unchanged, url: None, warnings }),

@@ -17,6 +17,8 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 
+/// How often the sources of a chain are asked, for further keys and relays.
+const MAX_ROUNDS: usize = 16;
 /// For how many milliseconds slow servers are waited for once the others have decided.
 const GRACE: u32 = 1000;
 
@@ -96,19 +98,29 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         for bundle in &self.bundles {
             gathered.add(bundle, primary, self.clock);
         }
-        // The relays that answers name are asked in a second round.
-        for _ in 0..2 {
+        // Answers name further relays and further keys of the chain.
+        for round in 0..MAX_ROUNDS {
             let answers = self.ask_sources(&asked).await;
             let fetched: Vec<Fetched> =
                 answers.iter().map(|(fetched, _)| fetched.clone()).collect();
             for (asked, (fetched, believed)) in asked.iter().zip(answers) {
                 gathered.read(primary, asked, fetched, believed, self.clock);
             }
-            let further = channel::further_relays(primary, &self.endpoints, &fetched);
-            let further = further.iter().map(|url| sources::relay(primary, url));
-            asked = further.map(Asked::Relay).collect();
+            asked = gathered.further(primary, self.clock);
+            if round == 0 {
+                let further = channel::further_relays(primary, &self.endpoints, &fetched);
+                let further = further.iter().map(|url| sources::relay(primary, url));
+                asked.extend(further.map(Asked::Relay));
+            }
+            if asked.is_empty() {
+                break;
+            }
         }
-        let history = gathered.history(remembered, self.now.min(self.clock));
+        if !asked.is_empty() {
+            gathered.cut_off();
+        }
+        let clock = self.clock;
+        let history = gathered.history(primary, remembered, clock, self.now.min(clock));
         if let (Some(chain), false) = (history.chain(), self.now < self.clock) {
             self.memory.remember(primary.as_str(), &chain.to_bundle());
         }
@@ -124,7 +136,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         };
         let decides = |heard: &[Option<Heard>]| {
             let open = |n: usize| heard[n].is_none();
-            let relay = |n: usize| matches!(asked[n], Asked::Relay(_));
+            let relay = |n: usize| matches!(asked[n], Asked::Relay(_) | Asked::Again(_));
             let read = |n: usize| {
                 let answer = heard[n].as_ref().and_then(|((_, answer), _)| answer.as_ref().ok());
                 answer.is_some_and(|answer| match &answer.body {

@@ -3,16 +3,15 @@
 
 use super::{History, Known};
 use crate::{
-    Chain, Code, Endpoints, Envelope, Error, Event, Fork, Head, Identity, NOSTR_KIND, ObjectId,
-    Result, Scheme, SignedClaim, Timestamp,
-    chain::MAX_BUNDLE,
-    channel::{Fetched, chain_filters},
+    Chain, Code, Endpoints, Envelope, Error, Event, Fork, Head, Identity, Key, NOSTR_KIND,
+    ObjectId, Result, Scheme, SignedClaim, Timestamp,
+    channel::{Fetched, chain_authors, chain_failure, chain_request, further_filters},
     event::{self, chain_path},
     fork::{MAX_FORK, Merge, merge},
     json::Value,
     log::SigServer,
     map::Map,
-    transport::{Body, Redirects, Request},
+    transport::{Body, Failure, Redirects, RelayAnswer, Request},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
@@ -24,11 +23,13 @@ fn path(primary: &Identity) -> String {
 /// The request for a server's copy, with proof that the log, which had so many entries when it
 /// was last seen, contains its head.
 pub(super) fn from_server(server: &SigServer, primary: &Identity, size: u64) -> Request {
-    bundle(format!("{}{}?log={size}", server.url, path(primary)))
+    Request::bundle(format!("{}{}?log={size}", server.url, path(primary)))
 }
 
-fn bundle(url: String) -> Request {
-    Request::Http { url, accept: "*/*", limit: MAX_BUNDLE, redirects: Redirects::Public }
+/// The request for a server's evidence of a fork.
+const fn evidence(url: String) -> Request {
+    let (accept, redirects) = ("application/json", Redirects::SameHost);
+    Request::Http { url, accept, limit: MAX_FORK, truncate: false, redirects }
 }
 
 /// A source to ask.
@@ -44,6 +45,8 @@ pub(super) enum Asked {
     Server(Box<(SigServer, Identity)>),
     /// A sigchain server's evidence of a fork.
     Evidence(Request),
+    /// A relay that was asked before, for events by keys that its answer named.
+    Again(Request),
 }
 
 /// The sources that may have a primary's chain.
@@ -64,18 +67,17 @@ pub(super) fn requests(
             None if url.starts_with("ws:") || url.starts_with("wss:") => {
                 all.push(Asked::Named(relay(primary, url)));
             }
-            None => all.push(Asked::Named(bundle(url.clone()))),
+            None => all.push(Asked::Named(Request::bundle(url.clone()))),
         }
     }
     for server in servers {
         let url = format!("{}{}/fork", server.url, path(primary));
         all.push(Asked::Server(Box::new((server, primary.clone()))));
-        let (accept, redirects) = ("application/json", Redirects::SameHost);
-        all.push(Asked::Evidence(Request::Http { url, accept, limit: MAX_FORK, redirects }));
+        all.push(Asked::Evidence(evidence(url)));
     }
     for domain in domains {
         let url = format!("https://{domain}/.well-known/kez/{}.jsonl", chain_path(primary));
-        all.push(Asked::WellKnown(bundle(url)));
+        all.push(Asked::WellKnown(Request::bundle(url)));
     }
     if primary.scheme() == Scheme::Nostr {
         all.extend(endpoints.relays.iter().map(|url| Asked::Relay(relay(primary, url))));
@@ -97,7 +99,8 @@ impl Asked {
             Self::Named(request)
             | Self::WellKnown(request)
             | Self::Relay(request)
-            | Self::Evidence(request) => Some(request),
+            | Self::Evidence(request)
+            | Self::Again(request) => Some(request),
             Self::Server(_) => None,
         }
     }
@@ -105,7 +108,7 @@ impl Asked {
 
 /// The request that finds a primary's chain on a relay.
 pub(super) fn relay(primary: &Identity, url: &str) -> Request {
-    Request::Relay { url: url.into(), filters: chain_filters(primary) }
+    chain_request(primary, url)
 }
 
 /// How many sources of a kind answered what.
@@ -142,9 +145,23 @@ impl Partial {
     }
 }
 
+/// What one relay sent, in all rounds.
+struct RelayRead {
+    url: String,
+    named: bool,
+    events: Vec<Value>,
+    /// Why it was not read to its end.
+    cut: Option<Failure>,
+    /// Whether it sent events in answer to the filter that decides.
+    answered: bool,
+    /// The keys that it was asked for.
+    authors: Vec<Key>,
+}
+
 /// What the sources together say.
 #[derive(Default)]
 pub(super) struct Gathered {
+    read: Vec<RelayRead>,
     /// Copies as whole as their sources have them.
     whole: Vec<Chain>,
     /// Copies that end too early.
@@ -178,9 +195,35 @@ impl Gathered {
         self.count(false, reply);
     }
 
-    /// The chains that were read so far.
-    pub(super) fn chains(&self) -> impl Iterator<Item = &Chain> {
-        self.whole.iter().chain(&self.copies).chain(&self.doubted)
+    /// The requests for events by keys that the relays' answers named, so that a rotated key's
+    /// events are found, too.
+    pub(super) fn further(&mut self, primary: &Identity, now: Timestamp) -> Vec<Asked> {
+        if primary.scheme() != Scheme::Nostr {
+            return Vec::new();
+        }
+        let events: Vec<&Value> = self.read.iter().flat_map(|relay| &relay.events).collect();
+        let mut chains = assemble(primary, &events, now);
+        chains.extend(self.whole.iter().chain(&self.copies).cloned());
+        let keys = chain_authors(&chains);
+        let mut requests = Vec::new();
+        for relay in &mut self.read {
+            let new = keys.iter().filter(|key| !relay.authors.contains(key)).cloned();
+            let new: Vec<Key> = new.collect();
+            if !new.is_empty() {
+                let filters = further_filters(primary, &new);
+                requests.push(Asked::Again(Request::Relay { url: relay.url.clone(), filters }));
+                relay.authors.extend(new);
+            }
+        }
+        requests
+    }
+
+    /// Takes that the relays were not asked for all keys that their answers named.
+    pub(super) fn cut_off(&mut self) {
+        for relay in &mut self.read {
+            let why = || Failure::new(Code::SearchIncomplete, "the chain has too many keys");
+            relay.cut.get_or_insert_with(why);
+        }
     }
 
     fn count(&mut self, relay: bool, reply: Reply) {
@@ -215,6 +258,12 @@ impl Gathered {
             {
                 return;
             }
+            Err(failure) if matches!(asked, Asked::Again(_)) => {
+                if let Some(relay) = self.read.iter_mut().find(|relay| relay.url == place) {
+                    relay.cut.get_or_insert(failure);
+                }
+                return;
+            }
             Err(failure) if failure.code == Code::Offline => Reply::Unasked,
             Err(failure) => match (asked, failure.code) {
                 (Asked::WellKnown(_), Code::HostUnknown) => Reply::Absent,
@@ -233,7 +282,10 @@ impl Gathered {
             Ok(Body::Http { status, .. }) => {
                 Reply::Failed(format!("{place}: HTTP status {status}"))
             }
-            Ok(body @ Body::Relay { .. }) => self.relay(&place, &body, primary, now),
+            Ok(Body::Relay { answers }) => {
+                let named = matches!(asked, Asked::Named(_));
+                return self.relay(&request, answers, named, primary);
+            }
             Ok(Body::Txt { .. }) => Reply::Failed(format!("{place}: {}", Code::ResponseRefused)),
         };
         self.count(matches!(asked, Asked::Relay(_)), reply);
@@ -269,41 +321,81 @@ impl Gathered {
         }
     }
 
-    /// Reads the events of a relay. The first filter asks for the events of the chain's own
-    /// carriers and decides whether the relay was read to its end.
-    fn relay(&mut self, place: &str, body: &Body, primary: &Identity, now: Timestamp) -> Reply {
-        let Body::Relay { answers } = body else { return Reply::Absent };
-        let events: Vec<&Value> = body.relay_events().collect();
-        let found = assemble(primary, &events, now);
-        let cut = answers.first().and_then(|answer| answer.failure.clone());
-        match cut {
-            None if found.is_empty() => Reply::Absent,
+    /// Takes what a relay sent in one round.
+    fn relay(
+        &mut self,
+        request: &Request,
+        answers: Vec<RelayAnswer>,
+        named: bool,
+        primary: &Identity,
+    ) {
+        let url = request.place();
+        let cut = chain_failure(request, &answers).cloned();
+        let answered = answers.first().is_some_and(|answer| !answer.events.is_empty());
+        let events = answers.into_iter().flat_map(|answer| answer.events);
+        match self.read.iter_mut().find(|relay| relay.url == url) {
+            Some(relay) => {
+                relay.events.extend(events);
+                relay.cut = relay.cut.take().or(cut);
+                relay.answered |= answered;
+                relay.named |= named;
+            }
             None => {
-                self.whole.extend(found);
-                Reply::Served
-            }
-            // Other events than those that were asked for: the relay answers, in its own way.
-            Some(failure)
-                if found.is_empty()
-                    && failure.code != Code::SearchIncomplete
-                    && answers.first().is_some_and(|answer| !answer.events.is_empty()) =>
-            {
-                Reply::Absent
-            }
-            Some(failure) if found.is_empty() => Reply::Failed(failure.at(place).brief()),
-            Some(failure) => {
-                let error = Error::about(Code::ChainUnreachable, failure.at(place).brief());
-                let cut = |head| Partial { head, more: false, error: error.clone() };
-                self.partial.extend(found.iter().filter_map(Chain::head).map(cut));
-                self.copies.extend(found);
-                Reply::Served
+                let authors = Key::from_identity(primary).into_iter().collect();
+                let events = events.collect();
+                self.read.push(RelayRead { url, named, events, cut, answered, authors });
             }
         }
     }
 
+    /// Puts the chains of the relays together: of each by itself, and of all.
+    fn read_relays(&mut self, primary: &Identity, now: Timestamp) {
+        let read = core::mem::take(&mut self.read);
+        if read.len() > 1 {
+            let events: Vec<&Value> = read.iter().flat_map(|relay| &relay.events).collect();
+            self.copies.extend(assemble(primary, &events, now));
+        }
+        for relay in read {
+            let events: Vec<&Value> = relay.events.iter().collect();
+            let found = assemble(primary, &events, now);
+            let failed = |failure: Failure| failure.at(&relay.url).brief();
+            let reply = match relay.cut {
+                None if found.is_empty() => Reply::Absent,
+                None => {
+                    self.whole.extend(found);
+                    Reply::Served
+                }
+                // Other events than those that were asked for: it answers, in its own way.
+                Some(failure)
+                    if found.is_empty()
+                        && relay.answered
+                        && failure.code != Code::SearchIncomplete =>
+                {
+                    Reply::Absent
+                }
+                Some(failure) if found.is_empty() => Reply::Failed(failed(failure)),
+                Some(failure) => {
+                    let error = Error::about(Code::ChainUnreachable, failed(failure));
+                    let cut = |head| Partial { head, more: false, error: error.clone() };
+                    self.partial.extend(found.iter().filter_map(Chain::head).map(cut));
+                    self.copies.extend(found);
+                    Reply::Served
+                }
+            };
+            self.count(!relay.named, reply);
+        }
+    }
+
     /// Joins the copies with what was seen before, as of a time.
-    pub(super) fn history(self, remembered: Option<Chain>, at: Timestamp) -> History {
-        let Self { whole, copies, partial, named, relays, failure, doubted, refused } = self;
+    pub(super) fn history(
+        mut self,
+        primary: &Identity,
+        remembered: Option<Chain>,
+        clock: Timestamp,
+        at: Timestamp,
+    ) -> History {
+        self.read_relays(primary, clock);
+        let Self { whole, copies, partial, named, relays, failure, doubted, refused, .. } = self;
         let served = named.served + relays.served;
         let asked = served + named.absent + named.failed + relays.absent + relays.failed;
         let unreachable = || {

@@ -42,6 +42,46 @@ fn relays_are_never_trusted() {
     both(&[&other], &[&good]).expect(&subject, wanted);
 }
 
+/// NIP-09, NIP-40: what its author has ended does not count, and neither does an older event.
+#[test]
+fn events_that_their_author_ended() {
+    let owner = SecretKey::from_bytes(Scheme::Nostr, [2; 32]).unwrap();
+    let mallory = SecretKey::from_bytes(Scheme::Nostr, [3; 32]).unwrap();
+    let subject = owner.public().identity().to_string();
+    let text = compact(&subject);
+    let signed = |key: &SecretKey, kind, at, content: &str, tags: &[[&str; 2]]| {
+        let tags = tags.iter().map(|tag| tag.map(str::to_owned).to_vec()).collect();
+        let event = NostrEvent { created_at: at, kind, tags, content: content.to_owned() };
+        (event.id(key.public()), key.sign_nostr_event(&event, &[0; 32]).unwrap())
+    };
+    let proof = |at, tags: &[[&str; 2]]| {
+        let tags: Vec<_> = [["d", "kez"]].iter().chain(tags).copied().collect();
+        signed(&owner, kez_core::NOSTR_KIND, at, &text, &tags)
+    };
+    let expect = |events: &[&String], reason| {
+        let both = Recorded::default().relay("wss://one.example", events);
+        both.relay("wss://two.example", &[]).expect(&subject, reason);
+    };
+    let gone = Some(Code::ProofNotFound);
+    let (past, soon) = ((NOW - 1).to_string(), (NOW + 60).to_string());
+    expect(&[&proof(NOW - 10, &[["expiration", &soon]]).1], None);
+    expect(&[&proof(NOW - 10, &[["expiration", "never"]]).1], None);
+    let expired = proof(NOW - 10, &[["expiration", &past]]).1;
+    expect(&[&expired], gone);
+    expect(&[&expired, &proof(NOW - 20, &[]).1], gone);
+    // Deleted by its id or by its address; what came after a deletion counts.
+    let (id, event) = proof(NOW - 10, &[]);
+    let id = kez_core::hex::encode(&id);
+    let author = kez_core::hex::encode(&owner.public().to_bytes());
+    let address = format!("{}:{author}:kez", kez_core::NOSTR_KIND);
+    let delete = |key, at, tag| signed(key, 5, at, "", &[tag]).1;
+    expect(&[&event, &delete(&owner, NOW - 5, ["e", &id])], gone);
+    expect(&[&event, &delete(&owner, NOW - 5, ["a", &address])], gone);
+    expect(&[&event, &delete(&owner, NOW - 15, ["a", &address])], None);
+    expect(&[&event, &delete(&mallory, NOW - 5, ["e", &id])], None);
+    expect(&[&event, &delete(&mallory, NOW - 5, ["a", &address])], None);
+}
+
 /// NIP-65: the relays that the key's owner writes to are asked as well.
 #[test]
 fn relays_of_the_key() {

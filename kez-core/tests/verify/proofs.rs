@@ -32,7 +32,7 @@ fn one_report_an_owner_the_best_first() {
     );
     // What does not decode is told where nothing is valid.
     let reports = world(&[&texts[2], "kez:z1:broken"]).verify("dns:example.com");
-    assert_eq!(reports.iter().map(word).collect::<Vec<_>>(), ["wrong_owner", "compact_syntax"]);
+    assert_eq!(reports.iter().map(word).collect::<Vec<_>>(), ["wrong_owner", "proof_malformed"]);
     assert_eq!(reports[1].primary, None);
     assert_eq!(words(&world(&[]), "dns:example.com"), ["proof_not_found"]);
 }

@@ -1,10 +1,11 @@
-//! TXT lookups: DNS over HTTPS in wire format over GET (RFC 8484), or plain DNS to a named
-//! server. The resolver's AD bit is asked for and reported.
+//! DNS over HTTPS in wire format over GET (RFC 8484), or plain DNS to a named server: TXT records,
+//! and whether a host has an address. The resolver's AD bit is asked for and reported.
 
-use super::Native;
+use super::{Native, http::Get};
 use kez_core::{
-    Code, dns,
-    transport::{Answer, Body, Failure, Via},
+    Code,
+    dns::{self, Address},
+    transport::{Answer, Body, Failure, Redirects, Via},
 };
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
@@ -16,41 +17,98 @@ impl Native {
     pub(super) async fn txt(&self, name: &str) -> Result<Answer, Failure> {
         let mut last = Failure::new(Code::DnsFailed, "no resolver is configured");
         for resolver in &self.settings.resolvers {
-            match self.ask(resolver, name).await {
-                Ok(answer) => return Ok(answer),
+            let question = |id| dns::query(name, id);
+            match self.ask(resolver, question, |bytes, id| dns::read(bytes, id, name)).await {
+                Ok(body) => {
+                    let via = if is_doh(resolver) { Via::Doh } else { Via::Direct };
+                    return Ok(Answer { body, via, fetched_at: crate::now() });
+                }
                 Err(failure) => last = failure,
             }
         }
         Err(last)
     }
 
-    async fn ask(&self, resolver: &str, name: &str) -> Result<Answer, Failure> {
-        let doh = resolver.starts_with("http");
-        // A cached DoH answer must not depend on a random id (RFC 8484, section 4.1).
-        let id = if doh { 0 } else { random_id()? };
-        let bytes = if doh {
-            let url = dns::doh_url(resolver, name)?;
-            let answer = self.get(&url, dns::MEDIA_TYPE, dns::MAX_MESSAGE, None).await?;
-            match answer.body {
-                Body::Http { status: 200, bytes, .. } => bytes,
+    /// What the failure to resolve a host means: `host_unknown` if DNS says that it has no address.
+    ///
+    /// The configured resolvers decide, since the system's does not say it alike everywhere. Where
+    /// none of them answers, the system's own word counts.
+    pub(super) async fn without_address(&self, host: &str, failure: Failure) -> Failure {
+        for resolver in &self.settings.resolvers {
+            let has = async |kind| {
+                let question = |id| dns::address_query(host, id, kind);
+                let read = |bytes: &[u8], id| dns::has_address(bytes, id, host, kind);
+                self.ask(resolver, question, read).await
+            };
+            match (has(Address::V4).await, has(Address::V6).await) {
+                (Ok(false), Ok(false)) => return unknown(host),
+                (Ok(_), Ok(_)) => return failure,
+                _ => {}
+            }
+        }
+        let words = failure.detail.as_deref().unwrap_or_default();
+        if says_unknown(words) { unknown(host) } else { failure }
+    }
+
+    /// Asks a resolver one question, which is given an id.
+    async fn ask<T>(
+        &self,
+        resolver: &str,
+        question: impl Fn(u16) -> Result<Vec<u8>, Failure>,
+        read: impl Fn(&[u8], u16) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if is_doh(resolver) {
+            // A cached DoH answer must not depend on a random id (RFC 8484, section 4.1).
+            let get = Get {
+                url: &dns::doh_url(resolver, &question(0)?),
+                accept: dns::MEDIA_TYPE,
+                limit: dns::MAX_MESSAGE,
+                truncate: false,
+                redirects: Redirects::SameHost,
+                etag: None,
+            };
+            return match Box::pin(self.get(&get, true)).await?.body {
+                Body::Http { status: 200, bytes, .. } => read(&bytes, 0),
                 Body::Http { status, .. } => {
                     let why = format!("{resolver} answered with status {status}");
-                    return Err(Failure::new(Code::DnsFailed, why));
+                    Err(Failure::new(Code::DnsFailed, why))
                 }
-                _ => return Err(Failure::new(Code::DnsFailed, resolver)),
-            }
-        } else {
-            let server: SocketAddr = resolver
-                .parse()
-                .map_err(|_| Failure::new(Code::DnsFailed, format!("{resolver}: address:port")))?;
-            plain(server, &dns::query(name, id)?)
-                .await
-                .map_err(|e| Failure::new(Code::DnsFailed, format!("{resolver}: {e}")))?
-        };
-        let body = dns::read(&bytes, id, name)?;
-        let via = if doh { Via::Doh } else { Via::Direct };
-        Ok(Answer { body, via, fetched_at: crate::now() })
+                _ => Err(Failure::new(Code::DnsFailed, resolver)),
+            };
+        }
+        let server: SocketAddr = resolver
+            .parse()
+            .map_err(|_| Failure::new(Code::DnsFailed, format!("{resolver}: address:port")))?;
+        let id = random_id()?;
+        let bytes = plain(server, &question(id)?)
+            .await
+            .map_err(|e| Failure::new(Code::DnsFailed, format!("{resolver}: {e}")))?;
+        read(&bytes, id)
     }
+}
+
+fn is_doh(resolver: &str) -> bool {
+    resolver.starts_with("http")
+}
+
+fn unknown(host: &str) -> Failure {
+    Failure::new(Code::HostUnknown, format!("{host} has no address"))
+}
+
+/// Whether the system's resolver says that a name has no address, in the words of glibc, musl, the
+/// BSDs with macOS, and Windows. The standard library does not give the code.
+fn says_unknown(words: &str) -> bool {
+    [
+        "Name or service not known",
+        "No address associated with hostname",
+        "Name does not resolve",
+        "Name has no usable address",
+        "nodename nor servname provided, or not known",
+        "os error 11001",
+        "os error 11004",
+    ]
+    .iter()
+    .any(|known| words.contains(known))
 }
 
 impl Native {

@@ -1,13 +1,16 @@
-//! HTTP: no redirect to another host, a bounded body, public addresses only.
+//! HTTP: only redirects that the request allows, a bounded body, public addresses only.
 
 use super::Native;
 use kez_cli::host::{Events, SILENCE};
 use kez_core::{
     Code,
     chat::{EventReader, StreamEvent},
-    transport::{Answer, Body, Call, Failure, Headers, MAX_CALL, MAX_REDIRECTS, Via, redirect},
+    transport::{
+        Answer, Body, Call, Failure, Headers, MAX_CALL, MAX_REDIRECTS, Redirects, Via, redirect,
+        too_many_redirects,
+    },
 };
-use std::{collections::VecDeque, error::Error as _};
+use std::{collections::VecDeque, error::Error as _, io::Read as _};
 
 /// The resolver of the HTTP client; address literals are checked before, with the URL.
 pub(super) struct Resolver {
@@ -39,44 +42,69 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// A GET.
+pub(super) struct Get<'a> {
+    pub(super) url: &'a str,
+    pub(super) accept: &'a str,
+    pub(super) limit: usize,
+    pub(super) truncate: bool,
+    pub(super) redirects: Redirects,
+    pub(super) etag: Option<&'a str>,
+}
+
 impl Native {
-    pub(super) async fn get(
-        &self,
-        url: &str,
-        accept: &str,
-        limit: usize,
-        etag: Option<&str>,
-    ) -> Result<Answer, Failure> {
+    /// Follows the redirects that the request allows, each of whose hosts is checked like the first.
+    /// Of a host without address it is found out whether the name is known at all, unless it is a
+    /// resolver's.
+    pub(super) async fn get(&self, get: &Get<'_>, resolver: bool) -> Result<Answer, Failure> {
         let mut logical =
-            url::Url::parse(url).map_err(|_| Failure::new(Code::AddressRefused, url))?;
-        let client = &self.stack()?.http;
-        for _ in 0..=MAX_REDIRECTS {
-            let (target, host) = self.checked_with_host(logical.as_str())?;
-            let mut request = client.get(target).header("accept", accept);
-            if let Some(host) = host {
-                request = request.header("host", host);
-            }
-            if let Some(etag) = etag {
-                request = request.header("if-none-match", etag);
-            }
-            // A server may close a kept connection just as it is used again; once more may pass.
-            let again = request.try_clone();
-            let response = match (request.send().await, again) {
-                (Err(error), Some(again)) if error.is_request() && !error.is_connect() => {
-                    again.send().await
+            url::Url::parse(get.url).map_err(|_| Failure::new(Code::AddressRefused, get.url))?;
+        for hop in 0..=MAX_REDIRECTS {
+            let response = match self.send_get(&logical, get).await {
+                Err(failure) if failure.code == Code::DnsFailed && !resolver => {
+                    let host = logical.host_str().unwrap_or_default();
+                    return Err(self.without_address(host, failure).await);
                 }
-                (response, _) => response,
+                response => response?,
             };
-            let response = response.map_err(|e| failure(&e))?;
             let status = response.status().as_u16();
             let location = response.headers().get("location").and_then(|v| v.to_str().ok());
             if let (301 | 302 | 303 | 307 | 308, Some(location)) = (status, location) {
-                logical = redirect(&logical, location)?;
+                let loopback = self.settings.danger_allow_loopback;
+                logical = redirect(&logical, location, get.redirects, loopback)?;
                 continue;
             }
-            return read(response, limit).await;
+            let mut answer = read(response, get.limit, get.truncate).await?;
+            if let (Body::Http { redirected_to, .. }, true) = (&mut answer.body, hop > 0) {
+                *redirected_to = Some(logical.into());
+            }
+            return Ok(answer);
         }
-        Err(Failure::new(Code::RedirectRefused, format!("more than {MAX_REDIRECTS} redirects")))
+        Err(too_many_redirects(logical.host_str().unwrap_or_default()))
+    }
+
+    async fn send_get(
+        &self,
+        logical: &url::Url,
+        get: &Get<'_>,
+    ) -> Result<reqwest::Response, Failure> {
+        let (target, host) = self.checked_with_host(logical.as_str())?;
+        let mut request = self.stack()?.http.get(target).header("accept", get.accept);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        if let Some(etag) = get.etag {
+            request = request.header("if-none-match", etag);
+        }
+        // A server may close a kept connection just as it is used again; once more may pass.
+        let again = request.try_clone();
+        let response = match (request.send().await, again) {
+            (Err(error), Some(again)) if error.is_request() && !error.is_connect() => {
+                again.send().await
+            }
+            (response, _) => response,
+        };
+        response.map_err(|e| failure(&e))
     }
 
     pub(super) async fn send(
@@ -101,7 +129,7 @@ impl Native {
             request = request.header("dpop", proof);
         }
         let response = request.send().await.map_err(|e| failure(&e))?;
-        read(response, MAX_CALL).await
+        read(response, MAX_CALL, false).await
     }
 
     /// What is connected to, and the name that is asked for where that is another.
@@ -150,7 +178,11 @@ impl Events for Stream {
     }
 }
 
-async fn read(mut response: reqwest::Response, limit: usize) -> Result<Answer, Failure> {
+async fn read(
+    mut response: reqwest::Response,
+    limit: usize,
+    truncate: bool,
+) -> Result<Answer, Failure> {
     let status = response.status().as_u16();
     let headers: Headers = response
         .headers()
@@ -159,19 +191,62 @@ async fn read(mut response: reqwest::Response, limit: usize) -> Result<Answer, F
             Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
         })
         .collect();
-    let too_large = || Failure::new(Code::BodyTooLarge, format!("more than {limit} bytes"));
-    if response.content_length().is_some_and(|n| n > limit as u64) {
-        return Err(too_large());
+    if !truncate && response.content_length().is_some_and(|n| n > limit as u64) {
+        return Err(too_large(limit));
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| failure(&e))? {
-        if bytes.len() + chunk.len() > limit {
-            return Err(too_large());
+        let room = limit - bytes.len();
+        bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() > room {
+            if truncate {
+                break;
+            }
+            return Err(too_large(limit));
         }
-        bytes.extend_from_slice(&chunk);
     }
+    let bytes = decoded(bytes, &headers, limit, truncate)?;
     let body = Body::Http { status, headers, bytes, redirected_to: None };
     Ok(Answer { body, via: Via::Direct, fetched_at: crate::now() })
+}
+
+fn too_large(limit: usize) -> Failure {
+    Failure::new(Code::BodyTooLarge, format!("more than {limit} bytes"))
+}
+
+/// Undoes a content coding. None is asked for, but some servers compress for every client.
+fn decoded(
+    bytes: Vec<u8>,
+    headers: &Headers,
+    limit: usize,
+    truncate: bool,
+) -> Result<Vec<u8>, Failure> {
+    let coding = kez_core::transport::header(headers, "content-encoding").unwrap_or_default();
+    match coding.trim().to_ascii_lowercase().as_str() {
+        "" | "identity" => return Ok(bytes),
+        "gzip" | "x-gzip" => {}
+        other => {
+            let why = format!("the body has the content coding {other}, which was not asked for");
+            return Err(Failure::new(Code::ResponseRefused, why));
+        }
+    }
+    if bytes.is_empty() {
+        return Ok(bytes);
+    }
+    let mut plain = Vec::new();
+    let decoder = flate2::read::MultiGzDecoder::new(&bytes[..]);
+    match decoder.take(limit as u64 + 1).read_to_end(&mut plain) {
+        Ok(_) if plain.len() <= limit => Ok(plain),
+        Ok(_) if !truncate => Err(too_large(limit)),
+        // Only the end of a body that was cut may be missing.
+        Err(error) if !truncate || error.kind() != std::io::ErrorKind::UnexpectedEof => {
+            Err(Failure::new(Code::ResponseRefused, format!("not gzip: {error}")))
+        }
+        _ => {
+            plain.truncate(limit);
+            Ok(plain)
+        }
+    }
 }
 
 /// Names the reason of a client error by its innermost cause.

@@ -12,7 +12,8 @@ use kez_core::{
     publish::Web,
     relay::Next,
     transport::{
-        Answer, CHAIN_SECONDS, Call, Failure, REQUEST_SECONDS, Request, check_url, is_public,
+        Answer, CHAIN_SECONDS, CONNECT_SECONDS, Call, Failure, REQUEST_SECONDS, Request, check_url,
+        is_public,
     },
 };
 use relay::converse;
@@ -51,6 +52,7 @@ impl Stack {
             reqwest::Client::builder()
                 .user_agent(concat!("kez/", env!("CARGO_PKG_VERSION")))
                 .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
                 .no_proxy()
                 .dns_resolver(Arc::new(http::Resolver { loopback }))
                 .tls_backend_preconfigured(tls.clone())
@@ -145,16 +147,16 @@ impl Net for Native {
     type Events = http::Stream;
 
     async fn fetch_if(&self, request: &Request, etag: Option<&str>) -> Result<Answer, Failure> {
-        let work = async {
-            match request {
-                Request::Http { url, accept, limit, .. } => {
-                    self.get(url, accept, *limit, etag).await
-                }
-                Request::Txt { name } => self.txt(name).await,
-                Request::Relay { url, filters } => self.relay(url, filters).await,
+        let seconds = request.seconds();
+        match request {
+            Request::Http { url, accept, limit, truncate, redirects } => {
+                let (limit, truncate, redirects) = (*limit, *truncate, *redirects);
+                let get = http::Get { url, accept, limit, truncate, redirects, etag };
+                self.within(seconds, self.get(&get, false)).await
             }
-        };
-        self.within(request.seconds(), work).await
+            Request::Txt { name } => self.within(seconds, self.txt(name)).await,
+            Request::Relay { url, filters } => self.relay(url, filters, seconds).await,
+        }
     }
 
     async fn ask(&self, call: Call) -> Result<Answer, Failure> {

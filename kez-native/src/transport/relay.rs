@@ -1,13 +1,14 @@
-//! Nostr relays (NIP-01): one REQ until EOSE, and publishing events.
+//! Nostr relays (NIP-01): asking for events, and publishing them.
 
 use super::Native;
 use futures_util::{SinkExt as _, StreamExt as _};
 use kez_core::{
     Code,
     json::Value,
-    relay::{MAX_MESSAGE, Next, Query},
-    transport::{Answer, Body, Failure, RelayAnswer, Via},
+    relay::{MAX_MESSAGE, Next, Query, answered},
+    transport::{Answer, CONNECT_SECONDS, Failure, Via},
 };
+use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
@@ -18,10 +19,19 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 impl Native {
     pub(super) async fn connect(&self, url: &str) -> Result<Socket, Failure> {
+        self.within(CONNECT_SECONDS, self.open(url)).await
+    }
+
+    async fn open(&self, url: &str) -> Result<Socket, Failure> {
         let target = self.checked(url)?;
         let host = target.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = target.port_or_known_default().unwrap_or(443);
-        let addresses = self.addresses(&host, port).await?;
+        let addresses = match self.addresses(&host, port).await {
+            Err(failure) if failure.code == Code::DnsFailed => {
+                return Err(self.without_address(&host, failure).await);
+            }
+            addresses => addresses?,
+        };
         let failed = |e: &dyn std::fmt::Display| Failure::new(Code::ConnectFailed, e.to_string());
         let stream = TcpStream::connect(&addresses[..]).await.map_err(|e| failed(&e))?;
         let limits = WebSocketConfig::default()
@@ -33,16 +43,22 @@ impl Native {
         connecting.await.map(|(socket, _)| socket).map_err(|e| failed(&e))
     }
 
-    pub(super) async fn relay(&self, url: &str, filters: &[Value]) -> Result<Answer, Failure> {
-        let mut query = Query::new(filters.to_vec());
-        let first = vec![query.request()];
+    /// Asks for everything that matches the filters. What came before a failure is an answer too.
+    pub(super) async fn relay(
+        &self,
+        url: &str,
+        filters: &[Value],
+        seconds: u64,
+    ) -> Result<Answer, Failure> {
+        let start = Instant::now();
         let socket = self.connect(url).await?;
-        let events = converse(socket, first, |text| query.receive(text)).await?;
-        Ok(Answer {
-            body: Body::Relay { answers: vec![RelayAnswer { events, failure: None }] },
-            via: Via::Direct,
-            fetched_at: crate::now(),
-        })
+        let mut query = Query::new(filters.to_vec());
+        let first = query.start();
+        let left = seconds.saturating_sub(start.elapsed().as_secs());
+        let talk = converse(socket, first, |text| Ok(query.receive(text)));
+        let talked = self.within(left, talk).await;
+        let answers = talked.unwrap_or_else(|failure| query.stop(&failure));
+        Ok(Answer { body: answered(answers)?, via: Via::Direct, fetched_at: crate::now() })
     }
 }
 

@@ -1,4 +1,5 @@
-//! GET through `fetch`: no header but `Accept`, no redirect to another host, a bounded body.
+//! GET through `fetch`: no header but `Accept`, only redirects that the request allows, a bounded
+//! body. `fetch` undoes content codings.
 
 use super::{Browser, Limit, check_url, redirect, words};
 #[cfg(feature = "sign")]
@@ -11,7 +12,9 @@ use kez_cli::host::{Events, SILENCE};
 use kez_core::transport::{Call, MAX_CALL};
 use kez_core::{
     Code, Kind,
-    transport::{Answer, Body, Failure, MAX_REDIRECTS, Via},
+    transport::{
+        Answer, Body, Failure, MAX_REDIRECTS, Redirects, Request as Wanted, Via, too_many_redirects,
+    },
 };
 #[cfg(feature = "cli")]
 use kez_core::{
@@ -26,26 +29,56 @@ use web_sys::{
     ResponseType,
 };
 
+/// A GET.
+pub(super) struct Get<'a> {
+    pub(super) url: &'a str,
+    pub(super) accept: &'a str,
+    /// The largest body in bytes.
+    pub(super) size: usize,
+    pub(super) truncate: bool,
+    pub(super) redirects: Redirects,
+    pub(super) etag: Option<&'a str>,
+}
+
 impl Browser {
+    /// Fetches a page. Of a host that is not reached it is found out whether its name is known.
     pub(crate) async fn get(
         &self,
-        url: &str,
-        accept: &str,
-        size: usize,
+        request: &Wanted,
         limit: &Limit,
         etag: Option<&str>,
     ) -> Result<Answer, Failure> {
-        let mut target = check_url(url, self.loopback)?;
-        for _ in 0..=MAX_REDIRECTS {
-            let get = |redirect| {
+        let Wanted::Http { url, accept, limit: size, truncate, redirects } = request else {
+            return Err(Failure::new(Code::ResponseRefused, "not an HTTP request"));
+        };
+        let (size, truncate, redirects) = (*size, *truncate, *redirects);
+        let get = Get { url, accept, size, truncate, redirects, etag };
+        match self.follow(&get, limit).await {
+            Err(failure)
+                if matches!(
+                    failure.code,
+                    Code::ConnectFailed | Code::DnsFailed | Code::HostUnknown
+                ) =>
+            {
+                Err(self.without_address(url, failure, limit).await)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Follows the redirects that a GET allows.
+    pub(super) async fn follow(&self, get: &Get<'_>, limit: &Limit) -> Result<Answer, Failure> {
+        let mut target = check_url(get.url, self.loopback)?;
+        for hop in 0..=MAX_REDIRECTS {
+            let request = |redirect| {
                 let request = RequestBuilder::new(&target.href());
                 // Only where nothing preflights: pages leave this to the HTTP cache.
-                let request = match etag {
+                let request = match get.etag {
                     Some(etag) => request.header("if-none-match", etag),
                     None => request,
                 };
                 request
-                    .header("accept", accept)
+                    .header("accept", get.accept)
                     // The HTTP cache may hold the body, but the server is asked whether it is new.
                     .cache(RequestCache::NoCache)
                     .credentials(RequestCredentials::Omit)
@@ -53,20 +86,26 @@ impl Browser {
                     .redirect(redirect)
                     .abort_signal(Some(&limit.either))
             };
-            let mut response = self.send(get(RequestRedirect::Manual).build(), limit).await?;
+            let mut moved = hop > 0;
+            let mut response = self.send(request(RequestRedirect::Manual).build(), limit).await?;
             // Pages may not see where a redirect leads before it is followed; others may.
             if response.type_() == ResponseType::Opaqueredirect {
-                response = self.send(get(RequestRedirect::Follow).build(), limit).await?;
-                redirect(&target, &response.url())?;
+                response = self.send(request(RequestRedirect::Follow).build(), limit).await?;
+                target = redirect(&target, &response.url(), get.redirects, self.loopback)?;
+                moved = true;
             }
             let location = response.headers().get("location");
             if let (301 | 302 | 303 | 307 | 308, Some(location)) = (response.status(), location) {
-                target = redirect(&target, &location)?;
+                target = redirect(&target, &location, get.redirects, self.loopback)?;
                 continue;
             }
-            return self.read(response, size, limit).await;
+            let mut answer = self.read(response, get.size, get.truncate, limit).await?;
+            if let (Body::Http { redirected_to, .. }, true) = (&mut answer.body, moved) {
+                *redirected_to = Some(target.href());
+            }
+            return Ok(answer);
         }
-        Err(Failure::new(Code::RedirectRefused, format!("more than {MAX_REDIRECTS} redirects")))
+        Err(too_many_redirects(&target.hostname()))
     }
 
     /// Sends what may change something.
@@ -96,7 +135,7 @@ impl Browser {
             None => request.build(),
         };
         let response = self.send(request, limit).await?;
-        self.read(response, MAX_CALL, limit).await
+        self.read(response, MAX_CALL, false, limit).await
     }
 
     /// Opens a stream of events.
@@ -149,6 +188,7 @@ impl Browser {
         &self,
         response: Response,
         size: usize,
+        truncate: bool,
         limit: &Limit,
     ) -> Result<Answer, Failure> {
         let status = response.status();
@@ -167,8 +207,13 @@ impl Browser {
                 }
                 let chunk = Reflect::get(&step, &"value".into()).map_err(cut)?;
                 let chunk = Uint8Array::new(&chunk);
-                if bytes.len() + chunk.length() as usize > size {
+                let room = size - bytes.len();
+                if chunk.length() as usize > room {
                     let _ = reader.cancel();
+                    if truncate {
+                        bytes.extend(chunk.to_vec().into_iter().take(room));
+                        break;
+                    }
                     let why = format!("more than {size} bytes");
                     return Err(Failure::new(Code::BodyTooLarge, why));
                 }

@@ -5,10 +5,14 @@
 pub(crate) mod http;
 mod relay;
 
+use http::Get;
 use js_sys::{Array, Function, Promise, Reflect, futures::JsFuture};
 use kez_core::{
-    Code, Timestamp, Transport, dns,
-    transport::{Answer, Body, Failure, Parts, Request, Via, is_public},
+    Code, Timestamp, Transport,
+    dns::{self, Address},
+    transport::{
+        Answer, Body, Failure, Parts, Redirects, Request, Via, is_public, redirect_refused,
+    },
 };
 use std::pin::Pin;
 #[cfg(feature = "cli")]
@@ -50,10 +54,23 @@ pub(crate) fn check_url(url: &str, loopback: bool) -> Result<Url, Failure> {
 }
 
 /// Where a redirect leads, as `kez_core::transport::redirect` says.
-fn redirect(from: &Url, location: &str) -> Result<Url, Failure> {
-    let next = Url::new_with_base(location, &from.href()).ok();
-    let next = next.filter(|next| next.origin() == from.origin());
-    next.ok_or_else(|| Failure::new(Code::RedirectRefused, location))
+fn redirect(
+    from: &Url,
+    location: &str,
+    redirects: Redirects,
+    loopback: bool,
+) -> Result<Url, Failure> {
+    let Ok(next) = Url::new_with_base(location, &from.href()) else {
+        return Err(redirect_refused([&from.hostname(), "nowhere"], [""; 2]));
+    };
+    let public = redirects == Redirects::Public
+        && next.protocol() == from.protocol()
+        && check_url(&next.href(), loopback).is_ok();
+    if public || next.origin() == from.origin() {
+        return Ok(next);
+    }
+    let hosts = [&*from.hostname(), &next.hostname()];
+    Err(redirect_refused(hosts, [&from.origin(), &next.origin()]))
 }
 
 impl Browser {
@@ -73,49 +90,86 @@ impl Browser {
     async fn txt(&self, name: &str, limit: &Limit) -> Result<Answer, Failure> {
         let mut last = Failure::new(Code::DnsFailed, "no resolver is configured");
         for resolver in &self.resolvers {
-            match self.ask(resolver, name, limit).await {
-                Ok(answer) => return Ok(answer),
+            let question = |id| dns::query(name, id);
+            let read = |bytes: &[u8], id| dns::read(bytes, id, name);
+            match self.ask(resolver, question, read, limit).await {
+                Ok(body) => {
+                    let via = if is_doh(resolver) { Via::Doh } else { Via::Direct };
+                    return Ok(Answer { body, via, fetched_at: self.now() });
+                }
                 Err(failure) => last = failure,
             }
         }
         Err(last)
     }
 
-    async fn ask(&self, resolver: &str, name: &str, limit: &Limit) -> Result<Answer, Failure> {
-        let failed = |why: String| Failure::new(Code::DnsFailed, why);
-        if resolver.starts_with("http") {
-            let url = dns::doh_url(resolver, name)?;
-            let answer = self.get(&url, dns::MEDIA_TYPE, dns::MAX_MESSAGE, limit, None).await?;
-            let Body::Http { status, bytes, .. } = answer.body else {
-                return Err(failed(resolver.to_owned()));
+    /// What the failure to reach a URL's host means: `host_unknown` if DNS says that it has no
+    /// address. `fetch` and `WebSocket` do not say why they fail.
+    async fn without_address(&self, url: &str, failure: Failure, limit: &Limit) -> Failure {
+        let Ok(host) = Url::new(url).map(|url| url.hostname()) else { return failure };
+        let name = host.as_str();
+        // Addresses, and names that only this machine knows.
+        let literal = name.starts_with('[') || name.parse::<std::net::Ipv4Addr>().is_ok();
+        if literal || !name.contains('.') || name.ends_with(".localhost") {
+            return failure;
+        }
+        for resolver in &self.resolvers {
+            let has = async |kind| {
+                let question = |id| dns::address_query(name, id, kind);
+                let read = |bytes: &[u8], id| dns::has_address(bytes, id, name, kind);
+                self.ask(resolver, question, read, limit).await
             };
-            if status != 200 {
-                return Err(failed(format!("{resolver} answered with status {status}")));
+            match (has(Address::V4).await, has(Address::V6).await) {
+                (Ok(false), Ok(false)) => {
+                    return Failure::new(Code::HostUnknown, format!("{name} has no address"));
+                }
+                // The system's resolver does not know a name that others know.
+                (Ok(_), Ok(_)) if failure.code == Code::HostUnknown => {
+                    return Failure { code: Code::DnsFailed, ..failure };
+                }
+                (Ok(_), Ok(_)) => return failure,
+                _ => {}
             }
-            let body = dns::read(&bytes, 0, name)?;
-            return Ok(Answer { body, via: Via::Doh, fetched_at: answer.fetched_at });
+        }
+        failure
+    }
+
+    /// Asks a resolver one question, which is given an id.
+    async fn ask<T>(
+        &self,
+        resolver: &str,
+        question: impl Fn(u16) -> Result<Vec<u8>, Failure>,
+        read: impl Fn(&[u8], u16) -> Result<T, Failure>,
+        limit: &Limit,
+    ) -> Result<T, Failure> {
+        let failed = |why: String| Failure::new(Code::DnsFailed, why);
+        if is_doh(resolver) {
+            // A cached DoH answer must not depend on a random id (RFC 8484, section 4.1).
+            let get = Get {
+                url: &dns::doh_url(resolver, &question(0)?),
+                accept: dns::MEDIA_TYPE,
+                size: dns::MAX_MESSAGE,
+                truncate: false,
+                redirects: Redirects::SameHost,
+                etag: None,
+            };
+            return match self.follow(&get, limit).await?.body {
+                Body::Http { status: 200, bytes, .. } => read(&bytes, 0),
+                Body::Http { status, .. } => {
+                    Err(failed(format!("{resolver} answered with status {status}")))
+                }
+                _ => Err(failed(resolver.to_owned())),
+            };
         }
         #[cfg(feature = "cli")]
         if self.exchange.is_some() {
-            return self.ask_plain(resolver, name, limit).await;
+            // Asked by the host's UDP or TCP.
+            let random = crate::random()
+                .map_err(|e| Failure::new(e.code(), e.context().unwrap_or_default()))?;
+            let id = u16::from_le_bytes([random[0], random[1]]);
+            return read(&self.ask_name_server(resolver, &question(id)?, limit).await?, id);
         }
         Err(failed(format!("{resolver}: only https resolvers can be asked from here")))
-    }
-
-    /// Asks a resolver by the host's UDP or TCP.
-    #[cfg(feature = "cli")]
-    async fn ask_plain(
-        &self,
-        resolver: &str,
-        name: &str,
-        limit: &Limit,
-    ) -> Result<Answer, Failure> {
-        let random =
-            crate::random().map_err(|e| Failure::new(e.code(), e.context().unwrap_or_default()))?;
-        let id = u16::from_le_bytes([random[0], random[1]]);
-        let bytes = self.ask_name_server(resolver, &dns::query(name, id)?, limit).await?;
-        let body = dns::read(&bytes, id, name)?;
-        Ok(Answer { body, via: Via::Direct, fetched_at: self.now() })
     }
 
     /// Sends a DNS message by the host's UDP or TCP, and gives the answer.
@@ -139,13 +193,15 @@ impl Browser {
     }
 }
 
+fn is_doh(resolver: &str) -> bool {
+    resolver.starts_with("http")
+}
+
 impl Transport for Browser {
     async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
         let limit = self.within(request.seconds());
         match request {
-            Request::Http { url, accept, limit: size, .. } => {
-                self.get(url, accept, *size, &limit, None).await
-            }
+            Request::Http { .. } => self.get(request, &limit, None).await,
             Request::Txt { name } => self.txt(name, &limit).await,
             Request::Relay { url, filters } => self.relay(url, filters, &limit).await,
         }

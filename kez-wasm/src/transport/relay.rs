@@ -12,12 +12,15 @@ use js_sys::{Array, Reflect};
 use kez_core::{
     Code,
     json::Value,
-    relay::{MAX_MESSAGE, Next, Query},
-    transport::{Answer, Body, Failure, RelayAnswer, Via},
+    relay::{MAX_MESSAGE, Next, Query, answered},
+    transport::{Answer, CONNECT_SECONDS, Failure, Via},
 };
 use std::pin::pin;
 use wasm_bindgen::{JsCast as _, prelude::*};
 use web_sys::{Event, MessageEvent, WebSocket};
+
+/// How long opening a socket may take.
+const CONNECT_MILLIS: u32 = CONNECT_SECONDS as u32 * 1000;
 
 /// What happens to a socket.
 enum Happening {
@@ -64,9 +67,14 @@ impl Socket {
     ) -> Result<T, Failure> {
         let refused = |why: &str| Failure::new(Code::RelayRefused, why);
         let send = |text: &str| self.socket.send_with_str(text).map_err(|e| refused(&words(&e)));
-        let Some(Happening::Open) = self.happenings.next().await else {
-            return Err(Failure::new(Code::ConnectFailed, "the connection failed"));
-        };
+        let opening = pin!(self.happenings.next());
+        match select(opening, Limit::of(None, CONNECT_MILLIS).aborted()).await {
+            Either::Left((Some(Happening::Open), _)) => {}
+            Either::Left(_) => {
+                return Err(Failure::new(Code::ConnectFailed, "the connection failed"));
+            }
+            Either::Right((failure, _)) => return Err(failure),
+        }
         first.iter().try_for_each(|text| send(text))?;
         while let Some(happening) = self.happenings.next().await {
             let text = match happening {
@@ -126,6 +134,7 @@ impl Browser {
         }
     }
 
+    /// Asks for everything that matches the filters. What came before a failure is an answer too.
     pub(super) async fn relay(
         &self,
         url: &str,
@@ -133,12 +142,16 @@ impl Browser {
         limit: &Limit,
     ) -> Result<Answer, Failure> {
         let mut query = Query::new(filters.to_vec());
-        let first = vec![query.request()];
-        let events = self.converse(url, first, limit, |text| query.receive(text)).await?;
-        Ok(Answer {
-            body: Body::Relay { answers: vec![RelayAnswer { events, failure: None }] },
-            via: Via::Direct,
-            fetched_at: self.now(),
-        })
+        let first = query.start();
+        let talk = self.converse(url, first, limit, |text| Ok(query.receive(text)));
+        let answers = match talk.await {
+            Ok(answers) => Ok(answers),
+            // A socket does not say why it was not opened.
+            Err(failure) if failure.code == Code::ConnectFailed => {
+                Err(self.without_address(url, failure, limit).await)
+            }
+            Err(failure) => Ok(query.stop(&failure)),
+        };
+        Ok(Answer { body: answered(answers?)?, via: Via::Direct, fetched_at: self.now() })
     }
 }
