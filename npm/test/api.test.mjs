@@ -156,7 +156,7 @@ test('what people have said elsewhere is read, by name and by file', async () =>
   const gist = { owner: { login: 'Alice' }, files: { 'keybase.md': { content: 'I am https://keybase.io/alice' } } }
   const fetch = async ({ url }) => (url.includes('/gists/1') ? Response.json(gist) : new Response('', { status: 503 }))
   const { links, ...of } = await importFrom('keybase', file, { fetch })
-  assert.deepEqual(of, { schema: 'kez.foreign/1', source: 'keybase', subject: 'alice', name: null })
+  assert.deepEqual(of, { schema: 'kez.foreign/1', source: 'keybase', subject: 'alice', name: null, detail: null })
   assert.deepEqual(
     links.map(({ text, identity, said, back, grade }) => [text, identity, said, back, grade]),
     [
