@@ -34,9 +34,9 @@ export type Kind = "format" | "input" | "crypto" | "chain" | "proof" | "network"
 export type Status = "valid" | "invalid" | "revoked" | "expired" | "unreachable" | "fork";
 
 /**
- * Something worth knowing that does not change the status.
+ * Something worth knowing that does not change the status. Reports have them in this order.
  */
-export type Note = "unlisted" | "pointer" | "no_chain" | "chain_unknown" | "fork_settled" | "events_skipped" | "account_unpinned" | "server_refused";
+export type Note = "unlisted" | "pointer" | "no_chain" | "history_unchecked" | "fork_settled" | "events_skipped" | "account_unpinned" | "contested" | "renamed" | "moved" | "server_refused";
 
 /**
  * Why something is revoked or a key is replaced.
@@ -128,9 +128,17 @@ encoding: Encoding | null,
  */
 claim: ObjectId | null, 
 /**
+ * The name that the claim has for the account, where it is another one.
+ */
+claimed_as: Identity | null, 
+/**
  * The platform's stable id of the account.
  */
 account: string | null, 
+/**
+ * Where the account has moved to, by its owner's word.
+ */
+moved_to: string | null, 
 /**
  * Where the proof was found or looked for.
  */
@@ -140,7 +148,7 @@ place: Place | null,
  */
 via: Via | null, 
 /**
- * Whether the resolver says that DNSSEC validated the answer.
+ * Whether the resolver reports that DNSSEC validated the answer.
  */
 dnssec: boolean | null, 
 /**
@@ -368,7 +376,11 @@ query: Identity,
  */
 primary: Identity | null, 
 /**
- * `known`, `absent`, `unknown` or `fork`.
+ * The other owners that have a valid proof of what was asked for.
+ */
+contested_by: Array<Identity>, 
+/**
+ * `known`, `absent`, `unchecked`, `unknown` or `fork`.
  */
 chain: string, 
 /**

@@ -12,7 +12,7 @@ function run(kez, { kind, now, input, report }) {
   const replay = (bundle) => kez.Chain.replay(bundle, { now: at })
   if (kind === 'judge') {
     const { subject, account, history, rolled_back: rolledBack } = input
-    const known = ['absent', 'unknown'].includes(history)
+    const known = ['absent', 'unchecked', 'unknown'].includes(history)
       ? history
       : Array.isArray(history)
         ? history.map(replay)
