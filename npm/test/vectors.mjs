@@ -14,7 +14,7 @@ const NATIVE = ['parse-input', 'resolve', 'prefix', 'merge', 'sources', 'verify'
 const runs = ({ kind, input }) =>
   !NATIVE.includes(kind) &&
   (kind !== 'judge' ||
-    (['rollback', undefined].includes(input.doubt) && !input.unchecked && !input.settled && !input.refused))
+    (['rollback', undefined].includes(input.doubt) && input.history !== 'unchecked' && !input.unchecked && !input.settled && !input.refused))
 
 /** Where two values differ first, by the path of members; `any` lists acceptable values. */
 function difference(path, wanted, got) {
@@ -36,13 +36,13 @@ function run(kez, { kind, now, input }) {
   const replay = (bundle) => kez.Chain.replay(bundle, { now: at })
   if (kind === 'judge') {
     const { subject, account, history, doubt } = input
-    const known = ['absent', 'unchecked', 'unknown'].includes(history)
+    const known = ['absent', 'unknown'].includes(history)
       ? history
       : Array.isArray(history)
         ? history.map(replay)
         : replay(history)
     const rolledBack = doubt === 'rollback'
-    const { detail: _, ...report } = kez.judge(input.proof, { subject, account, history: known, rolledBack, now: at })
+    const { detail: _, ...report } = kez.judge(input.proof, { subject, account: account ?? undefined, history: known, rolledBack, now: at })
     return [report.reason ?? 'ok', report]
   }
   return ['ok', value(kez, { kind, at, input, replay })]

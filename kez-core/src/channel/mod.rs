@@ -83,7 +83,6 @@ pub trait Lookup {
 pub type Fetched = (Request, Result<Answer, Failure>);
 
 /// What a lookup wants next.
-#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a lookup has one at a time, and none is stored")]
 pub enum Step {

@@ -5,16 +5,21 @@ mod chain;
 mod chat;
 mod claim;
 mod encoding;
+#[rustfmt::skip] // Tables have one row a line.
 mod forks;
 mod identity;
+#[rustfmt::skip]
 mod input;
 mod json;
+#[rustfmt::skip]
 mod network;
 mod op;
 #[path = "../../../kez-core/tests/replay/mod.rs"]
 mod replay;
+#[rustfmt::skip]
 mod search;
 mod signature;
+#[rustfmt::skip]
 mod verdict;
 
 use crate::Result;
@@ -106,9 +111,9 @@ impl Vectors {
                     (wanted != short).then(|| format!("{file}: wanted {wanted}, got {short}"))
                 }
                 None => {
-                    let known = case["expect"].as_array().is_some_and(|all| {
-                        all.iter().any(|code| code == got.code.as_str())
-                    });
+                    let known = case["expect"]
+                        .as_array()
+                        .is_some_and(|all| all.iter().any(|code| code == got.code.as_str()));
                     let differs = case
                         .get(member)
                         .and_then(|output| replay::difference(member, output, &got.output));
