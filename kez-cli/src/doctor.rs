@@ -183,6 +183,14 @@ const fn is_mendable(code: Code) -> bool {
         ) && !matches!(code.status(), Status::Unreachable | Status::Fork)
 }
 
+/// The other identities that have a valid proof of an account, if there are any.
+fn contested(subject: &Identity, others: &[Identity]) -> Option<Finding> {
+    let names: Vec<&str> = others.iter().map(Identity::as_str).collect();
+    let about = subject.to_string();
+    let finding = Finding::new(about, Severity::Broken, Problem::Contested, Fix::None);
+    (!names.is_empty()).then(|| Finding { detail: Some(names.join(", ")), ..finding })
+}
+
 /// Looks at everything that others see of a chain.
 async fn examine(
     context: &Context<'_, impl Net>,
@@ -196,12 +204,7 @@ async fn examine(
     let mut findings = Vec::new();
     for subject in publish::in_force(chain) {
         let (report, others) = publish::check_all(context, out, &subject, chain.name()).await?;
-        if !others.is_empty() {
-            let others: Vec<&str> = others.iter().map(Identity::as_str).collect();
-            let about = subject.to_string();
-            let finding = Finding::new(about, Severity::Broken, Problem::Contested, Fix::None);
-            findings.push(Finding { detail: Some(others.join(", ")), ..finding });
-        }
+        findings.extend(contested(&subject, &others));
         let fix = Fix::Publish(subject.clone());
         let about = subject.to_string();
         match report.reason {

@@ -162,7 +162,7 @@ codes! {
     ListingMismatch "listing_mismatch" Proof Invalid "The chain lists the claim for another subject." "Do not trust it."
     NoChannel "no_channel" Proof Unreachable "No channel can look this identity up." "Start from an account or a nostr key of the same person."
 
-    RateLimited "rate_limited" Network Unreachable "The platform limits how often it may be asked." "Try again after the time given in retry_at."
+    RateLimited "rate_limited" Network Unreachable "The platform limits how often it may be asked." "Try again later; not before retry_at, where the platform names a time."
     AuthRequired "auth_required" Network Unreachable "The platform shows this account only to those who are signed in." "Ask the owner to publish the proof in another place too."
     AccountSuspended "account_suspended" Network Unreachable "The platform reports that the account is deactivated, suspended or taken down." "Try again when the account is active."
     Challenge "challenge" Network Unreachable "A check against bots answered in the place of the platform." "Try again later, or from another network."

@@ -15,7 +15,7 @@ pub fn parse_identity(text: &str) -> Result<String, JsValue> {
 }
 
 /// As `Identity::parse`, by the host's URLs.
-fn parse(text: &str) -> kez_core::Result<Identity> {
+pub(crate) fn parse(text: &str) -> kez_core::Result<Identity> {
     Identity::parse_with(text, &to_ascii)
 }
 

@@ -1,9 +1,16 @@
 //! Verifying what is published: looks up, fetches, judges.
 
-use crate::{error::or_throw, identity::input, plain, task::Task, time, transport::Browser};
+use crate::{
+    error::or_throw,
+    identity::{input, parse},
+    plain,
+    task::Task,
+    time,
+    transport::Browser,
+};
 use js_sys::{Function, Reflect};
 use kez_core::{
-    Code, Endpoints, Error, Identity, Input, Memory, Progress, Report,
+    Code, Endpoints, Error, Identity, Input, Memory, Progress, Question, Report,
     resolve::{self, Resolved},
     transport::NamedEndpoints,
 };
@@ -119,20 +126,24 @@ impl Verifier {
         self.bundles.push(bundle);
     }
 
-    /// Verifies what a subject, as a user types it, shows: the reports, the best first.
+    /// Verifies what a subject, as a user types it, shows: the reports, the best first. With `by`,
+    /// a primary, proofs by other owners are ignored.
     ///
     /// # Errors
-    /// Those of `Input::parse`; from the task, those of `resolve::resolve`.
+    /// Those of `Input::parse`; `key_expected` for an owner that is no key; from the task, those
+    /// of `resolve::resolve`.
     pub fn verify(
         &self,
         subject: &str,
+        by: Option<String>,
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
-        let input = or_throw(input(subject))?;
+        let (input, by) = (or_throw(input(subject))?, or_throw(owner(by))?);
         Ok(self.task(signal, wake, async move |verifier| {
             let subject = resolved(&verifier, input).await?;
-            plain(&verifier.verify_question(&subject.question()).await)
+            let question = Question { by: by.as_ref(), ..subject.question() };
+            plain(&verifier.verify_question(&question).await)
         }))
     }
 
@@ -143,13 +154,15 @@ impl Verifier {
     pub fn identity(
         &self,
         query: &str,
+        by: Option<String>,
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
-        let input = or_throw(input(query))?;
+        let (input, by) = (or_throw(input(query))?, or_throw(owner(by))?);
         Ok(self.task(signal, wake, async move |verifier| {
             let query = resolved(&verifier, input).await?;
-            plain(&verifier.identity_question(&query.question()).await)
+            let question = Question { by: by.as_ref(), ..query.question() };
+            plain(&verifier.identity_question(&question).await)
         }))
     }
 
@@ -219,6 +232,13 @@ impl Verifier {
             plain(&or_throw(verifier.verify_text(&text, subject.as_ref()).await)?)
         }))
     }
+}
+
+/// The owner for whom an account is verified, as a user types the key.
+fn owner(by: Option<String>) -> kez_core::Result<Option<Identity>> {
+    let Some(by) = by else { return Ok(None) };
+    let by = parse(&by)?;
+    if by.is_key() { Ok(Some(by)) } else { Err(Error::about(Code::KeyExpected, by)) }
 }
 
 /// The identity that an input leads to.

@@ -170,9 +170,17 @@ export async function runOn<T, V extends Common>(
   }
 }
 
+/** Options of {@link verify} and {@link identity}. */
+export interface LookupOptions extends VerifyOptions {
+  /** Verifies for this owner only, and ignores proofs by other owners: the owner's primary key. */
+  by?: string | undefined
+}
+
 /**
- * Looks an account up on its platform and verifies the proofs there: one report for each, the
- * best first, and always at least one. A proof that does not verify is a report, not an error.
+ * Looks an account up on its platform and verifies the proofs there: one report for each owner
+ * whose proof the account shows, the best first, and always at least one. A proof that does not
+ * verify is a report, not an error. If several owners have a valid proof, each of their reports
+ * has the note `contested`.
  *
  * `subject` is anything that a user types. Names (`alice@example.org`) and pages are resolved over
  * the network first; a name that its host does not know throws `identity_not_found`.
@@ -182,25 +190,33 @@ export async function runOn<T, V extends Common>(
  * report.status // 'valid', 'invalid', 'revoked', 'expired', 'unreachable' or 'fork'
  * ```
  */
-export async function verify(subject: string, options?: VerifyOptions): Promise<Report[]> {
+export async function verify(subject: string, options?: LookupOptions): Promise<Report[]> {
   const value = check.text(subject, 'subject')
-  return run(options, [], (verifier, signal, wake) => verifier.verify(value, signal, wake))
-}
-
-/** The whole identity behind a key, handle, name, URL or domain, every claim of it verified. */
-export async function identity(query: string, options?: VerifyOptions): Promise<Graph> {
-  const value = check.text(query, 'query')
-  return run(options, [], (verifier, signal, wake) => verifier.identity(value, signal, wake))
+  const by = check.optionalText(options?.by, 'options.by')
+  return run(options, ['by'], (verifier, signal, wake) => verifier.verify(value, by, signal, wake))
 }
 
 /**
- * Verifies a proof that is at hand, as if `subject` showed it (the claim's own subject, if not
- * given). Only the sigchain is fetched.
+ * The whole identity behind a key, handle, name, URL or domain, every claim of it verified. If
+ * other owners have a valid proof of the same account, `contested_by` names them.
+ */
+export async function identity(query: string, options?: LookupOptions): Promise<Graph> {
+  const value = check.text(query, 'query')
+  const by = check.optionalText(options?.by, 'options.by')
+  return run(options, ['by'], (verifier, signal, wake) => verifier.identity(value, by, signal, wake))
+}
+
+/**
+ * Verifies every proof in a text that is at hand, as if `subject` showed it (each claim's own
+ * subject, if not given). Only the sigchains are fetched. One report for each account and owner,
+ * the best first.
+ *
+ * Throws the error of the first proof if none can be read, and `proof_not_found` if there is none.
  */
 export async function verifyProof(
   text: string,
   options?: VerifyOptions & { subject?: string | undefined },
-): Promise<Report> {
+): Promise<Report[]> {
   const value = check.text(text, 'text')
   const subject = check.optionalText(options?.subject, 'options.subject')
   return run(options, ['subject'], (verifier, signal, wake) =>
@@ -210,8 +226,11 @@ export async function verifyProof(
 
 /** What the sources say of a primary's sigchain. */
 export interface History {
-  /** `known` with a bundle; `absent`: a source answered, and there is none; `unknown`; `fork`. */
-  state: 'known' | 'absent' | 'unknown' | 'fork'
+  /**
+   * `known` with a bundle; `absent`: the sources answered that there is none; `unchecked`: no source
+   * was asked; `unknown`: it could not be established; `fork`: two branches that both verify.
+   */
+  state: 'known' | 'absent' | 'unchecked' | 'unknown' | 'fork'
   /** The chain, every event verified. */
   bundle: string | null
   /** Whether no source could be asked, so that this is what was seen before. */
@@ -233,13 +252,17 @@ export async function history(primary: string, options?: VerifyOptions): Promise
 
 /** What the caller knows of a primary's sigchain. */
 export type KnownHistory =
-  /** A source answered, and there is no chain. */
+  /** The sources answered that there is no chain. */
   | 'absent'
-  /** No source could be asked. */
+  /** No source was asked: the report then has the note `history_unchecked`. */
+  | 'unchecked'
+  /** Sources were asked, and it could not be established whether there is a chain. */
   | 'unknown'
   /** One copy, or two that are compared. */
   | Chain
   | readonly [Chain, Chain]
+
+const WITHOUT_CHAIN = ['absent', 'unchecked', 'unknown'] as const
 
 /** Judges the first proof in a text by what is at hand. Nothing is fetched. */
 export function judge(
@@ -265,16 +288,15 @@ export function judge(
   const now = check.seconds(given.now ?? Date.now(), 'options.now')
   const { history } = given
   const [one, two] = Array.isArray(history) ? history : [history]
-  if (typeof one !== 'string') check.instance(one, Chain, 'options.history')
+  if (typeof one === 'string') check.word(one, WITHOUT_CHAIN, 'options.history')
+  else check.instance(one, Chain, 'options.history')
   if (two !== undefined) check.instance(two, Chain, 'options.history[1]')
   return call((wasm) => {
     const { KnownHistory } = wasm
     const held =
-      one === 'absent'
-        ? KnownHistory.absent()
-        : one === 'unknown'
-          ? KnownHistory.unknown()
-          : KnownHistory.known((one as Chain).inner(), two?.inner(), given.rolledBack === true)
+      typeof one === 'string'
+        ? KnownHistory[one as (typeof WITHOUT_CHAIN)[number]]()
+        : KnownHistory.known((one as Chain).inner(), two?.inner(), given.rolledBack === true)
     try {
       return wasm.judgeText(value, subject, account, held, now) as Report
     } finally {

@@ -156,7 +156,7 @@ test('what people have said elsewhere is read, by name and by file', async () =>
   const gist = { owner: { login: 'Alice' }, files: { 'keybase.md': { content: 'I am https://keybase.io/alice' } } }
   const fetch = async ({ url }) => (url.includes('/gists/1') ? Response.json(gist) : new Response('', { status: 503 }))
   const { links, ...of } = await importFrom('keybase', file, { fetch })
-  assert.deepEqual(of, { schema: 'kez.foreign/1', source: 'keybase', subject: 'alice', name: null })
+  assert.deepEqual(of, { schema: 'kez.foreign/1', source: 'keybase', subject: 'alice', name: null, detail: null })
   assert.deepEqual(
     links.map(({ text, identity, said, back, grade }) => [text, identity, said, back, grade]),
     [
@@ -374,11 +374,82 @@ test('the clock and the memory are the caller\'s', async () => {
   await chain.append({ type: 'add', subject: claim.subject, claim: claim.id }, { signers: [owner], createdAt: at })
   const memory = new Map()
   const options = { ...offline, WebSocket: class { constructor() { throw new Error('none') } }, memory, clock: () => at + 5000 }
-  const report = await kez.verifyProof(claim.encode('compact'), { ...options, bundles: [chain.export()] })
-  assert.deepEqual([report.status, report.checked_at], ['valid', '2026-01-01T00:00:05Z'])
+  const [report, ...more] = await kez.verifyProof(claim.encode('compact'), { ...options, bundles: [chain.export()] })
+  assert.deepEqual([report.status, report.checked_at, more], ['valid', '2026-01-01T00:00:05Z', []])
   assert.equal(memory.get(owner.identity), chain.export())
   const graph = await kez.identity(owner.identity, options)
   assert.equal(graph.head.id, chain.head.id, 'remembered')
+})
+
+/** EMULATED: GitHub's API, with one account that shows these texts. */
+function githubWith(login, texts) {
+  const owner = { login, id: 42 }
+  const id = (n) => String(n).padStart(20, '0')
+  const gist = (n) => ({ id: id(n), owner, public: true, files: { 'kez.md': { content: texts[n], truncated: false } } })
+  return async ({ url }) => {
+    const { pathname } = new URL(url)
+    const n = texts.findIndex((_, n) => pathname === `/gists/${id(n)}`)
+    if (n >= 0) return Response.json(gist(n))
+    return pathname === `/users/${login}/gists` ? Response.json(texts.map((_, n) => gist(n))) : new Response('', { status: 404 })
+  }
+}
+
+const claimBy = async (signer, subject = 'github:jason') => (await kez.Claim.create({ subject, signer, account: '42' })).encode('compact')
+
+test('an account that two owners prove is contested, and may be verified for one of them', async () => {
+  const [one, two, three] = [kez.SecretKey.generate(), kez.SecretKey.generate(), kez.SecretKey.generate()]
+  const owners = [one.identity, two.identity].sort()
+  const options = { fetch: githubWith('jason', [await claimBy(one), await claimBy(two)]), relays: [] }
+  const reports = await kez.verify('github:jason', options)
+  assert.deepEqual(reports.map(({ primary }) => primary).sort(), owners)
+  for (const { status, notes } of reports) {
+    assert.equal(status, 'valid')
+    assert.deepEqual(notes, ['history_unchecked', 'contested'])
+  }
+  const graph = await kez.identity('https://github.com/Jason', options)
+  assert.equal(graph.chain, 'unchecked')
+  assert.deepEqual([graph.primary, ...graph.contested_by].sort(), owners)
+  const alone = await kez.verify('github:jason', { ...options, by: two.identity })
+  assert.deepEqual(alone.map(({ primary, notes }) => [primary, notes]), [[two.identity, ['history_unchecked']]])
+  const whole = await kez.identity('github:jason', { ...options, by: one.identity })
+  assert.deepEqual([whole.primary, whole.contested_by], [one.identity, []])
+  const [none] = await kez.verify('github:jason', { ...options, by: three.identity })
+  assert.deepEqual([none.reason, none.primary], ['proof_not_found', null])
+  await rejectsCode(kez.verify('github:jason', { ...options, by: 'github:jason' }), 'key_expected', kez.KezInputError)
+  await rejectsCode(kez.verify('github:jason', { ...options, by: 7 }), 'argument_refused', kez.KezInputError)
+})
+
+test('a proof of another name of the same account is said to be one', async () => {
+  const owner = kez.SecretKey.generate()
+  const fetch = githubWith('jason', [await claimBy(owner, 'github:jay')])
+  const [report] = await kez.verify('github:jason', { fetch, relays: [] })
+  assert.deepEqual([report.status, report.claimed_as, report.notes.includes('renamed')], ['valid', 'github:jay', true])
+})
+
+test('a text with several proofs has a report for each', async () => {
+  const [one, two] = [kez.SecretKey.generate(), kez.SecretKey.generate()]
+  const text = `${await claimBy(one)}\n${await claimBy(two)}\n${await claimBy(two, 'github:jay')}\n`
+  const options = { ...offline, relays: [] }
+  const all = await kez.verifyProof(text, options)
+  const told = (reports) => reports.map(({ subject, primary, status }) => [subject, primary, status].join(' ')).sort()
+  const wanted = [['github:jason', one], ['github:jason', two], ['github:jay', two]]
+  assert.deepEqual(told(all), wanted.map(([subject, key]) => `${subject} ${key.identity} valid`).sort())
+  const as = await kez.verifyProof(text, { ...options, subject: 'github:jay' })
+  assert.deepEqual(told(as), [`github:jay ${one.identity} invalid`, `github:jay ${two.identity} valid`].sort())
+  await rejectsCode(kez.verifyProof('nothing here', options), 'proof_not_found', kez.KezVerifyError)
+})
+
+test('what the caller knows of a history is a chain or one of three words', async () => {
+  const owner = kez.SecretKey.generate()
+  const text = await claimBy(owner)
+  const judged = (history) => {
+    const { status, reason, notes } = kez.judge(text, { subject: 'github:jason', history })
+    return [status, reason, notes]
+  }
+  assert.deepEqual(judged('absent'), ['valid', null, ['no_chain']])
+  assert.deepEqual(judged('unchecked'), ['valid', null, ['history_unchecked']])
+  assert.deepEqual(judged('unknown').slice(0, 2), ['unreachable', 'chain_unreachable'])
+  throwsCode(() => judged('unheard of'), 'argument_refused', kez.KezInputError)
 })
 
 /** A sigchain server's log of one entry, made with Node's own cryptography (C2SP's formats). */

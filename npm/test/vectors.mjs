@@ -14,7 +14,7 @@ const NATIVE = ['parse-input', 'resolve', 'prefix', 'merge', 'sources', 'verify'
 const runs = ({ kind, input }) =>
   !NATIVE.includes(kind) &&
   (kind !== 'judge' ||
-    (['rollback', undefined].includes(input.doubt) && input.history !== 'unchecked' && !input.unchecked && !input.settled && !input.refused))
+    (['rollback', undefined].includes(input.doubt) && !input.unchecked && !input.settled && !input.refused))
 
 /** Where two values differ first, by the path of members; `any` lists acceptable values. */
 function difference(path, wanted, got) {
@@ -36,7 +36,7 @@ function run(kez, { kind, now, input }) {
   const replay = (bundle) => kez.Chain.replay(bundle, { now: at })
   if (kind === 'judge') {
     const { subject, account, history, doubt } = input
-    const known = ['absent', 'unknown'].includes(history)
+    const known = ['absent', 'unchecked', 'unknown'].includes(history)
       ? history
       : Array.isArray(history)
         ? history.map(replay)

@@ -208,6 +208,31 @@ part('what is wrong is shown as what it is', async () => {
   for (const { login, text } of others) await sees(login, text, '!')
 })
 
+part('an account that two owners prove is not shown as verified, and a renamed one says so', async () => {
+  const owners = [new Somebody(), new Somebody()]
+  const texts = []
+  for (const owner of owners) {
+    texts.push((await owner.claim('github:twice')).encode('compact'))
+    await owner.publish()
+  }
+  await github('twice', texts.join('\n\n'))
+  await sees('twice', '⚠ two owners prove this account', '!')
+  const shown = await popup()
+  for (const { key } of owners) await shown.locator(`li a[href$="/${key.identity}"]`).waitFor()
+  assert.equal(await shown.getByText('The same person controls').count(), 0)
+  assert.equal(await shown.getByRole('link', { name: 'Message' }).count(), 0)
+  await accessible(shown, 'popup, two owners')
+  await picture(shown, 'extension-popup-contested')
+  await shown.close()
+
+  const jay = new Somebody()
+  const claim = await jay.claim('github:jay', { account: '88001' })
+  await jay.publish()
+  await wish('gist', { message: { op: 'user', login: 'jayne', id: 88_001 } })
+  await wish('gist', { message: { op: 'gist', login: 'jayne', files: { 'kez.md': claim.encode('markdown') } } })
+  await sees('jayne', '✓ 1 of 1 verified · renamed since', '✓')
+})
+
 part('what cannot be asked now is said with when it can, and is silent on pages of strangers', async () => {
   const rose = new Somebody()
   await github('rose', (await rose.claim('github:rose')).encode('markdown'))

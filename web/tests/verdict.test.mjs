@@ -4,11 +4,12 @@ import test from 'node:test'
 import { changes, joined, pinOf, verdictOf } from '../extension/src/verdict.ts'
 
 const KEY = 'ed25519:one'
-const edge = (subject, status = 'valid', more = {}) => ({ subject, status, primary: KEY, claim: `claim of ${subject}`, reason: status === 'valid' ? null : status, retry_at: null, ...more })
-const graph = (edges, more = {}) => ({ primary: KEY, chain: 'known', reason: null, head: { seq: 2, id: 'b' }, keys: [{ key: KEY }], edges, ...more })
-const known = (edges, more = {}, checked = '2026-11-01T00:00:00Z') => ({ graph: more === null ? null : graph(edges, more), edges, checked })
+const OTHER = 'ed25519:two'
 const A = 'github:a'
 const B = 'dns:b.example'
+const edge = (subject, status = 'valid', more = {}) => ({ subject, status, primary: KEY, claim: `claim of ${subject}`, reason: status === 'valid' ? null : status, retry_at: null, notes: [], ...more })
+const graph = (edges, more = {}) => ({ primary: KEY, chain: 'known', reason: null, head: { seq: 2, id: 'b' }, keys: [{ key: KEY }], query: A, contested_by: [], edges, ...more })
+const known = (edges, more = {}, checked = '2026-11-01T00:00:00Z') => ({ graph: more === null ? null : graph(edges, more), edges, checked })
 const both = known([edge(A), edge(B)])
 const pin = pinOf(A, both, undefined)
 
@@ -57,6 +58,45 @@ test('each ending has its words', () => {
   assert.equal(verdictOf(KEY, both, undefined).state, 'verified')
   assert.equal(verdictOf(KEY, known([]), undefined), null)
   assert.equal(verdictOf('github:other', both, undefined), null)
+})
+
+const contested = { notes: ['contested'] }
+const disputed = (...others) => known([edge(A, 'valid', contested), edge(B)], { contested_by: others })
+
+test('an account that several owners prove is not shown as verified', () => {
+  const said = (now, seen) => {
+    const { state, word, valid, all } = verdictOf(A, now, seen)
+    return [state, word, valid, all]
+  }
+  assert.deepEqual(said(disputed(OTHER)), ['contested', 'contested', 1, 2])
+  assert.deepEqual(said(disputed(OTHER, 'ed25519:three')), ['contested', 'contested_more', 1, 2])
+  // Where only the platform was asked there is a report for each owner, and one account.
+  const reports = [edge(A, 'valid', { primary: OTHER, ...contested }), edge(A, 'valid', contested)]
+  assert.deepEqual(said(known(reports, null)), ['contested', 'contested', 0, 1])
+  // Known by another account of the same person, which names no other owner.
+  assert.deepEqual(said(known([edge(A, 'valid', contested), edge(B)], { query: B })), ['contested', 'contested_more', 1, 2])
+  // The others of that person are.
+  assert.deepEqual(verdictOf(B, disputed(OTHER), undefined).state, 'verified')
+  // The owner that was seen before is still one of them; another one has never been.
+  const newest = known([edge(A, 'valid', { primary: OTHER, ...contested })], { primary: OTHER, contested_by: [KEY], keys: [{ key: OTHER }] })
+  assert.deepEqual(said(newest, pin), ['contested', 'contested', 0, 1])
+  assert.deepEqual(said(newest, { ...pin, primary: 'ed25519:three' }).slice(0, 2), ['changed', 'changed'])
+})
+
+test('what is worth knowing is said beside it', () => {
+  const said = (...notes) => verdictOf(A, known([edge(A, 'valid', { notes })]), undefined)
+  assert.deepEqual(said('renamed').notes, ['renamed'])
+  assert.deepEqual(said('no_chain', 'moved', 'history_unchecked').notes, ['moved', 'history_unchecked'])
+  assert.equal(said('history_unchecked').state, 'verified')
+  assert.deepEqual(said('unlisted').notes, [])
+})
+
+test('a whole check is not believed once another owner shows up', () => {
+  const unasked = (primary) => edge(A, 'unreachable', { reason: 'chain_unreachable', primary, claim: primary === KEY ? `claim of ${A}` : 'other' })
+  const now = known([unasked(OTHER), unasked(KEY)], null, '2026-11-02T00:00:00Z')
+  assert.equal(joined(A, now, both), now)
+  const before = disputed(OTHER)
+  assert.equal(joined(A, now, before), before)
 })
 
 test('a whole check is believed for a week, as long as the same proof is there', () => {

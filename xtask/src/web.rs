@@ -168,7 +168,7 @@ pub fn test(only: &[&str]) -> Result<()> {
     for pure in ["profiles", "verdict", "words"] {
         script(&format!("tests/{pure}.test.mjs"), &[])?;
     }
-    for name in ["app", "looks", "firefox", "extension", "extension-firefox"] {
+    for name in ["app", "looks", "owners", "firefox", "extension", "extension-firefox"] {
         if only.is_empty() || only.contains(&name) {
             play(&net, &format!("tests/{name}.test.mjs"), &setting.to_string())?;
         }

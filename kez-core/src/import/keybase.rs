@@ -15,25 +15,7 @@ impl<T: Transport> Importer<'_, T> {
             "Keybase's record of a user: save what https://keybase.io/_/api/1.0/user/lookup.json?usernames=NAME gives",
         )?;
         let file = Value::parse_foreign(file)?;
-        let unknown = |why: &str| Error::about(Code::IdentityNotFound, format!("Keybase: {why}"));
-        let status = file.get("status").unwrap_or(&Value::Null);
-        if !matches!(status.get("code").and_then(Value::as_int), None | Some(0)) {
-            let said = match text(Some(status), "desc") {
-                "" => text(Some(status), "name"),
-                said => said,
-            };
-            return Err(Error::about(Code::ResponseRefused, format!("Keybase says: {said}")));
-        }
-        // Asked for one user name, Keybase gives an object; for several, a list.
-        let user = match file.get("them") {
-            Some(Value::Array(users)) => users.first(),
-            user => user,
-        };
-        // For a name that Keybase does not have, its entry is null or left out.
-        let user = match (user, file.get("them")) {
-            (None | Some(Value::Null), Some(_)) => return Err(unknown("there is no such user")),
-            (user, _) => user.ok_or_else(|| Error::about(Code::MemberMissing, "them"))?,
-        };
+        let user = user(&file)?;
         let name = text(user.get("basics"), "username");
         if name.is_empty() {
             return Err(Error::about(Code::MemberMissing, "username"));
@@ -72,6 +54,26 @@ impl<T: Transport> Importer<'_, T> {
         let full = Some(full).filter(|name| !name.is_empty()).map(String::from);
         Ok(Foreign::new(Source::Keybase, name.into(), full, links))
     }
+}
+
+/// The record of the user who was asked for.
+fn user(file: &Value) -> Result<&Value> {
+    let status = file.get("status");
+    let code = status.and_then(|status| status.get("code")).and_then(Value::as_int);
+    if code.is_some_and(|code| code != 0) {
+        let said = [text(status, "desc"), text(status, "name")];
+        let said = said.into_iter().find(|said| !said.is_empty()).unwrap_or("an error");
+        return Err(Error::about(Code::ResponseRefused, format!("Keybase says: {said}")));
+    }
+    // Asked for one user name, Keybase gives an object; for several, a list.
+    let them = file.get("them").ok_or_else(|| Error::about(Code::MemberMissing, "them"))?;
+    let user = match them {
+        Value::Array(users) => users.first(),
+        user => Some(user),
+    };
+    // For a name that Keybase does not have, the entry is null or left out.
+    let unknown = || Error::about(Code::IdentityNotFound, "Keybase has no such user");
+    user.filter(|user| !matches!(user, Value::Null)).ok_or_else(unknown)
 }
 
 fn text<'a>(value: Option<&'a Value>, name: &str) -> &'a str {

@@ -15,7 +15,7 @@ use crate::{
     Code, Endpoints, Error, Identity, Result, Timestamp, ToAscii,
     channel::{Finding, Http, is_page},
     json::Value,
-    transport::{MAX_CONCURRENCY, Request, Transport},
+    transport::{MAX_BODY, MAX_CONCURRENCY, Request, Transport},
     verify::{self, Question},
 };
 use alloc::{format, string::String, vec::Vec};
@@ -275,7 +275,7 @@ impl<T: Transport> Importer<'_, T> {
     /// The head of a web page, where its links to other profiles are. Sites move between hosts, and
     /// some refuse clients that take HTML only.
     async fn page(&self, url: &str) -> Result<Vec<u8>> {
-        let request = Request::get_public(url.into(), "text/html, */*;q=0.1");
+        let request = Request::head_of(url.into(), "text/html, */*;q=0.1", MAX_BODY);
         let answer = self.transport.fetch(&request).await;
         let http = Http::of((request, answer))?;
         if http.status == 200 { Ok(http.bytes) } else { Err(http.miss_or_absent().into()) }

@@ -12,8 +12,8 @@ import { say, SIGNS, word } from './words.ts'
 const FRESH = { all: 60 * 60_000, platform: 24 * 60 * 60_000, click: 24 * 60 * 60_000, absent: 60 * 60_000 }
 
 /** On the toolbar only what is certain has a sign that one cannot overlook. */
-const TOOLBAR: Record<State, string> = { verified: '✓', changed: '!', contradicted: '!', unknown: '', checking: '' }
-const COLOURS: Record<State, string> = { verified: '#0a7a3d', changed: '#8a5a00', contradicted: '#b3261e', unknown: '#5b6372', checking: '#5b6372' }
+const TOOLBAR: Record<State, string> = { verified: '✓', contested: '!', changed: '!', contradicted: '!', unknown: '', checking: '' }
+const COLOURS: Record<State, string> = { verified: '#0a7a3d', contested: '#8a5a00', changed: '#8a5a00', contradicted: '#b3261e', unknown: '#5b6372', checking: '#5b6372' }
 
 const time = (moment: string) => new Intl.DateTimeFormat(word('language'), { timeStyle: 'short' }).format(new Date(moment))
 

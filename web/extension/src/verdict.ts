@@ -1,14 +1,20 @@
 /** What is said of an account: from what was found out and what was seen before. Nothing is asked here. */
+import type { Note } from 'kez'
+import { countsOf, isContested, ownersOf } from '#lib/owners.ts'
 import type { Known, Pin } from './store.ts'
 import type { Word } from './words.ts'
 
-export type State = 'verified' | 'changed' | 'contradicted' | 'unknown' | 'checking'
+export type State = 'verified' | 'contested' | 'changed' | 'contradicted' | 'unknown' | 'checking'
 
 export type Change =
   | { what: 'primary'; was: string }
   | { what: 'key' }
   | { what: 'shorter' }
   | { what: 'lost'; accounts: string[] }
+
+/** Notes of a report that the mark says, too. */
+const ASIDES = ['renamed', 'moved', 'history_unchecked'] as const satisfies readonly Note[]
+export type Aside = (typeof ASIDES)[number]
 
 export interface Verdict {
   state: State
@@ -19,6 +25,8 @@ export interface Verdict {
   /** When it can be tried again. */
   retry: string | null
   changes: Change[]
+  /** What is said beside a status of `verified`. */
+  notes: Aside[]
   /** Whether the page itself stays without a mark: nothing of KEZ was ever seen here. */
   quiet: boolean
 }
@@ -26,7 +34,7 @@ export interface Verdict {
 /** There is nothing there, which is no contradiction. */
 const GONE = ['proof_not_found', 'identity_not_found', 'no_channel']
 
-export const checking = (quiet: boolean): Verdict => ({ state: 'checking', word: 'checking', valid: 0, all: 0, retry: null, changes: [], quiet })
+export const checking = (quiet: boolean): Verdict => ({ state: 'checking', word: 'checking', valid: 0, all: 0, retry: null, changes: [], notes: [], quiet })
 
 /** Nothing is known but that it is worth a click. */
 export const unchecked: Verdict = { ...checking(true), state: 'unknown', word: 'not_asked' }
@@ -42,8 +50,10 @@ export function changes(subject: string, known: Known, pin: Pin | undefined): Ch
   const edge = known.edges.find((one) => one.subject === subject)
   const found: Change[] = []
   const primary = known.graph?.primary ?? edge?.primary ?? null
-  if (primary !== null && primary !== pin.primary) found.push({ what: 'primary', was: pin.primary })
-  else if (known.graph !== null && primary !== null) {
+  // Where several owners prove it, the one that was seen before may be among them.
+  const still = ownersOf(subject, known.edges, known.graph).includes(pin.primary)
+  if (primary !== null && primary !== pin.primary && !still) found.push({ what: 'primary', was: pin.primary })
+  else if (known.graph !== null && primary === pin.primary) {
     const { head } = known.graph
     const key = currentKey(known)
     if (pin.key !== null && key !== null && key !== pin.key) found.push({ what: 'key' })
@@ -66,9 +76,13 @@ const BELIEVED = 7 * 24 * 60 * 60_000
 
 /** What the platform says now, and what everybody said before: as long as the same proof is there, that stays, and stays as old as it is. */
 export function joined(subject: string, platform: Known, before: Known | undefined): Known {
-  const now = platform.edges.find((one) => one.subject === subject)
+  const shown = platform.edges.filter((one) => one.subject === subject && one.primary !== null && one.status !== 'invalid')
   const then = before?.edges.find((one) => one.subject === subject)
-  if (before?.graph == null || now?.claim == null || now.claim !== then?.claim || then.status !== 'valid') return platform
+  const now = shown.find(({ claim }) => claim === then?.claim)
+  if (before?.graph == null || now?.claim == null || then?.status !== 'valid') return platform
+  // An owner who was not there before.
+  const owners = ownersOf(subject, before.edges, before.graph)
+  if (shown.some(({ primary }) => primary !== null && !owners.includes(primary))) return platform
   const stands = now.status === 'valid' || (now.status === 'unreachable' && now.primary === then.primary)
   return stands && Date.parse(platform.checked) - Date.parse(before.checked) < BELIEVED ? before : platform
 }
@@ -76,9 +90,9 @@ export function joined(subject: string, platform: Known, before: Known | undefin
 /** What is said of an account; null where there is nothing to say. */
 export function verdictOf(subject: string, known: Known, pin: Pin | undefined): Verdict | null {
   const edge = known.edges.find((one) => one.subject === subject)
-  const valid = known.edges.filter(({ status }) => status === 'valid').length
+  const { valid, all } = countsOf(known.edges)
   const one = (state: State, word: Word, more: Partial<Verdict> = {}): Verdict => ({
-    state, word, valid, all: known.edges.length, retry: null, changes: [], quiet: false, ...more,
+    state, word, valid, all, retry: null, changes: [], notes: [], quiet: false, ...more,
   })
   const found = changes(subject, known, pin)
   if (found.length > 0) return one('changed', 'changed', { changes: found })
@@ -90,7 +104,9 @@ export function verdictOf(subject: string, known: Known, pin: Pin | undefined): 
   if (edge === undefined || (edge.reason !== null && GONE.includes(edge.reason))) return null
   switch (edge.status) {
     case 'valid':
-      return known.graph?.chain === 'fork' ? one('contradicted', 'forked') : one('verified', 'verified')
+      if (known.graph?.chain === 'fork') return one('contradicted', 'forked')
+      if (isContested(edge)) return one('contested', ownersOf(subject, known.edges, known.graph).length === 2 ? 'contested' : 'contested_more')
+      return one('verified', 'verified', { notes: ASIDES.filter((note) => edge.notes.includes(note)) })
     case 'unreachable': {
       // The proof is there, and only others could say more.
       const unasked = known.graph === null && edge.primary !== null

@@ -98,8 +98,8 @@ export async function check(given: Pending): Promise<{ report: Report | undefine
   const proof = given.after === headNow() ? given : await listed(given)
   const chain = await me.with(proof.event)
   // Nothing of this is remembered: the chain that is looked with may never come to be.
-  const reports = await verify(proof.subject, { ...verifyOptions(), bundles: [chain] })
-  const report = reports.find(({ claim, status }) => status === 'valid' && claim === proof.id) ?? reports[0]
+  // Another owner's proof of the account says nothing about this one.
+  const [report] = await verify(proof.subject, { ...verifyOptions(), bundles: [chain], by: me.stored?.primary })
   if (report?.status !== 'valid' || report.claim !== proof.id) return { report }
   const published = await me.accept(proof.event)
   await drop(proof.subject)
@@ -113,6 +113,6 @@ export async function examine(proof: Pending, given: string): Promise<'whole' | 
     await listed({ ...proof, url: text })
     return 'address'
   }
-  const { primary, status } = await verifyProof(text, { ...verifyOptions(), bundles: [await me.with(proof.event)], subject: proof.subject }).catch(() => ({ primary: null, status: 'invalid' }))
-  return primary === me.stored?.primary && status !== 'invalid' ? 'whole' : 'broken'
+  const reports = await verifyProof(text, { ...verifyOptions(), bundles: [await me.with(proof.event)], subject: proof.subject }).catch(() => [])
+  return reports.some(({ primary, status }) => primary === me.stored?.primary && status !== 'invalid') ? 'whole' : 'broken'
 }

@@ -1,5 +1,6 @@
 /** How a report is shown: in a word, by a sign, and by a tone. Red is for contradictions alone. */
 import type { Report } from 'kez'
+import { isContested } from './owners.ts'
 import { t } from './text.ts'
 
 export type Tone = 'good' | 'old' | 'bad' | 'mute'
@@ -12,6 +13,7 @@ export function shown(report: Report): { word: string; sign: string; tone: Tone 
     return { word: t.status.missing, sign: '○', tone: 'old' }
   }
   if (reason === 'identity_not_found') return { word: t.status.nobody, sign: '○', tone: 'old' }
+  if (status === 'valid' && isContested(report)) return { word: t.status.contested, sign: '⚠', tone: 'old' }
   const all = {
     valid: { word: t.status.valid, sign: '✓', tone: 'good' },
     invalid: { word: t.status.invalid, sign: '✕', tone: 'bad' },

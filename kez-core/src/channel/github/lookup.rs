@@ -185,6 +185,11 @@ impl GithubLookup {
         url.strip_prefix(self.api.as_str()).is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// Whether a URL is at the API's host, on any port: servers of tests have one for the texts.
+    fn is_api_host(&self, url: &str) -> bool {
+        host(url).is_some_and(|found| host(&self.api) == Some(found))
+    }
+
     /// Takes note of a gist in a list, which names its files without their contents.
     fn listed(&mut self, gist: &Value, http: &Http) {
         let Some(Value::Object(files)) = gist.get("files") else { return };
@@ -230,7 +235,7 @@ impl GithubLookup {
             let text = |name| file.get(name).and_then(Value::as_str);
             if file.get("truncated") == Some(&Value::Bool(true)) {
                 let url = text("raw_url").unwrap_or_default();
-                if !(url.starts_with(RAW_HOST) || self.is_api(url)) {
+                if !(url.starts_with(RAW_HOST) || self.is_api_host(url)) {
                     return Err(http.refused("the file's text is at a host that is not GitHub's"));
                 }
                 self.work.push_back(Work::Raw(url.into()));
@@ -287,6 +292,14 @@ impl Lookup for GithubLookup {
         }
         self.next()
     }
+}
+
+/// The scheme and the host name of a URL without user info.
+fn host(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
+    (!authority.contains('@')).then_some((scheme, name))
 }
 
 fn misnamed(gist: &Value, name: &str, http: &Http) -> Miss {

@@ -243,8 +243,8 @@ fn forks(v: &mut Vectors) -> Result<()> {
     emit(v, "sources", vec![
         ("forked", &["SRC-06", "FRK-03"], both.clone().http(NAMED, 200, &text(&two)), "forked 2; remembers nothing", "two sources serve two histories"),
         ("fork-settled", rules, both.clone().http(NAMED, 200, &text(&won)), "known 3 settled; remembers 3", "one rotates to the committed key"),
-        ("fork-settled-shorter", rules, both.clone().http(NAMED, 200, &text(&won)).set("remembered", text(&long)), "known 3 settled; remembers 4",
-            "settled against what was seen: no rollback, and a shorter chain is not remembered"),
+        ("fork-settled-shorter", rules, both.clone().http(NAMED, 200, &text(&won)).set("remembered", text(&long)), "known 3 settled; remembers 3",
+            "settled against what was seen: no rollback, though it is shorter"),
         ("fork-remembered", &["SRC-06", "FRK-03"], s.named().http(NAMED, 200, &text(&two)).set("remembered", text(&one)), "forked 2; remembers 2",
             "what was seen before is a copy"),
         ("fork-at", &["FRK-05"], both.http(NAMED, 200, &text(&two)).set("at", time(&root)), "known 1; remembers nothing", "they differ only later"),

@@ -19,6 +19,7 @@ export const base: Base = {
   },
   status: {
     valid: 'مُتحقَّق منه',
+    contested: 'أكثر من مالك',
     invalid: 'مُناقَض',
     missing: 'لا إثبات هناك',
     nobody: 'لا يوجد حساب كهذا',

@@ -17,6 +17,7 @@ export const base = {
   },
   status: {
     valid: 'verified',
+    contested: 'more than one owner',
     invalid: 'contradicted',
     missing: 'no proof there',
     nobody: 'no such account',

@@ -1,4 +1,5 @@
 /** The texts of verifying. */
+import type { Note } from 'kez'
 import { plural } from './plural.ts'
 
 export const verify = {
@@ -30,8 +31,33 @@ export const verify = {
     details: 'Details',
     proves: (subject: string) => `Whoever holds this identity’s key also controls ${subject}.`,
     proofSays: (subject: string) => `A proof names ${subject}.`,
+    provesToo: (subject: string) => `Whoever holds this identity’s key has a proof of ${subject}, and so has another owner.`,
     nothing: 'Nothing.',
     listed: (subject: string) => `The sigchain lists ${subject}.`,
+    contested: (n: number) => (n === 2 ? 'Two owners prove this account' : `${n} owners prove this account`),
+    contestedWhy: 'KEZ cannot tell which of them has it now: the account may have changed hands, or several people may share it. Look at the other accounts of each owner, and ask the person which owner is theirs.',
+    contestedOwners: 'The owners',
+    contestedHere: 'this page shows the accounts of this owner',
+    allOwners: (subject: string) => `All owners of ${subject}`,
+    renamed: (old: string, now: string) => `The proof names ${old}. The platform reports that this is the same account, now called ${now}.`,
+    warnings: {
+      contested: 'Another owner has a valid proof of this account too.',
+      renamed: 'The account was renamed after the proof was signed.',
+      moved: 'The owner says that this account has moved to',
+      history_unchecked: 'Not checked: whether the owner has withdrawn this. No place that would show it was asked.',
+      server_refused: 'A server could not prove that it shows the whole history of this identity, so its answer was not used.',
+    } as Partial<Record<Note, string>>,
+    fact: 'Also',
+    facts: {
+      unlisted: 'The owner’s sigchain does not list this account.',
+      pointer: 'The account names its owner, and the owner’s sigchain lists the account.',
+      no_chain: 'The owner has no sigchain, where a withdrawal would be published.',
+      fork_settled: 'There were two versions of the sigchain. The key that its owner had set aside settled which one counts.',
+      events_skipped: 'The sigchain has entries that only newer versions of KEZ understand.',
+      account_unpinned: 'The proof does not have the account’s number at the platform: if the name went to another person, it would not show.',
+    } as Partial<Record<Note, string>>,
+    redirect: 'Redirect',
+    redirected: (from: string, to: string) => `${from} redirected to ${to}`,
     looked: 'Where we looked',
     saw: 'What we saw',
     by: 'Checked by',
@@ -53,6 +79,7 @@ export const verify = {
     chainKnown: (n: number) => plural(n, 'A sigchain of 1 event, every signature verified.', `A sigchain of ${n} events, every signature verified.`),
     chainState: {
       absent: 'There is no sigchain: nothing can be revoked.',
+      unchecked: 'No place that has the sigchain was asked, so it was not checked whether anything was withdrawn.',
       unknown: 'The sigchain could not be fetched now.',
       fork: 'There are two contradicting sigchains. Trust neither until this is cleared up.',
     } as Record<string, string>,
