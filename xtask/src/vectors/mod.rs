@@ -197,19 +197,7 @@ fn summary(kind: &str, got: &replay::Got) -> String {
 }
 
 /// Vectors that this implementation does not pass yet, with the reason. They are not written.
-const PENDING: &[(&str, &str)] = &[
-    ("github-broken-json", "the code of the decoder where an account shows it"),
-    ("github-broken-pointer", "the code of the decoder where an account shows it"),
-    ("fork-version-text", "version_unknown for a version that is no integer"),
-    ("search-63-broken", "equal codes are dropped"),
-    ("search-64-broken", "equal codes are dropped"),
-    ("search-64-broken-alone", "equal codes are dropped"),
-    ("search-marker-lower-token", "proof_malformed for a token in lower case"),
-    ("search-token-cut", "proof_malformed for a token that was cut"),
-    ("search-wrapped", "proof_malformed for a token that is wrapped"),
-    ("search-zero-width", "proof_malformed for a token that was cut"),
-    ("verify-by-broken", "candidates that do not decode are reported with by"),
-];
+const PENDING: &[(&str, &str)] = &[];
 
 fn bytes(data: &[u8]) -> Json {
     json!({ "hex": kez_core::hex::encode(data) })
