@@ -3,7 +3,6 @@
 use super::Input;
 use crate::{Code, Identity, Scheme, channel};
 use alloc::{
-    borrow::ToOwned,
     format,
     string::{String, ToString},
     vec::Vec,
