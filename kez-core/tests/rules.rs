@@ -13,7 +13,9 @@ use kez_core::{Code, Fork, Timestamp, transport::check_url};
 /// KEZ-TRN-09
 #[test]
 fn urls_with_credentials() {
-    for url in ["https://user@example.com/", "https://user:word@example.com/", "https://:w@a.example/"] {
+    for url in
+        ["https://user@example.com/", "https://user:word@example.com/", "https://:w@a.example/"]
+    {
         assert_eq!(check_url(url, true).unwrap_err().code, Code::AddressRefused, "{url}");
     }
     assert!(check_url("https://example.com/user@x", false).is_ok());

@@ -31,11 +31,11 @@ fn input(case: &Json) -> Vec<u8> {
 
 fn run(case: &Json) -> Got {
     let now = case["now"].as_str().unwrap().parse().unwrap();
-    replay::run(case["kind"].as_str().unwrap(), &case["input"], now).unwrap_or_else(|| {
-        match value(case, now) {
-            Ok(output) => Got { code: "ok".into(), output },
-            Err(error) => Got { code: error.code().as_str().into(), output: Json::Null },
-        }
+    replay::run(case["kind"].as_str().unwrap(), &case["input"], now).unwrap_or_else(|| match value(
+        case, now,
+    ) {
+        Ok(output) => Got { code: "ok".into(), output },
+        Err(error) => Got { code: error.code().as_str().into(), output: Json::Null },
     })
 }
 

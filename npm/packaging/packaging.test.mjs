@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { countOf } from '../test/vectors.mjs'
 import { inChromium, inExtension, inFirefox } from './browsers.mjs'
 import { serve } from './server.mjs'
 

@@ -42,7 +42,7 @@ function run(kez, { kind, now, input }) {
         ? history.map(replay)
         : replay(history)
     const rolledBack = doubt === 'rollback'
-    const { detail: _, ...report } = kez.judge(input.proof, { subject, account, history: known, rolledBack, now: at })
+    const { detail: _, ...report } = kez.judge(input.proof, { subject, account: account ?? undefined, history: known, rolledBack, now: at })
     return [report.reason ?? 'ok', report]
   }
   return ['ok', value(kez, { kind, at, input, replay })]

@@ -163,8 +163,7 @@ impl Transport for Recorded<'_> {
         let Some(answer) = self.answer(&request.place()) else {
             return match request {
                 Request::Txt { .. } => {
-                    let body =
-                        Body::Txt { rcode: 3, records: vec![], authentic: false, ttl: None };
+                    let body = Body::Txt { rcode: 3, records: vec![], authentic: false, ttl: None };
                     Ok(answered(body, Via::Direct))
                 }
                 _ => Err(Failure::new(Code::HostUnknown, request.place())),
@@ -194,7 +193,8 @@ impl Transport for Recorded<'_> {
                 ttl: answer["ttl"].as_u64().and_then(|n| n.try_into().ok()),
             },
             Request::Relay { filters, .. } => {
-                let filter = |f: &Value| serde_json::from_str(&f.to_canonical()).unwrap_or_default();
+                let filter =
+                    |f: &Value| serde_json::from_str(&f.to_canonical()).unwrap_or_default();
                 let answers = filters.iter().map(|f| relay_answer(answer, &filter(f)));
                 Body::Relay { answers: answers.collect() }
             }
@@ -246,9 +246,7 @@ fn with_question<T: Default>(
 
 /// The reports on an account.
 pub(super) fn verify(input: &Json, clock: Timestamp) -> Vec<Report> {
-    with_question(input, clock, async |verifier, question| {
-        verifier.verify_question(question).await
-    })
+    with_question(input, clock, async |verifier, question| verifier.verify_question(question).await)
 }
 
 /// The identity that a typed text leads to, and the protocol that named it.

@@ -358,9 +358,25 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     );
     v.add(
         "payload-null",
-        &["JSON-08"],
+        &["JSON-09"],
         "claim",
         change(&|e| e["payload"] = json!(null)),
+        "member_type",
+        "null for an object",
+    );
+    v.add(
+        "payload-text",
+        &["JSON-09"],
+        "claim",
+        change(&|e| e["payload"] = json!("x")),
+        "member_type",
+        "a string for an object",
+    );
+    v.add(
+        "payload-missing",
+        &["JSON-08"],
+        "claim",
+        change(&|e| drop(e.as_object_mut().map(|e| e.remove("payload")))),
         "member_missing",
         "no payload",
     );

@@ -216,7 +216,9 @@ fn prefixes(v: &mut Vectors, b: &Branches) -> Result<()> {
         |m| drop(m.insert("op".into(), Value::object([("type", Value::from("future"))]))),
         &[&b.owner],
     )?;
-    let rows: Vec<(&str, &[&str], String, u64, Option<&str>, &str)> = vec![
+    /// Name, rules, bundle, events before the break, its code and a comment.
+    type Row<'a> = (&'a str, &'a [&'a str], String, u64, Option<&'a str>, &'a str);
+    let rows: Vec<Row<'_>> = vec![
         ("whole", &["CHN-24"], bundle.clone(), 2, None, "nothing is damaged"),
         ("junk", &["SRC-08", "CHN-24"], junk("junk\n"), 2, Some("json_syntax"), "a line that is no JSON"),
         ("no-line-end", &["SRC-08"], junk("junk"), 2, Some("line_syntax"), "a last line without its line feed"),
@@ -228,9 +230,9 @@ fn prefixes(v: &mut Vectors, b: &Branches) -> Result<()> {
         ("unknown", &["SRC-08", "CHN-17"], unknown, 2, Some("op_unknown"), "an operation that may not be skipped"),
     ];
     let primary = name(&b.owner);
-    for (name, rules, bundle, events, code, comment) in rows {
+    for (case, rules, bundle, events, code, comment) in rows {
         let input = json!({ "primary": primary.as_str(), "bundle": bundle });
-        v.yields(name, rules, "prefix", input, json!({ "events": events, "code": code }), comment);
+        v.yields(case, rules, "prefix", input, json!({ "events": events, "code": code }), comment);
     }
     let fails = [
         ("page", "<html>\n".to_owned(), "json_syntax", "the first line breaks"),
@@ -240,7 +242,7 @@ fn prefixes(v: &mut Vectors, b: &Branches) -> Result<()> {
         let input = json!({ "primary": primary.as_str(), "bundle": bundle });
         v.add(case, &["SRC-08"], "prefix", input, code, comment);
     }
-    let other = super::name(&key(Scheme::Nostr, 2));
+    let other = name(&key(Scheme::Nostr, 2));
     let input = json!({ "primary": other.as_str(), "bundle": bundle });
     v.add("other", &["CHN-03"], "prefix", input, "chain_id", "the chain of another key");
     Ok(())

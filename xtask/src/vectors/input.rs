@@ -124,7 +124,6 @@ fn addresses(v: &mut Vectors) {
         ("page", "https://example.org/blog/".into(), page("https://example.org/blog/", "example.org")),
         ("page-bare", "example.org/blog#x".into(), page("https://example.org/blog", "example.org")),
         ("page-query", "https://example.com/?id=a".into(), page("https://example.com/?id=a", "example.com")),
-        ("page-app", "https://example.com/#/@a".into(), page("https://example.com/", "example.com")),
         ("page-host", "https://Bücher.example/a".into(), page("https://xn--bcher-kva.example/a", "xn--bcher-kva.example")),
         ("page-project", "https://a.github.io/b".into(), page("https://a.github.io/b", "a.github.io")),
     ];
@@ -171,6 +170,7 @@ fn refused(v: &mut Vectors) {
         ("dot-escaped", &["ID-12"], "https://github.com/a/%2e%2E/b", "identity_refused", "escaped"),
         ("address", &["ID-12"], "https://192.0.2.1/@a", "identity_refused", "an IP address"),
         ("address-6", &["ID-12"], "https://[2001:db8::1]/", "identity_refused", "an IPv6 address"),
+        ("page-app", &["ID-13"], "https://example.com/#/@a", "identity_refused", "a page of an app, which no server sees"),
         ("one-label", &["ID-12"], "https://localhost/@a", "identity_refused", "one label"),
         ("host-value", &["ID-12"], "https://github.com/a--_/x", "identity_refused", "a row names the host, and the channel refuses the value"),
         ("std3", &["ID-06"], "a_b.example", "identity_refused", "UseSTD3ASCIIRules"),
@@ -222,7 +222,7 @@ fn resolve(v: &mut Vectors) -> Result<()> {
         ("name-webfinger-500", "alice@a.example", vec![(finger, http(500, "")), (names, absent.clone())], Err("http_status"), "WebFinger fails"),
         ("name-nip05-500", "alice@a.example", vec![(finger, absent.clone()), (names, http(503, ""))], Err("http_status"), "NIP-05 fails"),
         ("name-webfinger-page", "alice@a.example", vec![(finger, http(200, "<html>")), (names, absent.clone())], Err("response_refused"), "not JSON"),
-        ("name-nip05-page", "alice@a.example", vec![(finger, absent.clone()), (names, http(200, "<html>"))], Err("response_refused"), "not JSON"),
+        ("name-nip05-page", "alice@a.example", vec![(finger, absent.clone()), (names, http(200, "<html>"))], Err("identity_not_found"), "a page: no such names"),
         ("name-nip05-bad", "alice@a.example", vec![(finger, absent.clone()), (names, value(json!({ "names": { "alice": "npub1" } })))],
             Err("response_refused"), "not 64 hex digits of a key"),
         ("nip05", "nostr:alice@a.example", vec![(finger, jrd(actor)), (names, key_of())], key(), "only NIP-05"),
@@ -231,13 +231,13 @@ fn resolve(v: &mut Vectors) -> Result<()> {
         ("page-webfinger", page, vec![(page_finger, jrd(actor)), (actor, person(actor, page))], Ok(found("ap:alice@a.example", None)), "by WebFinger"),
         ("page-link", page, vec![(page_finger, absent.clone()), (page, link(actor)), (actor, person(actor, page))], paged(), "by its link"),
         ("page-link-prefix", page, vec![(page_finger, absent.clone()), (page, link(far)), (far, person(far, "https://a.example/blog"))],
-            Ok(found("ap:alice@b.example", None)), "the actor's url is a prefix of the page"),
+            Err("identity_refused"), "the actor's url is at another host"),
         ("page-link-other", page, vec![(page_finger, absent.clone()), (page, link(far)), (far, person(far, "https://b.example/@alice"))],
             Err("identity_refused"), "the actor names another page"),
-        ("page-webfinger-host", page, vec![(page_finger, jrd(far)), (far, person(far, page))], Err("identity_refused"), "an actor at another host"),
+        ("page-webfinger-host", page, vec![(page_finger, jrd(far)), (far, person(far, page))], paged(), "the name in the answer is enough"),
         ("page-link-body", page, vec![(page_finger, absent.clone()), (page, late)], Err("identity_refused"), "a link in the body does not count"),
         ("page-none", page, vec![(page_finger, absent.clone()), (page, http(200, "<html><head></head>"))], Err("identity_refused"), "no actor"),
-        ("page-id", page, vec![(page_finger, jrd(actor)), (actor, person(far, page))], Err("identity_refused"), "the actor's id is another URL"),
+        ("page-id", page, vec![(page_finger, jrd(actor)), (actor, person(far, page))], paged(), "the actor is not asked then"),
     ];
     for (name, typed, answers, outcome, comment) in rows {
         let mut input = json!({ "typed": typed, "answers": {} });

@@ -5,16 +5,21 @@ mod chain;
 mod chat;
 mod claim;
 mod encoding;
+#[rustfmt::skip] // Tables have one row a line.
 mod forks;
 mod identity;
+#[rustfmt::skip]
 mod input;
 mod json;
+#[rustfmt::skip]
 mod network;
 mod op;
 #[path = "../../../kez-core/tests/replay/mod.rs"]
 mod replay;
+#[rustfmt::skip]
 mod search;
 mod signature;
+#[rustfmt::skip]
 mod verdict;
 
 use crate::Result;
@@ -106,9 +111,9 @@ impl Vectors {
                     (wanted != short).then(|| format!("{file}: wanted {wanted}, got {short}"))
                 }
                 None => {
-                    let known = case["expect"].as_array().is_some_and(|all| {
-                        all.iter().any(|code| code == got.code.as_str())
-                    });
+                    let known = case["expect"]
+                        .as_array()
+                        .is_some_and(|all| all.iter().any(|code| code == got.code.as_str()));
                     let differs = case
                         .get(member)
                         .and_then(|output| replay::difference(member, output, &got.output));
@@ -192,27 +197,7 @@ fn summary(kind: &str, got: &replay::Got) -> String {
 }
 
 /// Vectors that this implementation does not pass yet, with the reason. They are not written.
-const PENDING: &[(&str, &str)] = &[
-    ("ap-api-refused-403", "auth_required for an actor that answers 403"),
-    ("fork-version-text", "version_unknown for a version that is no integer"),
-    ("judge-account-listing", "an account that only the listing pins counts"),
-    ("resolve-name-nip05-page", "a page in the place of nostr.json is an absence"),
-    ("resolve-page-id", "the name in a WebFinger answer is enough"),
-    ("resolve-page-link-prefix", "an actor's url at another host does not count"),
-    ("resolve-page-webfinger-host", "the name in a WebFinger answer is enough"),
-    ("search-63-broken", "equal codes are dropped"),
-    ("search-64-broken", "equal codes are dropped"),
-    ("search-64-broken-alone", "equal codes are dropped"),
-    ("search-marker-lower-token", "proof_malformed for a token in lower case"),
-    ("search-marker-npub-alone", "kez:npub1 is a marker"),
-    ("search-marker-short", "a marker needs 20 characters after it"),
-    ("search-marker-space", "a marker may have a space inside"),
-    ("search-token-cut", "proof_malformed for a token that was cut"),
-    ("search-wrapped", "proof_malformed for a token that is wrapped"),
-    ("sources-fork-settled-shorter", "a settled chain is remembered though it is shorter"),
-    ("search-zero-width", "proof_malformed for a token that was cut"),
-    ("verify-by-broken", "candidates that do not decode are reported with by"),
-];
+const PENDING: &[(&str, &str)] = &[];
 
 fn bytes(data: &[u8]) -> Json {
     json!({ "hex": kez_core::hex::encode(data) })

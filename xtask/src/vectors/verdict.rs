@@ -137,7 +137,7 @@ fn owners(v: &mut Vectors, cast: &Cast) -> Result<()> {
         ("account-changed", &["CNL-02"], &signed(-4000, pin("999"))?, absent, json!({}), "account_changed", "the name changed hands"),
         ("account-same", &["CNL-02"], &signed(-4000, pin(ACCOUNT))?, absent, json!({}), "ok", "pinned"),
         ("account-none", &["CNL-02"], &signed(-4000, pin("999"))?, absent, json!({ "account": null }), "ok", "the platform gives no id"),
-        ("account-listing", &["VER-01"], &plain, listing_pinned, json!({}), "ok", "the account in the listing has no effect on a claim"),
+        ("account-listing", &["VER-01", "CNL-02"], &plain, listing_pinned, json!({}), "account_changed", "the account that only the listing pins"),
         ("future", &["VER-03"], &future, absent, json!({}), "not_yet_valid", "10 minutes and a second ahead"),
         ("future-forked", &["VER-01", "GEN-03"], &future, forked, json!({}), "not_yet_valid", "the date comes before the fork"),
         ("owner-forked", &["VER-01", "GEN-03"], &unpinned, forked, json!({}), "wrong_owner", "the owner comes before the fork"),

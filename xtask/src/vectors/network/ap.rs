@@ -218,7 +218,7 @@ fn hidden(v: &mut Vectors, text: &str) {
         ("api-other-acct", rules, api(with(account.clone(), "acct", json!("jason@evil.example"))), bad, "another account"),
         ("api-refused-401", rules, hidden().status(LOOKUP, 401), "auth_required", "refused too"),
         ("api-refused-404", rules, hidden().status(LOOKUP, 404), "auth_required", "refused too"),
-        ("api-refused-403", rules, named().status(ACTOR, 403).status(LOOKUP, 404), "http_status", "the code of the actor's answer"),
+        ("api-refused-403", rules, named().status(ACTOR, 403).status(LOOKUP, 404), "auth_required", "the code of the actor's answer"),
         ("api-refused-challenge", rules, named().page(ACTOR, 403, CHALLENGE).status(LOOKUP, 404), "challenge", "the code of the actor's answer"),
         ("api-500", &["AP-04", "CNL-03"], hidden().status(LOOKUP, 500), "http_status", "a failure"),
         ("api-429", &["AP-04", "CNL-03"], hidden().status(LOOKUP, 429), "rate_limited", "a limit"),

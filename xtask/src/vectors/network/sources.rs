@@ -42,7 +42,7 @@ impl Story {
         format!("{SERVER}/v1/sigchains/{}", self.primary)
     }
 
-    fn from_server(&self) -> String {
+    fn first_request(&self) -> String {
         format!("{}?log=0", self.at())
     }
 
@@ -124,16 +124,16 @@ fn one_source(v: &mut Vectors, s: &Story) -> Result<()> {
         ("well-known-served", rules, well_known.clone().http(&place, 200, &one), "known 1; remembers 1", "served there"),
         ("well-known-fails", rules, well_known.clone().fail(&place, "timeout"), unreachable, "it does not answer"),
         ("well-known-offline", rules, well_known.fail(&place, "offline"), "unchecked; remembers nothing", "offline by choice"),
-        ("server-absent", rules, s.server().status(&s.from_server(), 404), "absent; remembers nothing", "a server without the chain"),
-        ("server-served", &["SRC-06", "SRC-18"], s.server().http(&s.from_server(), 200, &one), "known 1; remembers 1", "a server with it"),
-        ("server-fails", rules, s.server().status(&s.from_server(), 500), unreachable, "a server that fails"),
-        ("two-absent", rules, s.server().status(&s.from_server(), 404).set("sources", json!([NAMED])).status(NAMED, 404),
+        ("server-absent", rules, s.server().status(&s.first_request(), 404), "absent; remembers nothing", "a server without the chain"),
+        ("server-served", &["SRC-06", "SRC-18"], s.server().http(&s.first_request(), 200, &one), "known 1; remembers 1", "a server with it"),
+        ("server-fails", rules, s.server().status(&s.first_request(), 500), unreachable, "a server that fails"),
+        ("two-absent", rules, s.server().status(&s.first_request(), 404).set("sources", json!([NAMED])).status(NAMED, 404),
             "absent; remembers nothing", "both answer that there is none"),
-        ("absent-and-fails", rules, s.server().status(&s.from_server(), 404).set("sources", json!([NAMED])).fail(NAMED, "timeout"),
+        ("absent-and-fails", rules, s.server().status(&s.first_request(), 404).set("sources", json!([NAMED])).fail(NAMED, "timeout"),
             unreachable, "every named source counts"),
-        ("absent-and-offline", rules, s.server().status(&s.from_server(), 404).set("sources", json!([NAMED])).fail(NAMED, "offline"),
+        ("absent-and-offline", rules, s.server().status(&s.first_request(), 404).set("sources", json!([NAMED])).fail(NAMED, "offline"),
             "absent; remembers nothing", "one that was not asked does not count"),
-        ("served-and-fails", rules, s.server().http(&s.from_server(), 200, &one).set("sources", json!([NAMED])).fail(NAMED, "timeout"),
+        ("served-and-fails", rules, s.server().http(&s.first_request(), 200, &one).set("sources", json!([NAMED])).fail(NAMED, "timeout"),
             "known 1; remembers 1", "one that served is enough"),
     ]);
     emit(v, "sources", rows);
@@ -145,7 +145,7 @@ fn copies(v: &mut Vectors, s: &Story) -> Result<()> {
     let rules: &[&str] = &["SRC-06", "SRC-08"];
     let both = |server: &str, named: &str| {
         let net = s.server().set("sources", json!([NAMED]));
-        net.http(&s.from_server(), 200, server).http(NAMED, 200, named)
+        net.http(&s.first_request(), 200, server).http(NAMED, 200, named)
     };
     let [one, two, three] = [&s.one, &s.two, &s.three].map(text);
     let damaged = format!("{two}junk\n");
@@ -162,7 +162,7 @@ fn copies(v: &mut Vectors, s: &Story) -> Result<()> {
         ("claim-source-absent", &["SRC-06", "CLM-03"], Net::of(&s.primary).set("claims", json!([compact(&claimed)])).status(NAMED, 404),
             "absent; remembers nothing", "and that has nothing"),
         ("claim-server", &["SRC-06"], Net::of(&s.primary).set("claims", json!([compact(&as_server)])).status(&format!("{}/fork", s.at()), 404)
-            .http(&s.from_server(), 200, &one), "known 1; remembers 1", "the path of a sigchain server makes it one"),
+            .http(&s.first_request(), 200, &one), "known 1; remembers 1", "the path of a sigchain server makes it one"),
         ("as-of", &["FRK-05", "SRC-06"], both(&three, &one).set("at", time(&s.two)), "known 2; remembers nothing", "cut, and not remembered"),
         ("as-of-before", &["FRK-05", "SRC-06"], s.named().http(NAMED, 200, &one).set("at", "2026-11-21T10:00:00Z"),
             "absent; remembers nothing", "before the first event"),
@@ -229,7 +229,7 @@ fn forks(v: &mut Vectors) -> Result<()> {
     };
     let (open, settled) = (object(&one, &two)?, object(&one, &won)?);
     let evidence = format!("{}/fork", s.at());
-    let server = |bundle: &str| s.server().http(&s.from_server(), 200, bundle);
+    let server = |bundle: &str| s.server().http(&s.first_request(), 200, bundle);
     let both = server(&text(&one)).set("sources", json!([NAMED]));
     let other = {
         let mut w = Writer::new(key(Scheme::Ed25519, 9))?;
@@ -243,21 +243,21 @@ fn forks(v: &mut Vectors) -> Result<()> {
     emit(v, "sources", vec![
         ("forked", &["SRC-06", "FRK-03"], both.clone().http(NAMED, 200, &text(&two)), "forked 2; remembers nothing", "two sources serve two histories"),
         ("fork-settled", rules, both.clone().http(NAMED, 200, &text(&won)), "known 3 settled; remembers 3", "one rotates to the committed key"),
-        ("fork-settled-shorter", rules, both.clone().http(NAMED, 200, &text(&won)).set("remembered", text(&long)), "known 3 settled; remembers 4",
-            "settled against what was seen: no rollback, and a shorter chain is not remembered"),
+        ("fork-settled-shorter", rules, both.clone().http(NAMED, 200, &text(&won)).set("remembered", text(&long)), "known 3 settled; remembers 3",
+            "settled against what was seen: no rollback, though it is shorter"),
         ("fork-remembered", &["SRC-06", "FRK-03"], s.named().http(NAMED, 200, &text(&two)).set("remembered", text(&one)), "forked 2; remembers 2",
             "what was seen before is a copy"),
         ("fork-at", &["FRK-05"], both.http(NAMED, 200, &text(&two)).set("at", time(&root)), "known 1; remembers nothing", "they differ only later"),
         ("evidence", &["SRC-06", "FRK-01"], server(&text(&one)).http(&evidence, 200, &open), "forked 2; remembers nothing", "a server shows a fork"),
         ("evidence-settled", &["SRC-06", "FRK-01"], server(&text(&won)).http(&evidence, 200, &settled), "known 3 settled; remembers 3", "that is settled"),
-        ("evidence-alone", &["SRC-06", "FRK-01"], s.server().status(&s.from_server(), 404).http(&evidence, 200, &open), "forked 2; remembers nothing",
+        ("evidence-alone", &["SRC-06", "FRK-01"], s.server().status(&s.first_request(), 404).http(&evidence, 200, &open), "forked 2; remembers nothing",
             "without a bundle"),
         ("evidence-405", &["SRC-06"], server(&text(&one)).status(&evidence, 405), "known 2; remembers 2", "a server without evidence"),
         ("evidence-410", &["SRC-06"], server(&text(&one)).status(&evidence, 410), "known 2; remembers 2", "a server without evidence"),
         ("evidence-fails", &["SRC-06"], server(&text(&one)).status(&evidence, 500), "known 2; remembers 2", "it fails: the chain still counts as served"),
         ("evidence-bad", &["SRC-06"], server(&text(&one)).http(&evidence, 200, "{}"), "known 2; remembers 2", "it is refused"),
         ("evidence-other", &["SRC-06"], server(&text(&one)).http(&evidence, 200, &other), "known 2; remembers 2", "it is of another chain"),
-        ("evidence-fails-absent", &["SRC-06", "SRC-07"], s.server().status(&s.from_server(), 404).status(&evidence, 500),
+        ("evidence-fails-absent", &["SRC-06", "SRC-07"], s.server().status(&s.first_request(), 404).status(&evidence, 500),
             "unknown chain_unreachable; remembers nothing", "a server whose evidence failed has not answered that there is none"),
     ]);
     Ok(())
