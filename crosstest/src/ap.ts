@@ -20,7 +20,8 @@ const plainUrl = (text: unknown): URL | undefined => {
 
 const isActivity = (type: unknown): boolean =>
   typeof type === 'string' &&
-  (/^application\/activity\+json/i.test(type) || (/^application\/ld\+json/i.test(type) && /activitystreams/i.test(type)))
+  (/^application\/activity\+json/i.test(type) ||
+    (/^application\/ld\+json/i.test(type) && /activitystreams/i.test(type)))
 
 function readName(text: string): Name | undefined {
   const [user, host, more] = text.replace(/^acct:/i, '').split('@')
@@ -46,13 +47,16 @@ function readFinger(answer: Fetched): Finger {
 export async function ap(asked: string, { t, now, spelling }: Context, found: Lookup): Promise<void> {
   const [user, host] = asked.split('@')
   const name: Name = { user, host }
-  const fingerUrl = (at: string, who: string) => `https://${at}/.well-known/webfinger?resource=${encodeURIComponent(`acct:${who}`)}`
+  const fingerUrl = (at: string, who: string) =>
+    `https://${at}/.well-known/webfinger?resource=${encodeURIComponent(`acct:${who}`)}`
   const finger = (url: string) => answered(get(t, url, 'public'), now, found)
   const asksAt = new Set([host])
 
   async function hostMeta(): Promise<Fetched> {
     const documents = await Promise.all(
-      ['host-meta', 'host-meta.json'].map((path) => answered(get(t, `https://${host}/.well-known/${path}`, 'public'), now)),
+      ['host-meta', 'host-meta.json'].map((path) =>
+        answered(get(t, `https://${host}/.well-known/${path}`, 'public'), now),
+      ),
     )
     for (const got of documents) {
       const template = got instanceof Refused ? undefined : lrdd(bodyText(got))
@@ -88,7 +92,8 @@ export async function ap(asked: string, { t, now, spelling }: Context, found: Lo
   if (first.name !== undefined && !sameName(first.name, name)) {
     owner = first.name
     const there = owner.host === '' ? undefined : await finger(fingerUrl(owner.host, `${owner.user}@${owner.host}`))
-    if (there === undefined || there instanceof Refused) return endWith('handle_mismatch', `${owner.user}@${owner.host}`)
+    if (there === undefined || there instanceof Refused)
+      return endWith('handle_mismatch', `${owner.user}@${owner.host}`)
     const second = attempt(() => readFinger(there))
     const agreed = !(second instanceof Refused) && sameName(second.name, owner) && second.actor === first.actor
     if (!agreed) endWith('handle_mismatch', `${owner.user}@${owner.host}`)
@@ -152,14 +157,19 @@ export async function ap(asked: string, { t, now, spelling }: Context, found: Lo
 
   /** KEZ-AP-04 */
   async function mastodon(refusal: Refused, actor: string, user: string): Promise<void> {
-    const got = await answered(get(t, `https://${actorHost}/api/v1/accounts/lookup?acct=${user}`, 'same host'), now, found)
+    const got = await answered(
+      get(t, `https://${actorHost}/api/v1/accounts/lookup?acct=${user}`, 'same host'),
+      now,
+      found,
+    )
     if (got instanceof Refused) {
       const ends = got.code === 'challenge' || got.code === 'rate_limited' || statusBehind(got) >= 500
       return endError(ends ? got : refusal)
     }
     const value = foreign(bodyText(got))
     if (!isObject(value)) return endError(refusal)
-    const uri = value.uri === undefined || value.uri === null ? plainUrl(value.url)?.host === actorHost : value.uri === actor
+    const uri =
+      value.uri === undefined || value.uri === null ? plainUrl(value.url)?.host === actorHost : value.uri === actor
     if (String(value.acct).toLowerCase() !== user || !uri) endWith('handle_mismatch', String(value.acct))
     found.place = placeOf(got)
     found.account = actor

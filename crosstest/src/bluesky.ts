@@ -3,13 +3,25 @@
 import { answered, type Context, endError, endWith, isGone, type Lookup, tried } from './channel.ts'
 import { canonical } from './identity.ts'
 import { attempt, foreign, isObject, Refused, refuse } from './json.ts'
-import { bodyText, type Fetched, get, isChallenge, jsonObject, NetworkRefused, type Place, placeOf, type Transport } from './transport.ts'
+import {
+  bodyText,
+  type Fetched,
+  get,
+  isChallenge,
+  jsonObject,
+  NetworkRefused,
+  type Place,
+  placeOf,
+  type Transport,
+} from './transport.ts'
 
 const COLLECTION = 'org.kez.proof'
 const MAX_PAGES = 5
 
 const isDid = (text: unknown): text is string =>
-  typeof text === 'string' && text.startsWith('did:') && !(attempt(() => canonical(`bluesky:${text}`)) instanceof Refused)
+  typeof text === 'string' &&
+  text.startsWith('did:') &&
+  !(attempt(() => canonical(`bluesky:${text}`)) instanceof Refused)
 
 /** An answer of XRPC: its JSON, or the name and the words of its error. */
 type Xrpc = { value?: any; error?: string; message?: string; code: string; place?: Place; answer?: Fetched }
@@ -20,7 +32,8 @@ async function xrpc(t: Transport, url: string, found: Lookup): Promise<Xrpc> {
   if (got instanceof Refused) return { code: got.code, place: got instanceof NetworkRefused ? got.place : undefined }
   const place = placeOf(got)
   const value = foreign(bodyText(got))
-  if (got.status === 200) return isObject(value) ? { value, code: 'ok', place, answer: got } : { code: 'response_refused', place }
+  if (got.status === 200)
+    return isObject(value) ? { value, code: 'ok', place, answer: got } : { code: 'response_refused', place }
   if (isChallenge(got)) return { code: 'challenge', place }
   if (!isObject(value) || typeof value.error !== 'string') return { code: 'http_status', place }
   const { error, message } = value
@@ -86,7 +99,8 @@ export async function bluesky(asked: string, context: Context, found: Lookup): P
   if (document.id !== did) refuse('response_refused', 'another DID') // KEZ-BSK-05
   const services: any[] = Array.isArray(document.service) ? document.service : []
   const service = services.find((s) => isObject(s) && String(s.id).endsWith('#atproto_pds')) // KEZ-BSK-06
-  const pds = typeof service?.serviceEndpoint === 'string' ? service.serviceEndpoint : refuse('response_refused', 'no PDS')
+  const pds =
+    typeof service?.serviceEndpoint === 'string' ? service.serviceEndpoint : refuse('response_refused', 'no PDS')
   const names: any[] = Array.isArray(document.alsoKnownAs) ? document.alsoKnownAs : []
   const first = names.find((n) => typeof n === 'string' && n.startsWith('at://'))
   if (handle !== undefined && first?.slice(5).toLowerCase() !== handle) endWith('handle_mismatch', first) // KEZ-BSK-02

@@ -48,7 +48,7 @@ export class Chain {
   static prefix(bytes: Uint8Array, clock: number, name?: string): { chain?: Chain; error?: Refused } {
     if (bytes.length > MAX_BUNDLE) return { error: new Refused('too_large') }
     let chain = name === undefined ? undefined : new Chain(name)
-    for (let start = 0; start < bytes.length; ) {
+    for (let start = 0; start < bytes.length;) {
       const end = bytes.indexOf(10, start)
       const line = bytes.subarray(start, end < 0 ? 0 : end)
       const step = attempt(() => {
@@ -157,7 +157,10 @@ export class Chain {
         this.voidClaims.add(op.claim)
       } else if (op.type === 'revoke') {
         const [map, name] = this.#list(op)
-        map.set(name, (map.get(name) ?? []).filter((r) => r.seq !== seq))
+        map.set(
+          name,
+          (map.get(name) ?? []).filter((r) => r.seq !== seq),
+        )
       } else if (op.type === 'add_device') {
         this.devices.delete(op.device)
       } else if (op.type === 'revoke_device') {

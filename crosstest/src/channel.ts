@@ -1,7 +1,15 @@
 // What all channels share (SPEC.md, "Lookup").
 
 import { Refused } from './json.ts'
-import { type Fetched, httpRefusal, NetworkRefused, type Place, placeOf, statusOf, type Transport } from './transport.ts'
+import {
+  type Fetched,
+  httpRefusal,
+  NetworkRefused,
+  type Place,
+  placeOf,
+  statusOf,
+  type Transport,
+} from './transport.ts'
 
 export type Via = 'direct' | 'cache'
 export type Text = { text: string; place: Place; via: Via }

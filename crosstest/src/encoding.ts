@@ -102,7 +102,7 @@ function collect(text: string): Candidate[] {
   const lines = linesOf(text)
   const found: Candidate[] = []
   const search = (from: number, to: number) => lines.slice(from, to).forEach((line) => found.push(...markers(line)))
-  for (let i = 0; i < lines.length; ) {
+  for (let i = 0; i < lines.length;) {
     const { text: line, at } = lines[i]
     if (/^ {0,3}<!--/.test(line)) {
       const last = lines.findIndex((l, j) => j >= i && l.text.includes('-->'))

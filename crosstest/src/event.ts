@@ -121,7 +121,17 @@ export function readEvent(object: o.Envelope, line = ''): Event {
   if (critical !== undefined && typeof critical !== 'boolean') refuse('member_type', 'critical')
   m.end(true)
   keyBytes(chain)
-  return { id: object.id, chain, seq, prev: prev as string | null, at, op, next, critical: critical as boolean | undefined, line }
+  return {
+    id: object.id,
+    chain,
+    seq,
+    prev: prev as string | null,
+    at,
+    op,
+    next,
+    critical: critical as boolean | undefined,
+    line,
+  }
 }
 
 /** Steps 2b to 2e. */

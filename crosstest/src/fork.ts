@@ -19,7 +19,8 @@ export function merge(copies: Chain[]): Merged {
   for (;;) {
     if (branches.length === 1) return { chain: branches[0], settled }
     let seq = 1
-    while (branches.every((b) => b.events[seq - 1] && b.events[seq - 1].id === branches[0].events[seq - 1]?.id)) seq += 1
+    while (branches.every((b) => b.events[seq - 1] && b.events[seq - 1].id === branches[0].events[seq - 1]?.id))
+      seq += 1
     const committed = branches[0].commitments[seq - 1]
     const groups = Map.groupBy(branches, (b) => b.events[seq - 1].id)
     const wins = [...groups.values()].filter((group) =>

@@ -14,7 +14,9 @@ type Gist = { [name: string]: any }
 
 /** Files by their names in lower case (KEZ-GH-05). */
 const filesOf = (gist: Gist): [string, Gist][] =>
-  Object.entries(isObject(gist.files) ? gist.files : {}).flatMap(([n, f]) => (isObject(f) ? [[n.toLowerCase(), f]] : []))
+  Object.entries(isObject(gist.files) ? gist.files : {}).flatMap(([n, f]) =>
+    isObject(f) ? [[n.toLowerCase(), f]] : [],
+  )
 /** A name that somebody may have meant to be one of the three. */
 const isSimilar = (name: string) => /^kez(?:$|[^a-z0-9])/.test(name)
 

@@ -56,7 +56,9 @@ export async function identity(reader: Reader, query: string): Promise<{ graph: 
         edges.push(end(emptyReport(listing.subject, now), 'unreachable', 'search_incomplete'))
       } else {
         looked += 1
-        const hints = [...chain.listings.values()].filter((l) => l.subject === listing.subject && l.url).map((l) => l.url!)
+        const hints = [...chain.listings.values()]
+          .filter((l) => l.subject === listing.subject && l.url)
+          .map((l) => l.url!)
         edges.push((await verify(reader, { subject: listing.subject, by: primary, hints }))[0])
       }
     }

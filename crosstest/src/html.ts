@@ -15,7 +15,7 @@ export function entities(text: string): string {
 export function htmlText(html: string): string {
   let out = ''
   let links = ''
-  for (let at = 0; at < html.length; ) {
+  for (let at = 0; at < html.length;) {
     const open = html.indexOf('<', at)
     out += entities(html.slice(at, open < 0 ? html.length : open))
     if (open < 0) break

@@ -200,5 +200,7 @@ export function parseInput(given: string): Input {
 export function input(text: string): string {
   const read = parseInput(text)
   if (read.kind === 'account') return read.identity
-  return read.kind === 'name' ? canonical(`ap:${read.user.toLowerCase()}@${read.host}`) : refuse('identity_refused', text)
+  return read.kind === 'name'
+    ? canonical(`ap:${read.user.toLowerCase()}@${read.host}`)
+    : refuse('identity_refused', text)
 }

@@ -47,7 +47,11 @@ export function parse(bytes: Uint8Array, extraDepth = 0): Json {
     }
     if (c === '"') return string()
     if (c !== undefined && (c === '-' || (c >= '0' && c <= '9'))) return number()
-    for (const [word, meaning] of [['true', true], ['false', false], ['null', null]] as const) {
+    for (const [word, meaning] of [
+      ['true', true],
+      ['false', false],
+      ['null', null],
+    ] as const) {
       if (text.startsWith(word, at)) {
         at += word.length
         return meaning
@@ -59,12 +63,12 @@ export function parse(bytes: Uint8Array, extraDepth = 0): Json {
   function array(depth: number): Json[] {
     const items: Json[] = []
     space()
-    if (text[at] === ']') return (at += 1), items
+    if (text[at] === ']') return ((at += 1), items)
     for (;;) {
       space()
       items.push(value(depth))
       space()
-      if (text[at] === ']') return (at += 1), items
+      if (text[at] === ']') return ((at += 1), items)
       if (text[at] !== ',') syntax()
       at += 1
     }
@@ -73,7 +77,7 @@ export function parse(bytes: Uint8Array, extraDepth = 0): Json {
   function object(depth: number): JsonObject {
     const members: JsonObject = Object.create(null)
     space()
-    if (text[at] === '}') return (at += 1), members
+    if (text[at] === '}') return ((at += 1), members)
     for (;;) {
       space()
       if (text[at] !== '"') syntax()
@@ -86,7 +90,7 @@ export function parse(bytes: Uint8Array, extraDepth = 0): Json {
       if (name in members) refuse('json_duplicate', name) // KEZ-JSON-03
       members[name] = member
       space()
-      if (text[at] === '}') return (at += 1), members
+      if (text[at] === '}') return ((at += 1), members)
       if (text[at] !== ',') syntax()
       at += 1
     }

@@ -46,7 +46,10 @@ type Note = { text: string; signatures: { name: string; data: Uint8Array }[] }
 function readNote(note: string): Note {
   const at = note.lastIndexOf('\n\n')
   if (at < 0 || !note.endsWith('\n')) refuse('log_refused', 'the note')
-  const lines = note.slice(at + 2).split('\n').slice(0, -1)
+  const lines = note
+    .slice(at + 2)
+    .split('\n')
+    .slice(0, -1)
   if (lines.length < 1 || lines.length > MAX_SIGNATURES) refuse('log_refused', 'signatures')
   const signatures = lines.map((line) => {
     const match = /^\u2014 (\S+) (\S+)$/.exec(line) ?? refuse('log_refused', 'a signature line')
@@ -142,7 +145,14 @@ export function lastEvent(bundle: string): { chain: string; id: string; seq: num
   return { chain, id, seq }
 }
 
-export type Believed = { t: Transport; server: string; size?: number; cached: boolean; memory: Memory; policy: LogPolicy }
+export type Believed = {
+  t: Transport
+  server: string
+  size?: number
+  cached: boolean
+  memory: Memory
+  policy: LogPolicy
+}
 
 /** `head` is that of the bundle's last event, if it ends with one. */
 export async function believe(

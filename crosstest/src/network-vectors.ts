@@ -16,7 +16,11 @@ import { type Config, gather, Memories } from './sources.ts'
 import type { HttpAnswer, Transport } from './transport.ts'
 import { type Reader, verify } from './verify.ts'
 
-const CHANNELS = { githubApi: 'https://api.github.com', plc: 'https://plc.directory', appview: 'https://public.api.bsky.app' }
+const CHANNELS = {
+  githubApi: 'https://api.github.com',
+  plc: 'https://plc.directory',
+  appview: 'https://public.api.bsky.app',
+}
 
 export type Outcome = { code: string; output?: unknown; reports?: unknown }
 
@@ -38,7 +42,11 @@ function failureOf(failed: any[], filter: Filter): { code: string; detail: strin
 function samePlace(url: string): string {
   const at = url.indexOf('?')
   if (at < 0) return url
-  const parameters = url.slice(at + 1).split('&').map(decodeURIComponent).sort()
+  const parameters = url
+    .slice(at + 1)
+    .split('&')
+    .map(decodeURIComponent)
+    .sort()
   return `${url.slice(0, at)}?${parameters.join('&')}`
 }
 
@@ -100,7 +108,9 @@ async function sources(input: any, clock: number): Promise<unknown> {
   const { primary, subject, claims = [], remembered } = input
   if (remembered !== undefined) memories.chains.set(primary, Chain.replay(utf8ToBytes(remembered), clock, primary))
   const claimSources = claims.flatMap((text: string) =>
-    findProofs(text).candidates.flatMap(({ proof }) => (typeof proof === 'object' && 'sources' in proof ? proof.sources : [])),
+    findProofs(text).candidates.flatMap(({ proof }) =>
+      typeof proof === 'object' && 'sources' in proof ? proof.sources : [],
+    ),
   )
   const history = await gather({ t, config, memories, primary, claimSources, subject, clock, now })
   return { ...shown(history), remembered: memories.chains.get(primary)?.head ?? null }

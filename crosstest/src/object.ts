@@ -29,7 +29,7 @@ export class Members {
   }
 
   required(name: string): Json {
-    return this.#left.has(name) ? this.optional(name)! ?? null : refuse('member_missing', name)
+    return this.#left.has(name) ? (this.optional(name)! ?? null) : refuse('member_missing', name)
   }
 
   optionalText(name: string): string | undefined {

@@ -21,9 +21,13 @@ export type RelayAnswer = { chains: Chain[]; answer: 'served' | 'partial' | 'abs
 export function carrierOf(source: string): { url: string; carrier?: string } {
   const query = source.indexOf('?')
   if (query < 0) return { url: source }
-  const pair = source.slice(query + 1).split('&').find((p) => p.startsWith('carrier='))
+  const pair = source
+    .slice(query + 1)
+    .split('&')
+    .find((p) => p.startsWith('carrier='))
   const hex = pair?.slice('carrier='.length) ?? ''
-  const valid = /^[0-9a-f]{64}$/.test(hex) && !(attempt(() => keyBytes(`nostr:${toNpub(hexToBytes(hex))}`)) instanceof Refused)
+  const valid =
+    /^[0-9a-f]{64}$/.test(hex) && !(attempt(() => keyBytes(`nostr:${toNpub(hexToBytes(hex))}`)) instanceof Refused)
   return valid ? { url: source.slice(0, query), carrier: hex } : { url: source }
 }
 

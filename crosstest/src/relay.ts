@@ -205,6 +205,7 @@ export async function askOver(connection: Connection, filters: Filter[]): Promis
   for (const text of request.outgoing.splice(0)) connection.send(text)
   connection.close()
   const nothing = request.results.every((r) => r.failed !== undefined && r.events.length === 0)
-  if (nothing && filters.length > 0) throw new Refused(request.results[0].failed!.code, request.results[0].failed!.detail)
+  if (nothing && filters.length > 0)
+    throw new Refused(request.results[0].failed!.code, request.results[0].failed!.detail)
   return request.results
 }

@@ -58,7 +58,8 @@ function alternate(html: string): string | undefined {
   for (const [tag] of head.matchAll(/<link\b[^>]*>/gi)) {
     const attribute = (n: string) => new RegExp(`\\s${n}\\s*=\\s*(?:"([^"]*)"|'([^']*)')`, 'i').exec(tag)
     const value = (n: string) => attribute(n)?.[1] ?? attribute(n)?.[2]
-    if (value('rel') === 'alternate' && value('type') === 'application/activity+json') return entities(value('href') ?? '')
+    if (value('rel') === 'alternate' && value('type') === 'application/activity+json')
+      return entities(value('href') ?? '')
   }
   return undefined
 }

@@ -61,7 +61,13 @@ export function checkUrl(text: string): URL {
 }
 
 /** A request with its redirects, as its class allows (KEZ-TRN-03). */
-export async function get(t: Transport, asked: string, kind: Class, accept = '*/*', limit = MAX_BODY): Promise<Fetched> {
+export async function get(
+  t: Transport,
+  asked: string,
+  kind: Class,
+  accept = '*/*',
+  limit = MAX_BODY,
+): Promise<Fetched> {
   try {
     return await follow(t, asked, kind, accept, limit)
   } catch (error) {
@@ -131,7 +137,8 @@ function isLimited(answer: HttpAnswer): boolean {
 /** What an answer without a row in its channel's table means; nothing for 200. */
 export function httpRefusal(answer: Fetched, now: number): NetworkRefused | undefined {
   const { status, url } = answer
-  const refusal = (code: string, at?: number) => new NetworkRefused(code, `${status} from ${url}`, placeOf(answer), at, answer)
+  const refusal = (code: string, at?: number) =>
+    new NetworkRefused(code, `${status} from ${url}`, placeOf(answer), at, answer)
   if (isChallenge(answer)) return refusal('challenge')
   if (isLimited(answer)) return refusal('rate_limited', retryAt(answer, now))
   if (status === 200) return undefined

@@ -15,7 +15,15 @@ import { emptyReport, type History, judge } from './judge.ts'
 import { NETWORK, runNetwork } from './network-vectors.ts'
 import { jcs, time } from './object.ts'
 
-type Vector = { kind: string; now: string; input: any; expect: string | string[]; output?: unknown; report?: any; reports?: any[] }
+type Vector = {
+  kind: string
+  now: string
+  input: any
+  expect: string | string[]
+  output?: unknown
+  report?: any
+  reports?: any[]
+}
 type Outcome = { code: string; output?: unknown; report?: unknown; reports?: any }
 
 /** What `gather` would have found, as a vector says it. */
@@ -143,7 +151,10 @@ const plain = (value: unknown): unknown => (value === undefined ? undefined : JS
 
 const directory = process.argv[2]
 const counts = new Map<string, { passed: number; failed: number }>()
-for (const name of readdirSync(directory, { recursive: true }).map(String).filter((n) => n.endsWith('.json')).sort()) {
+for (const name of readdirSync(directory, { recursive: true })
+  .map(String)
+  .filter((n) => n.endsWith('.json'))
+  .sort()) {
   const vector: Vector = JSON.parse(readFileSync(join(directory, name), 'utf8'))
   const isChat = dirname(name) === 'chat'
   let got: Outcome
@@ -162,7 +173,8 @@ for (const name of readdirSync(directory, { recursive: true }).map(String).filte
   }
   const wanted = vector.reports ?? (vector.report ? [vector.report] : [])
   const given: any[] = got.reports ?? [got.report]
-  if (wanted.length > 0 && wanted.length !== given.length) problems.push(`wanted ${wanted.length} reports, got ${given.length}`)
+  if (wanted.length > 0 && wanted.length !== given.length)
+    problems.push(`wanted ${wanted.length} reports, got ${given.length}`)
   for (const [i, report] of wanted.entries()) {
     for (const member of differences(report, given[i])) {
       const both = [report[member], given[i]?.[member]].map((v) => JSON.stringify(v))

@@ -83,7 +83,8 @@ export async function verify(reader: Reader, { subject, by, hints = [], spelling
   async function historyOf(primary: string): Promise<History> {
     const known = histories.get(primary)
     if (known) return known
-    if (histories.size >= MAX_PRIMARIES) return { kind: 'unknown', code: 'chain_unreachable', detail: 'too many primaries' }
+    if (histories.size >= MAX_PRIMARIES)
+      return { kind: 'unknown', code: 'chain_unreachable', detail: 'too many primaries' }
     const claimSources = candidates.flatMap(({ proof }) =>
       typeof proof === 'object' && !(proof instanceof Refused) && proof.primary === primary ? proof.sources : [],
     )
@@ -106,7 +107,11 @@ export async function verify(reader: Reader, { subject, by, hints = [], spelling
   let extra: Report | undefined
   if (by === undefined && broken && reports.every((r) => r.status !== 'valid')) {
     const { code, message } = broken.proof as Refused
-    extra = end(Object.assign(blank(broken.place, broken.via), { encoding: broken.form, detail: message }), statusOf(code), code)
+    extra = end(
+      Object.assign(blank(broken.place, broken.via), { encoding: broken.form, detail: message }),
+      statusOf(code),
+      code,
+    )
   }
   if (found.failed && reports.every((r) => r.status === 'invalid')) extra = failedReport(found.failed)
   if (extra) reports = [...reports, extra]
