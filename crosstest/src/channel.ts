@@ -125,4 +125,5 @@ export function statusBehind(got: Fetched | Refused): number {
   const plain = ['http_status', 'auth_required', 'redirect_refused'].includes(got.code)
   return got instanceof NetworkRefused && plain ? (got.answer?.status ?? 0) : 0
 }
+/** 404 and 410 */
 export const isGone = (got: Fetched | Refused): boolean => [404, 410].includes(statusBehind(got))

@@ -74,12 +74,13 @@ function closes(line: string, fence: Fence): boolean {
   return match !== null && match[1][0] === fence.mark && match[1].length >= fence.length
 }
 
-const trimJson = (text: string) => text.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '')
+const trim = (text: string) => text.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, '')
 
 /** Step 4b. A marker starts where no letter, digit, "_", "-" or ":" stands before it. */
 function markers(line: Line): Candidate[] {
   const found: Candidate[] = []
-  const pattern = /(?<![A-Za-z0-9_:-])kez:(?:z1|nostr|ed25519):/gi
+  const pattern = /(?<![A-Za-z0-9_:-])kez:/gi
+  const malformed = /^kez:[ \t\u00a0]*(z1:|nostr:|npub1|ed25519:)[ \t]*[A-Za-z0-9_-]{20}/i
   for (let match = pattern.exec(line.text); match; match = pattern.exec(line.text)) {
     const rest = line.text.slice(match.index)
     const at = line.at + match.index
@@ -88,11 +89,11 @@ function markers(line: Line): Candidate[] {
     if (compact !== undefined) found.push({ at, form: 'compact', read: () => fromCompact(compact) })
     else if (pointer !== undefined) found.push({ at, form: 'pointer', read: () => fromPointer(pointer) })
     else {
-      const form = match[0].toLowerCase() === 'kez:z1:' ? 'compact' : 'pointer'
-      found.push({ at, form, read: () => refuse('proof_malformed') }) // KEZ-ENC-14
+      const name = malformed.exec(rest)?.[1].toLowerCase()
+      const form = name === 'z1:' ? 'compact' : 'pointer'
+      if (name !== undefined) found.push({ at, form, read: () => refuse('proof_malformed') }) // KEZ-ENC-14
     }
-    const token = compact ?? pointer ?? /^[^ \t]*/.exec(rest)![0]
-    pattern.lastIndex = match.index + token.length
+    pattern.lastIndex = match.index + (compact ?? pointer ?? 'kez:').length
   }
   return found
 }
@@ -119,7 +120,7 @@ function collect(text: string): Candidate[] {
       continue
     }
     const first = fence.info.split(/[ \t]+/)[0]
-    const content = trimJson(text.slice(lines[i + 1].at, lines[close].at))
+    const content = trim(text.slice(lines[i + 1].at, lines[close].at))
     const marked = lines.slice(i + 1, close).some((l) => markers(l).length > 0)
     const isJson = content.startsWith('{') && (foreign(content) !== undefined || !marked)
     if (first === 'kez' && isJson) found.push({ at, form: 'markdown', read: () => fromJson(utf8ToBytes(content)) })
@@ -136,7 +137,7 @@ const nameOf = (proof: Claim | string) => (typeof proof === 'string' ? proof : `
 export function findProofs(given: string): Search {
   const marked = given.startsWith('\ufeff')
   const text = marked ? given.slice(1) : given
-  const whole = trimJson(text)
+  const whole = trim(text)
   const read = () => (marked ? refuse('json_utf8') : fromJson(utf8ToBytes(whole)))
   const value = whole.startsWith('{') ? foreign(whole) : undefined
   if (isObject(value) && (Object.hasOwn(value, 'kez') || Object.hasOwn(value, 'payload'))) {

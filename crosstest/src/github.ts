@@ -1,8 +1,8 @@
 // Channel `github` (SPEC.md): the proof files of public gists.
 
-import { answered, type Context, endError, endWith, isGone, type Lookup } from './channel.ts'
-import { foreign, isObject, Refused } from './json.ts'
-import { bodyText, type Fetched, get, NetworkRefused, placeOf } from './transport.ts'
+import { answered, type Context, endWith, isGone, type Lookup } from './channel.ts'
+import { isObject, Refused } from './json.ts'
+import { bodyText, type Fetched, get, jsonOf, NetworkRefused, placeOf } from './transport.ts'
 
 const FILES = ['kez.md', 'kez.json', 'kez.txt']
 const MAX_PAGES = 5
@@ -18,7 +18,7 @@ const filesOf = (gist: Gist): [string, Gist][] =>
     isObject(f) ? [[n.toLowerCase(), f]] : [],
   )
 /** A name that somebody may have meant to be one of the three. */
-const isSimilar = (name: string) => /^kez(?:$|[^a-z0-9])/.test(name)
+const isSimilar = (name: string) => name.split('.')[0].trim() === 'kez' || FILES.some((f) => name.includes(f))
 
 /** `rel="next"` of a Link header. */
 function nextPage(link: string | undefined): string | undefined {
@@ -42,8 +42,9 @@ export async function github(login: string, { t, now, hints, config }: Context, 
       return
     }
     const raw = String(file.raw_url)
-    const host = URL.canParse(raw) ? new URL(raw).host : ''
-    if (!['gist.githubusercontent.com', new URL(api).host].includes(host)) return found.side('response_refused', raw)
+    const url = URL.canParse(raw) ? new URL(raw) : undefined
+    const ours = url?.protocol === new URL(api).protocol && url.hostname === new URL(api).hostname
+    if (!ours && !raw.startsWith('https://gist.githubusercontent.com/')) return found.side('response_refused', raw)
     const got = await ask(raw) // KEZ-GH-06
     if (!(got instanceof Refused)) found.add(bodyText(got), got)
     else if (!isGone(got)) found.sideError(got)
@@ -57,7 +58,7 @@ export async function github(login: string, { t, now, hints, config }: Context, 
       if (!isGone(got)) found.sideError(got)
       return
     }
-    const gist = foreign(bodyText(got))
+    const gist = jsonOf(got)
     if (!isObject(gist)) return found.side('response_refused', got.url)
     const other = ownerOf(gist) !== login
     if (hinted && (other || gist.public === false)) return
@@ -77,30 +78,31 @@ export async function github(login: string, { t, now, hints, config }: Context, 
     const path = /^https:\/\/gist\.github\.com\/(?:[^/?#]+\/)?([0-9a-f]+)$/i.exec(hint)?.[1]
     return path ?? (hint.startsWith(`${api}/gists/`) ? hint.slice(api.length + 7) : [])
   })
-  if (ids.length > MAX_HINTS) found.side('search_incomplete', 'hinted gists')
   for (const id of ids.slice(0, MAX_HINTS)) await readGist(id, true) // KEZ-CNL-07
 
   const listed: string[] = []
   for (let page = 1; ; page += 1) {
     const got = await ask(url)
-    const list = got instanceof Refused ? undefined : foreign(bodyText(got))
+    const list = got instanceof Refused ? undefined : jsonOf(got)
     if (page === 1 && got instanceof NetworkRefused) found.place = got.place
     if (page === 1 && !(got instanceof Refused)) found.place = placeOf(got)
     if (page === 1 && isGone(got)) endWith('identity_not_found', login)
     if (got instanceof Refused || !Array.isArray(list)) {
       const error = got instanceof Refused ? got : new Refused('response_refused', got.url)
-      if (page === 1 && !anyGist) endError(error)
       found.sideError(error)
       break
     }
     for (const gist of list.filter(isObject)) {
-      if (ownerOf(gist) !== login) endWith('wrong_owner', String(gist.owner?.login)) // KEZ-GH-02
       anyGist = true
+      if (ownerOf(gist) !== login) {
+        found.side('wrong_owner', String(gist.owner?.login)) // KEZ-GH-02
+        continue
+      }
       found.account ??= String(gist.owner.id)
-      if (gist.truncated === true) found.side('search_incomplete', String(gist.id))
       const names = filesOf(gist).map(([n]) => n)
       if (names.some((n) => FILES.includes(n))) listed.push(String(gist.id))
       else if (names.some(isSimilar)) found.side('proof_malformed', `${names.find(isSimilar)} in ${gist.id}`)
+      else if (gist.truncated === true) found.side('search_incomplete', String(gist.id))
     }
     const next = nextPage(got.headers.link)
     if (next === undefined) break
@@ -114,14 +116,21 @@ export async function github(login: string, { t, now, hints, config }: Context, 
     }
     url = next
   }
-  if (listed.length > MAX_GISTS) found.side('search_incomplete', 'gists')
-  for (const id of listed.slice(0, MAX_GISTS)) await readGist(id, false)
+  for (const id of listed) {
+    if (read.size >= MAX_GISTS && !read.has(id)) found.side('search_incomplete', 'gists')
+    else await readGist(id, false)
+  }
 
-  if (anyGist) return
-  const user = await ask(`${api}/users/${login}`)
-  if (isGone(user)) endWith('identity_not_found', login)
-  if (user instanceof Refused) return found.sideError(user)
-  const value = foreign(bodyText(user))
-  if (isObject(value) && Number.isSafeInteger(value.id)) found.account = String(value.id)
-  else found.side('response_refused', user.url)
+  if (!anyGist) await readUser()
+  const { failed } = found
+  if (found.account === null && failed) endWith(failed.code, failed.detail, failed.retryAt, failed.place)
+
+  async function readUser(): Promise<void> {
+    const user = await ask(`${api}/users/${login}`)
+    if (isGone(user)) endWith('identity_not_found', login)
+    if (user instanceof Refused) return found.sideError(user)
+    const value = jsonOf(user)
+    if (isObject(value) && Number.isSafeInteger(value.id)) found.account = String(value.id)
+    else found.side('response_refused', user.url)
+  }
 }

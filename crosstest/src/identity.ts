@@ -59,7 +59,6 @@ export function keyBytes(identity: string): Uint8Array {
   const value = identity.slice(at + 1)
   if (identity.startsWith('nostr:')) return npub(value)
   if (identity.startsWith('ed25519:')) return ed25519Key(value)
-  canonical(identity)
   return refuse('key_expected', identity) // KEZ-ID-10
 }
 

@@ -77,10 +77,16 @@ function account(scheme: string, value: string): Input {
   return refuse('scheme_unknown', scheme)
 }
 
-function named(kind: 'name' | 'nip05', text: string): Input {
+/** Step 8b: a host, and something after it that only an address has. */
+function isAddress(text: string): boolean {
+  const [, first, rest] = /^([^/?#:]*)([/?#]|:.)/s.exec(text) ?? []
+  return rest !== undefined && first.includes('.') && !first.includes('@')
+}
+
+function named(kind: 'name' | 'nip05', text: string, lower = false): Input {
   const [user, host, more] = text.split('@')
   if (more !== undefined || !/^[A-Za-z0-9_.-]{1,64}$/.test(user)) refuse('identity_refused', text)
-  return { kind, user, host: hostOf(host) }
+  return { kind, user: lower ? user.toLowerCase() : user, host: hostOf(host) }
 }
 
 type Row = { scheme: string; hosts?: string[]; paths: RegExp[]; not?: (name: string) => boolean }
@@ -133,7 +139,6 @@ export function address(text: string): Input {
     .filter((s) => s !== '')
   if (segments.some((s) => s === '.' || s === '..')) refused()
   const page: Input = { kind: 'page', url: `https://${host}${path}${query ?? ''}`, host }
-  if (/^#[/!]/.test(fragment ?? '')) return page // an application's own address
   const joined = segments.map((s) => `/${s}`).join('')
   const rows = ROWS.filter((row) => row.hosts!.includes(host))
   for (const { scheme, paths, not } of rows) {
@@ -156,7 +161,10 @@ export function address(text: string): Input {
       }
     }
   }
-  return segments.length === 0 && query === undefined ? account('dns', host) : page
+  // An empty query is none.
+  if (segments.length > 0 || (query ?? '?') !== '?') return page
+  // An app shows such a page, and no server can be asked about it.
+  return /^#[/!]/.test(fragment ?? '') ? refused() : account('dns', host)
 }
 
 /** The algorithm `parse_input`. */
@@ -172,21 +180,20 @@ export function parseInput(given: string): Input {
   if (/^did:/i.test(text)) return account('bluesky', text)
   const scheme = /^([^./?#@:]*):/.exec(text)?.[1]
   if (scheme !== undefined) {
-    const value = text.slice(scheme.length + 1)
+    const value = text.slice(scheme.length + 1).replace(new RegExp(`^[${INVISIBLE}]+|[${INVISIBLE}]+$`, 'g'), '')
     const lower = scheme.toLowerCase()
     const known = ['acct', 'mastodon'].includes(lower) ? 'ap' : lower
     if (!SCHEMES.includes(known)) refuse('scheme_unknown', scheme)
-    if (/^https?:\/\//i.test(value)) {
+    if (/^https?:\/\//i.test(value) || isAddress(value)) {
       const found = address(value)
       const same = found.kind === 'account' && found.identity.startsWith(`${known}:`)
       return same ? found : refuse('identity_refused', text)
     }
     const nip05 = /^@?([^@]+@[^@]+)$/.exec(value)?.[1]
-    return known === 'nostr' && nip05 !== undefined ? named('nip05', nip05) : account(known, value)
+    return known === 'nostr' && nip05 !== undefined ? named('nip05', nip05, true) : account(known, value)
   }
   if (/^n(?:pub|profile)1/i.test(text)) return account('nostr', text)
-  const first = /^([^/?#:]*)[/?#:]/.exec(text)?.[1]
-  if (first?.includes('.') && !first.includes('@')) return address(text)
+  if (isAddress(text)) return address(text)
   if (text.startsWith('@')) {
     const rest = text.slice(1)
     return rest.includes('@') ? named('name', rest) : account(rest.includes('.') ? 'bluesky' : 'github', rest)

@@ -168,10 +168,19 @@ function nesting(text: string): number {
 export function foreign(text: string): any {
   if (nesting(text) > 64) return undefined
   try {
-    return JSON.parse(text, (_, v) => (typeof v === 'number' && !Number.isSafeInteger(v) ? null : v))
+    return JSON.parse(text, reviver as (this: any, name: string, value: any) => any)
   } catch {
     return undefined
   }
+}
+
+/** Numbers are integers by their spelling; strings have no lone surrogates and no noncharacters. */
+function reviver(_: string, value: unknown, { source }: { source?: string }): unknown {
+  if (typeof value === 'string') {
+    return value.toWellFormed().replace(/[\p{Noncharacter_Code_Point}]/gu, '\ufffd')
+  }
+  if (typeof value !== 'number') return value
+  return /^-?[0-9]+$/.test(source ?? '') && Number.isSafeInteger(value) ? value : null
 }
 
 export const isObject = (value: unknown): value is { [name: string]: any } =>

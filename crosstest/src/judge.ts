@@ -120,15 +120,17 @@ const REVOKED = ['key_rotated', 'key_compromised']
 
 function judgeClaim(report: Report, asked: string, claim: Claim, history: History, now: number): Report {
   const platform = report.account
+  const listed = history.kind === 'known' ? history.chain.listings.get(claim.id) : undefined
+  const pinned = claim.account ?? listed?.account
   if (claim.subject !== asked) {
-    const same = claim.account !== undefined && claim.account === platform
+    const same = pinned !== undefined && pinned === platform
     if (!same || schemeOf(claim.subject) !== schemeOf(asked)) return end(report, 'invalid', 'wrong_owner')
     note(report, 'renamed')
     report.claimed_as = claim.subject
   }
   if (platform !== null) {
-    if (claim.account === undefined) note(report, 'account_unpinned')
-    else if (claim.account !== platform) return end(report, 'invalid', 'account_changed')
+    if (pinned === undefined) note(report, 'account_unpinned')
+    else if (pinned !== platform) return end(report, 'invalid', 'account_changed')
   }
   if (claim.createdAt > now + 600) return end(report, 'invalid', 'not_yet_valid') // KEZ-VER-03
   if (history.kind === 'forked') return end(report, 'fork', 'forked')

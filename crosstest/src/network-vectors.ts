@@ -72,6 +72,7 @@ function recorded(recordedAnswers: { [url: string]: any }): Transport {
       const newestFirst = events.toSorted((a: any, b: any) => b.created_at - a.created_at)
       return filters.map((filter) => ({
         events: newestFirst.filter((e: any) => matches(e, filter)).slice(0, filter.limit),
+        came: events.length > 0,
         failed: failureOf(failed, filter),
       }))
     },

@@ -42,7 +42,7 @@ function hasEnded(event: NostrEvent, deletions: NostrEvent[], address: string, n
 
 export async function nostr(value: string, { t, now, relays }: Context, found: Lookup): Promise<void> {
   const key = bytesToHex(keyBytes(`nostr:${value}`))
-  if (relays.length === 0) endWith('connect_failed', 'no relay is configured', undefined, { url: 'nostr relays' })
+  if (relays.length === 0) endWith('connect_failed', 'no relay is configured')
   found.place = { url: relays[0] }
   const filters: Filter[] = [
     { authors: [key], kinds: [KIND], '#d': ['kez'], limit: 1 },

@@ -81,16 +81,14 @@ export async function relayChain(
   let next = filters
   const events: NostrEvent[] = []
   let failure: { code: string; came: boolean } | undefined
-  let other = false
   for (let round = 1; ; round += 1) {
     const got = await tried(t.relay(url, next))
     if (got instanceof Refused) {
-      failure ??= { code: got.code, came: events.length > 0 }
+      failure ??= { code: got.code, came: false }
     } else {
       events.push(...got.flatMap((r) => r.events))
-      other ||= got.some((r) => r.events.length > 0)
       const decides = got[round === 1 ? deciding : 0]
-      if (decides?.failed) failure ??= { code: decides.failed.code, came: decides.events.length > 0 }
+      if (decides?.failed) failure ??= { code: decides.failed.code, came: decides.came }
     }
     const chains = putTogether(events, primary, clock)
     const keys = chains.flatMap((c) => c.periods.map((p) => p.key)).filter((k) => k.startsWith('nostr:'))
@@ -104,7 +102,7 @@ export async function relayChain(
     if (chains.length > 0) return { chains, answer: failure ? 'partial' : 'served', code: failure?.code, events }
     if (!failure) return { chains, answer: 'absent', events }
     // A relay that does not filter sends other events, and then ends: it has no such chain.
-    const absent = failure.code !== 'search_incomplete' && other
+    const absent = failure.code !== 'search_incomplete' && failure.came
     return { chains, answer: absent ? 'absent' : 'failed', code: failure.code, events }
   }
 }

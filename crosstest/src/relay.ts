@@ -11,7 +11,8 @@ const MAX_STRANGERS = 2000
 const MAX_MESSAGE = 256 * 1024
 const MAX_ALL = 32 * 1024 * 1024
 
-export type FilterResult = { events: NostrEvent[]; failed?: { code: string; detail: string } }
+/** `came`: an event came for the filter, whether it matches or not. */
+export type FilterResult = { events: NostrEvent[]; came: boolean; failed?: { code: string; detail: string } }
 
 /** The algorithm `relay_page`, one page at a time. */
 export class Paging {
@@ -103,7 +104,7 @@ export class RelayRequest {
     this.#pagings = filters.map((f) => new Paging(f))
     this.#states = filters.map(() => 'waiting')
     this.#pages = filters.map(() => [])
-    this.results = filters.map(() => ({ events: [] }))
+    this.results = filters.map(() => ({ events: [], came: false }))
     this.#go()
   }
 
@@ -156,6 +157,7 @@ export class RelayRequest {
   #event(n: number, event: NostrEvent): void {
     this.#states[n] = 'open' // a NOTICE is cured
     this.results[n].failed = undefined
+    this.results[n].came = true
     this.#pages[n].push(event)
     const { events } = this.results[n]
     if (matches(event, this.#filters[n]) && !events.some((e) => e.id === event.id)) events.push(event)

@@ -65,11 +65,11 @@ function sourcesOf({ config, memories, primary, claimSources, subject }: Gatheri
     if (!found.some((s) => s.url === url)) found.push({ url, kind })
   }
   const path = `/v1/sigchains/${primary}`
-  for (const base of config.servers) add(`${base.replace(/\/$/, '')}${path}`, 'server')
   for (const url of [...config.sources, ...claimSources]) {
-    const isServer = url.startsWith('https:') && URL.canParse(url) && decodeURIComponent(new URL(url).pathname) === path
+    const isServer = url.startsWith('https:') && URL.canParse(url) && new URL(url).pathname === path
     add(url, url.startsWith('wss:') ? 'relay' : isServer ? 'server' : 'named')
   }
+  for (const base of config.servers) add(`${base.replace(/\/$/, '')}${path}`, 'server')
   const listed = [...(memories.chains.get(primary)?.listings.values() ?? [])].map((l) => l.subject)
   for (const s of [subject ?? '', ...listed].filter((s) => s.startsWith('dns:'))) {
     add(`https://${s.slice(4)}/.well-known/kez/${primary.replace(':', '/')}.jsonl`, 'well-known')
@@ -115,7 +115,7 @@ async function fetchBundle(source: Source, g: Gathering): Promise<Answer> {
 
 /** Step 2: a server's evidence of a fork. */
 async function fetchFork(source: Source, g: Gathering): Promise<Chain[] | Refused> {
-  const got: Fetched | Refused = await tried(get(g.t, `${source.url}/fork`, 'public', '*/*', MAX_FORK))
+  const got: Fetched | Refused = await tried(get(g.t, `${source.url}/fork`, 'same host', '*/*', MAX_FORK))
   if (got instanceof Refused) return got.code === 'offline' ? [] : got
   if ([404, 405, 410].includes(got.status)) return []
   if (got.status !== 200) return new Refused('http_status')
@@ -223,8 +223,7 @@ export async function gather(g: Gathering): Promise<History> {
   else if (partial.some((c) => !whole.some((w) => w.beginsWith(c)))) doubt = 'chain_unreachable'
   else if (onlyRemembered && !unasked) doubt = 'chain_unreachable'
 
-  const wasCut = now < clock && [...whole, ...damaged, ...partial, ...doubted].some((c) => c.cutAt(now) !== c)
-  if (!wasCut && chain.events.length >= (remembered?.events.length ?? 0)) memories.chains.set(primary, chain)
+  if (now >= clock) memories.chains.set(primary, chain)
   const refused = refusal !== undefined && W.length > 0
   return { kind: 'known', chain, doubt, unchecked: onlyRemembered && unasked, settled, refused }
 }

@@ -95,9 +95,15 @@ async function follow(t: Transport, asked: string, kind: Class, accept: string, 
 
 export const bodyText = (answer: HttpAnswer): string => new TextDecoder().decode(answer.body)
 
+/** Foreign JSON; nothing where it is none, or where the answer does not say that it is JSON. */
+export function jsonOf(answer: HttpAnswer, anyType = false): any {
+  const due = anyType || /json/i.test(answer.headers['content-type'] ?? '')
+  return due ? foreign(bodyText(answer)) : undefined
+}
+
 /** A body of foreign JSON that has to be an object. */
-export function jsonObject(answer: HttpAnswer): { [name: string]: any } {
-  const value = foreign(bodyText(answer))
+export function jsonObject(answer: HttpAnswer, anyType = false): { [name: string]: any } {
+  const value = jsonOf(answer, anyType)
   return isObject(value) ? value : refuse('response_refused', 'no JSON object')
 }
 
@@ -115,13 +121,24 @@ export function retryAt({ headers }: HttpAnswer, now: number): number | undefine
   return reset === undefined || (remaining !== undefined && remaining !== '0') ? undefined : moment(reset, now)
 }
 
-/** The marks by which pages of known checks against bots are told. The text does not list them. */
-const BOT_CHECKS = /cf-chl|challenge-platform|__cf_chl|anubis|ddos-guard|Just a moment\.\.\./i
+const BOT_CHECKS = [
+  ...['just a moment...', 'checking your browser', 'checking if the site connection is secure'],
+  ...['attention required! | cloudflare', "making sure you're not a bot", 'making sure you&#39;re not a bot'],
+  ...['cf-chl-', '_cf_chl_opt', '/cdn-cgi/challenge-platform/', 'ddos-guard', 'awswafcookiedomainlist'],
+  'verify you are human',
+]
+
+function isWebPage(answer: HttpAnswer): boolean {
+  if (/html/i.test(answer.headers['content-type'] ?? '')) return true
+  return /^[\ufeff \t\n\f\r]*(?:<!doctype html|<html)/i.test(bodyText(answer))
+}
 
 export function isChallenge(answer: HttpAnswer): boolean {
   const names = ['cf-mitigated', 'x-vercel-mitigated', 'x-amzn-waf-action']
   if (names.some((n) => /challenge|captcha/i.test(answer.headers[n] ?? ''))) return true
-  return /html/i.test(answer.headers['content-type'] ?? '') && BOT_CHECKS.test(bodyText(answer))
+  if (!isWebPage(answer)) return false
+  const start = new TextDecoder().decode(answer.body.subarray(0, 16 * 1024)).toLowerCase()
+  return BOT_CHECKS.some((mark) => start.includes(mark))
 }
 
 function isLimited(answer: HttpAnswer): boolean {

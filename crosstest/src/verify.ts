@@ -17,6 +17,11 @@ const MAX_PRIMARIES = 4
 const ORDER = ['valid', 'fork', 'unreachable', 'revoked', 'expired', 'invalid']
 const BEST = ['fork', 'valid', 'unreachable', 'revoked', 'expired', 'invalid']
 
+/** What the decoder says of text that was broken on its way. */
+const NO_FORM = [
+  ...['compact_syntax', 'zstd_refused', 'pointer_syntax', 'json_utf8', 'json_syntax', 'json_not_canonical'],
+]
+
 const CHANNELS: { [scheme: string]: (value: string, context: Context, found: Lookup) => Promise<void> } = {
   dns,
   github,
@@ -64,13 +69,14 @@ export async function verify(reader: Reader, { subject, by, hints = [], spelling
     if (movedTo !== null) note(report, 'moved')
     return report
   }
-  const failedReport = (failure: Failure) => {
-    const report = blank(failure.place ?? found.place, found.via)
+  const failedReport = (failure: Failure, place: Place | null) => {
+    const report = found.ended ? emptyReport(subject, now) : blank(place, found.via)
+    report.place = place
     report.detail = failure.detail
     if (failure.retryAt !== undefined) report.retry_at = utc(failure.retryAt)
     return end(report, statusOf(failure.code), failure.code)
   }
-  if (found.ended) return [failedReport(found.ended)]
+  if (found.ended) return [failedReport(found.ended, found.ended.place ?? null)]
 
   const candidates: Candidate[] = []
   for (const { text, place, via } of found.texts) {
@@ -106,14 +112,16 @@ export async function verify(reader: Reader, { subject, by, hints = [], spelling
   const broken = candidates.find(({ proof }) => proof instanceof Refused)
   let extra: Report | undefined
   if (by === undefined && broken && reports.every((r) => r.status !== 'valid')) {
-    const { code, message } = broken.proof as Refused
+    const { code: said, message } = broken.proof as Refused
+    const code = NO_FORM.includes(said) ? 'proof_malformed' : said
     extra = end(
       Object.assign(blank(broken.place, broken.via), { encoding: broken.form, detail: message }),
       statusOf(code),
       code,
     )
   }
-  if (found.failed && reports.every((r) => r.status === 'invalid')) extra = failedReport(found.failed)
+  if (found.failed && reports.every((r) => r.status === 'invalid'))
+    extra = failedReport(found.failed, found.failed.place ?? found.place)
   if (extra) reports = [...reports, extra]
   if (reports.length === 0) {
     const report = end(blank(found.place, found.via), 'invalid', 'proof_not_found')
