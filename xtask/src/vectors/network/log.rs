@@ -245,8 +245,8 @@ pub(super) fn logs(v: &mut Vectors) -> Result<()> {
         ("log-refused-absent", &["LOG-07", "SRC-06"], named_has(refuses(&one), 404, &one), "known 1 log_refused; remembers 1", "another source has nothing"),
         ("log-refused-served", &["LOG-08", "LOG-10", "SRC-06"], named_has(refuses(&two), 200, &one), "known 2 refused; remembers 2",
             "another source served the chain, and the events of the refused server count"),
-        ("log-refused-empty", &["LOG-07", "SRC-06"], configured().http(&format!("{place}?log=0"), 200, "x\n"), "unknown chain_unreachable; remembers nothing",
-            "what is no bundle is refused by replay"),
+        ("log-refused-empty", &["LOG-07", "SRC-06"], configured().http(&format!("{place}?log=0"), 200, "x\n"), "unknown log_refused; remembers nothing",
+            "no proof line comes before no bundle"),
         ("log-404", &["SRC-06"], configured().status(&format!("{place}?log=0"), 404), "absent; remembers nothing", "a server with a log, without the chain"),
     ]);
     Ok(())
