@@ -230,5 +230,24 @@ pub(super) fn logs(v: &mut Vectors) -> Result<()> {
         ("witnesses-none", rules, with_witnesses(cosigned(0)?, 1), "log_unwitnessed", "none"),
         ("witnesses-not-named", &["LOG-05"], ask(cosigned(1)?), ok, "cosignatures that nobody asks for"),
     ]);
+    // What a refused server means for the history.
+    v.group = "sources";
+    let place = format!("{SERVER}/v1/sigchains/{primary}");
+    let named = "https://chains.example/me.jsonl";
+    let configured = || {
+        let net = Net::of(&primary).set("servers", json!([format!("{SERVER}#{}", log.key)]));
+        net.status(&format!("{place}/fork"), 404)
+    };
+    let refuses = |w: &Writer| configured().http(&format!("{place}?log=0"), 200, &w.chain.to_bundle());
+    let named_has = |net: Net, status: u16, w: &Writer| net.set("sources", json!([named])).http(named, status, &w.chain.to_bundle());
+    emit(v, "sources", vec![
+        ("log-refused", &["LOG-07", "SRC-06"], refuses(&one), "known 1 log_refused; remembers 1", "the only copy is doubted"),
+        ("log-refused-absent", &["LOG-07", "SRC-06"], named_has(refuses(&one), 404, &one), "known 1 log_refused; remembers 1", "another source has nothing"),
+        ("log-refused-served", &["LOG-08", "LOG-10", "SRC-06"], named_has(refuses(&two), 200, &one), "known 2 refused; remembers 2",
+            "another source served the chain, and the events of the refused server count"),
+        ("log-refused-empty", &["LOG-07", "SRC-06"], configured().http(&format!("{place}?log=0"), 200, "x\n"), "unknown log_refused; remembers nothing",
+            "no proof line comes before no bundle"),
+        ("log-404", &["SRC-06"], configured().status(&format!("{place}?log=0"), 404), "absent; remembers nothing", "a server with a log, without the chain"),
+    ]);
     Ok(())
 }

@@ -52,6 +52,7 @@ pub(super) fn nostr(v: &mut Vectors) -> Result<()> {
     bad_sig["sig"] = "0".repeat(128).into();
     let future = proof(901, &text)?;
     let near = proof(900, &text)?;
+    let old = event(&by, 30078, -50, &[d], &text)?;
     let other_d = event(&by, 30539, -50, &[&["d", "kez:x"]], &text)?;
     let same_date = [proof(-100, "one")?, proof(-100, &text)?];
     // Of equal dates the lowest id counts.
@@ -104,6 +105,9 @@ pub(super) fn nostr(v: &mut Vectors) -> Result<()> {
         ("closed-deletions", &["NOS-03"], one(&[], fails(5, "relay_refused")), absent, "the filter for deletions never counts"),
         ("closed-found", &["NOS-03", "CNL-04"], one(&[&good], fails(30539, "timeout")), VALID, "events count as soon as they came"),
         ("limit", &["NOS-03", "CNL-05"], one(&[], fails(30539, "search_incomplete")), "search_incomplete", "a limit"),
+        ("old-kind-ended", &["NOS-08", "NOS-05"], one(&[&ended, &old], none()), absent, "an old proof beside an ended one does not count"),
+        ("old-kind-beside", &["NOS-08"], one(&[&proof(-200, "gone")?, &old], none()), absent, "nor beside one without a proof"),
+        ("old-kind-fails", &["NOS-08"], one(&[], fails(30078, "timeout")), absent, "its filter never counts"),
         ("closed-all", failed, one(&[], all("rate_limited")), "rate_limited", "every filter is closed"),
     ]);
     Ok(())
