@@ -79,8 +79,12 @@ function recorded(recordedAnswers: { [url: string]: any }): Transport {
   }
 }
 
-function configOf({ sources = [], servers = [], relays = [], chains = [], key, witnesses }: any): Config {
-  return { sources, servers, relays, chains, log: { key, witnesses } }
+function configOf({ sources = [], servers = [], relays = [], chains = [], witnesses }: any): Config {
+  const keyed = servers.map((server: string) => {
+    const [base, logKey] = server.split('#')
+    return { base, logKey }
+  })
+  return { sources, servers: keyed, relays, chains, witnesses }
 }
 
 function readerOf(input: any, clock: number): Reader {

@@ -96,6 +96,7 @@ export function url(text: string | undefined): void {
     text.length <= 2048 &&
     /^(?:[\w\-.~!$&()*+,;=:@/?]|%(?!2[eE])[0-9A-Fa-f]{2})*$/.test(text) &&
     isDomain(host) &&
+    host.length <= 248 &&
     port !== '443' &&
     Number(port ?? 1) <= 65535 &&
     path !== '' &&

@@ -18,11 +18,12 @@ const MAX_FORK = 64 * 1024 * 1024
 
 export type Config = {
   sources: string[]
-  servers: string[]
+  /** Sigchain servers, and the keys of their logs where the user names them. */
+  servers: { base: string; logKey?: string }[]
   relays: string[]
   /** Chains that the user hands over. */
   chains: string[]
-  log: LogPolicy
+  witnesses?: string[]
 }
 
 type Source = { url: string; kind: 'named' | 'well-known' | 'server' | 'relay' | 'quorum' }
@@ -69,7 +70,7 @@ function sourcesOf({ config, memories, primary, claimSources, subject }: Gatheri
     const isServer = url.startsWith('https:') && URL.canParse(url) && new URL(url).pathname === path
     add(url, url.startsWith('wss:') ? 'relay' : isServer ? 'server' : 'named')
   }
-  for (const base of config.servers) add(`${base.replace(/\/$/, '')}${path}`, 'server')
+  for (const { base } of config.servers) add(`${base.replace(/\/$/, '')}${path}`, 'server')
   const listed = [...(memories.chains.get(primary)?.listings.values() ?? [])].map((l) => l.subject)
   for (const s of [subject ?? '', ...listed].filter((s) => s.startsWith('dns:'))) {
     add(`https://${s.slice(4)}/.well-known/kez/${primary.replace(':', '/')}.jsonl`, 'well-known')
@@ -106,7 +107,8 @@ async function fetchBundle(source: Source, g: Gathering): Promise<Answer> {
   const { bundle, line } = splitProof(bodyText(got))
   const answer = readBundle(source, bundle, g)
   const head = lastEvent(bundle)
-  const policy = g.config.log
+  const logKey = g.config.servers.find(({ base }) => base.replace(/\/$/, '') === server)?.logKey
+  const policy: LogPolicy = { key: logKey, witnesses: g.config.witnesses }
   const context = { t: g.t, server: server!, size, cached: false, memory, policy }
   const believed = await tried(believe(line, head, context))
   if (believed instanceof Refused) answer.log = believed.code // KEZ-LOG-07
