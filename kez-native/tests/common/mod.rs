@@ -25,7 +25,8 @@ pub fn kez() -> Command {
     let mut command = Command::new(words.next().unwrap_or(env!("CARGO_BIN_EXE_kez")));
     command.args(words);
     // KEZ-TRN-10: nothing listens there, so that a command that asked this proxy would fail.
-    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+    {
         command.env(name, "http://127.0.0.1:9");
     }
     command

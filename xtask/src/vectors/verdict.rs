@@ -176,7 +176,7 @@ fn histories(v: &mut Vectors, cast: &Cast) -> Result<()> {
         ("chain-unknown", &["VER-02"], &plain, unknown, json!({}), "chain_unreachable", "a revocation may exist"),
         ("chain-unchecked", &["VER-02"], &plain, unchecked, json!({}), "ok", "no source was asked: a note says so"),
         ("relies-unknown", &["VER-02"], &relies, unknown, json!({}), "chain_unreachable", "it names a source that could not be asked"),
-        ("relies-absent", &["VER-01"], &relies, absent, json!({}), "ok", "it names a source that has nothing"),
+        ("relies-absent", &["VER-01"], &relies, absent, json!({}), "chain_unreachable", "it names sources, and they have nothing"),
         ("stranger", &["CHN-18", "CLM-04"], &stranger, listed, json!({}), "chain_signer", "signed by a key that was never current"),
         ("stranger-no-chain", &["VER-02", "CLM-04"], &stranger, absent, json!({}), "chain_unreachable", "another key than the primary needs the chain"),
         ("stranger-unchecked", &["VER-02"], &stranger, unchecked, json!({}), "chain_unreachable", "and an unchecked one is not enough"),

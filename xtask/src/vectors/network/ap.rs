@@ -67,7 +67,7 @@ fn fingers(v: &mut Vectors, text: &str) {
     let with_finger = |value: Json| acts(Net::about(SUBJECT).json(FINGER, 200, value), ACTOR, actor(text));
     let subject = |subject: &str| with_finger(finger(subject, ACTOR));
     let link = |url: &str| with_finger(finger("acct:jason@social.example", url));
-    let typed = |net: Net| net.set("spelling", "Jason@social.example");
+    let typed = |net: Net| net.set("spelling", "Jason");
     let jrd = finger("acct:Jason@social.example", ACTOR);
     emit(v, "channel", vec![
         ("finger", &["AP-01", "AP-03"], subject("acct:jason@social.example"), VALID, "the name as subject"),
