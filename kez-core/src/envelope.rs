@@ -221,6 +221,9 @@ impl Envelope {
 }
 
 fn kind_of(payload: &Value) -> Result<String> {
+    if !matches!(payload, Value::Object(_)) {
+        return Err(Error::about(Code::MemberType, "payload"));
+    }
     match payload.get("type") {
         Some(Value::String(kind)) => Ok(kind.clone()),
         Some(_) => Err(Error::about(Code::MemberType, "type")),

@@ -208,8 +208,10 @@ impl Fork {
         }
         let value = Value::parse_around_envelopes(bytes)?;
         let mut m = Members::of(&value)?;
-        if m.required("kez")? != &Value::Int(1) {
-            return Err(Error::about(Code::VersionUnknown, "a fork object of version 1 is wanted"));
+        match m.required("kez")? {
+            Value::Int(1) => {}
+            Value::Int(n) => return Err(Error::about(Code::VersionUnknown, n)),
+            _ => return Err(Error::about(Code::MemberType, "kez")),
         }
         let kind = m.text("type")?;
         if kind != "fork" {

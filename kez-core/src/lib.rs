@@ -23,6 +23,7 @@ pub mod hex;
 mod identity;
 #[cfg(feature = "import")]
 pub mod import;
+mod input;
 pub mod json;
 mod key;
 #[cfg(feature = "keyfile")]
@@ -50,7 +51,8 @@ pub use fork::Fork;
 pub use hash::{ObjectId, commitment};
 #[cfg(feature = "url")]
 pub use identity::to_ascii;
-pub use identity::{Identity, Input, Scheme, ToAscii, holds_secret, parse_input};
+pub use identity::{Identity, Scheme, ToAscii};
+pub use input::{Input, holds_secret, parse_input};
 pub use key::{Key, NostrEvent, SecretKey, Suite};
 pub use proof::{Encoding, Proof};
 pub use time::{MAX_SKEW, Timestamp, human_span};

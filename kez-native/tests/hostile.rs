@@ -439,17 +439,17 @@ fn relays_that_misbehave() {
 /// Events count when they came, however the conversation ends.
 #[test]
 fn relays_that_break_off() {
-    let event = r#"["EVENT","kez1",{"id":"a","created_at":1}]"#;
+    const EVENT: &str = r#"["EVENT","kez1",{"id":"a","created_at":1}]"#;
     let ask = |lines: &'static [&'static str]| {
         let answer = fetch(&native(true), &from_relay(relay(lines, false))).unwrap();
         let Body::Relay { answers } = answer.body else { panic!() };
         assert_eq!(answers[0].events.len(), 1);
         answers[0].failure.as_ref().map(|failure| failure.code)
     };
-    assert_eq!(ask(&[event]), Some(Code::Timeout));
+    assert_eq!(ask(&[EVENT]), Some(Code::Timeout));
     let closed = Some(Code::RelayRefused);
-    assert_eq!(ask(&[event, r#"["CLOSED","kez1","error: shutting down"]"#]), closed);
-    assert_eq!(ask(&[event, r#"["EOSE","kez1"]"#]), None);
+    assert_eq!(ask(&[EVENT, r#"["CLOSED","kez1","error: shutting down"]"#]), closed);
+    assert_eq!(ask(&[EVENT, r#"["EOSE","kez1"]"#]), None);
 }
 
 #[test]

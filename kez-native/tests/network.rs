@@ -249,7 +249,7 @@ fn nostr_every_status(net: &Testnet) {
     let account = user(net, "nostr-account");
     let subject = account.key("subject", "nostr");
     every_status(net, &subject, "compact", &|text| {
-        nostr_publish(net, &account, 30_078, &[&["d", "kez"]], text.unwrap_or(""));
+        nostr_publish(net, &account, 30_539, &[&["d", "kez"]], text.unwrap_or(""));
     });
     // In the profile, as a pointer.
     let me = user(net, "nostr");
@@ -489,7 +489,7 @@ fn whole_identity_in_chromium(net: &Testnet) {
     let (me, key) = publish_whole(net, "paged");
     let account = user(net, "paged-account");
     let other = account.key("subject", "nostr");
-    nostr_publish(net, &account, 30_078, &[&["d", "kez"]], &me.claim(&other, "compact", &[]));
+    nostr_publish(net, &account, 30_539, &[&["d", "kez"]], &me.claim(&other, "compact", &[]));
     me.ok(&["sigchain", "add", &other]);
     me.ok(&["sigchain", "publish", "--relay", net.relay()]);
     let wanted = user(net, "stranger").run(&["id", &key]).json();

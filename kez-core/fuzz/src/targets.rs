@@ -1,7 +1,7 @@
 //! What must hold for any input: no panic, no endless work, and what was accepted is canonical.
 
 use kez_core::{
-    Chain, Endpoints, Fork, Identity, NostrEvent, Timestamp,
+    Chain, Endpoints, Fork, Identity, Input, NostrEvent, Timestamp,
     channel::{self, Fetched, Step},
     json::Value,
     proof,
@@ -42,6 +42,12 @@ pub fn json(data: &[u8]) {
 /// Identities: what people type becomes canonical, and stays so.
 pub fn identity(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(input) = Input::parse(text) {
+        assert_eq!(
+            Input::parse(&input.to_string()).map(|again| again.to_string()),
+            Ok(input.to_string())
+        );
+    }
     if let Ok(identity) = Identity::parse(text) {
         assert_eq!(Identity::from_canonical(identity.as_str()), Ok(identity.clone()));
         assert!(identity.as_str().is_ascii());

@@ -68,6 +68,8 @@ pub struct Facts {
     pub aliases: &'static [&'static str],
     /// The platform's name for people.
     pub name: &'static str,
+    /// An example of a value, for hints.
+    pub example: &'static str,
     /// The URLs that lead to accounts. The first form that fits decides.
     pub urls: &'static [UrlForm],
     /// The form of a proof that suits the place where it is published.

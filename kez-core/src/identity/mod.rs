@@ -2,15 +2,10 @@
 //! (SPEC.md, "Identities"). The grammar of a scheme's values is in that scheme's channel.
 
 pub(crate) mod domain;
-mod input;
-#[cfg(test)]
-mod tests;
 
 pub use domain::ToAscii;
 #[cfg(feature = "url")]
 pub use domain::to_ascii;
-pub(crate) use input::page_refused;
-pub use input::{Input, holds_secret, parse_input};
 
 use crate::{Code, Error, Result};
 use alloc::{borrow::ToOwned, string::String};

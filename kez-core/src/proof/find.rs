@@ -38,7 +38,8 @@ impl Search {
             return false;
         }
         self.tried += 1;
-        if !self.found.iter().any(|found| found.proof == proof) {
+        // Equal proofs count once; what does not decode stays.
+        if proof.is_err() || !self.found.iter().any(|found| found.proof == proof) {
             self.found.push(Found { encoding, proof });
         }
         true
@@ -202,7 +203,7 @@ fn tokens(text: &str, search: &mut Search) -> bool {
         };
         let go_on = if rest.starts_with(COMPACT_PREFIX) {
             let token = run(COMPACT_PREFIX.len(), is_base64url);
-            let proof = from_compact(token).map_err(|e| explain(token, rest).unwrap_or(e));
+            let proof = from_compact(token).map_err(|error| explain(error, token, rest));
             search.add(Encoding::Compact, proof.map(Proof::Claim))
         } else if rest.starts_with("kez:nostr:npub1") || rest.starts_with("kez:ed25519:") {
             let from = rest[4..].find(':').map_or(4, |i| i + 5);
@@ -245,8 +246,11 @@ fn nearly(lower: &str, rest: &str) -> Option<(Encoding, String)> {
     Some((encoding, alloc::format!("it begins with \"{shown}\" where {form} belongs: {why}")))
 }
 
-/// What has happened to a compact form that does not decode, where that can be told.
-fn explain(token: &str, rest: &str) -> Option<Error> {
+/// Adds to an error what has happened to a compact form, where that can be told.
+fn explain(error: Error, token: &str, rest: &str) -> Error {
+    if !matches!(error.code(), Code::CompactSyntax | Code::ZstdRefused) {
+        return error;
+    }
     let data = &token[COMPACT_PREFIX.len()..];
     let why = if data.len() >= 40 && !data.bytes().any(|b| b.is_ascii_uppercase()) {
         "the capital letters are lost: something turned the text into lower case".to_owned()
@@ -259,9 +263,9 @@ fn explain(token: &str, rest: &str) -> Option<Error> {
             "the text is cut off{cut}: its end is missing; in DNS it needs several strings of at most 255 characters in one record"
         )
     } else {
-        return None;
+        return error;
     };
-    Some(Error::about(Code::ProofMalformed, why))
+    Error::about(error.code(), why)
 }
 
 /// Whether text goes on after white space with what looks like the rest of a compact form.

@@ -215,7 +215,8 @@ pub fn answered(answers: Vec<RelayAnswer>) -> Result<Body, Failure> {
 mod tests {
     use super::*;
     use crate::Code;
-    use alloc::vec;
+    use alloc::{collections::VecDeque, vec};
+    use proptest::prelude::*;
 
     fn query(filters: usize) -> Query {
         let filter = Value::object([("limit", Value::Int(1))]);
@@ -357,6 +358,66 @@ mod tests {
             r#"["OK","a",true,""]"#,
         ] {
             assert!(matches!(query.receive(text), Next::Wait), "{text}");
+        }
+    }
+
+    /// A relay's messages in answer to a REQ, with at most so many events.
+    fn answer(dates: &[Vec<i64>; 2], clamp: usize, request: &str) -> Vec<String> {
+        let request = array(request);
+        let [Value::String(kind), Value::String(name), filter] = &request[..] else {
+            return Vec::new();
+        };
+        if kind != "REQ" {
+            return Vec::new();
+        }
+        let date = |bound| filter.get(bound).and_then(Value::as_int);
+        let (since, until) = (date("since").unwrap_or(0), date("until").unwrap_or(i64::MAX));
+        let wanted =
+            filter.get("kinds").and_then(Value::as_array).and_then(|kinds| kinds[0].as_int());
+        let kind = usize::try_from(wanted.unwrap()).unwrap();
+        let mut all: Vec<_> = dates[kind].iter().zip(0..).collect();
+        all.retain(|(date, _)| (since..=until).contains(*date));
+        all.sort_unstable_by_key(|(date, n): &(&i64, i32)| (-**date, *n));
+        let event = |(date, n)| {
+            format!(r#"["EVENT","{name}",{{"created_at":{date},"id":"{kind}/{n}","kind":{kind}}}]"#)
+        };
+        let events = all.into_iter().take(clamp).map(event);
+        events.chain([format!(r#"["EOSE","{name}"]"#)]).collect()
+    }
+
+    proptest! {
+        /// Each of two filters is read to its end, or says that it is not.
+        #[test]
+        fn two_filters(
+            first in prop::collection::vec(1_i64..40, 0..120),
+            second in prop::collection::vec(1_i64..40, 0..120),
+            clamp in 10_usize..50,
+        ) {
+            let dates = [first, second];
+            let filter = |kind: i64| {
+                Value::object([
+                    ("authors", Value::Array(vec![])),
+                    ("kinds", Value::Array(vec![Value::Int(kind)])),
+                ])
+            };
+            let mut query = Query::new(vec![filter(0), filter(1)]);
+            let mut sent: VecDeque<String> = query.start().into();
+            let answers = 'talk: loop {
+                let Some(request) = sent.pop_front() else { panic!("silence") };
+                for message in answer(&dates, clamp, &request) {
+                    match query.receive(&message) {
+                        Next::Wait => {}
+                        Next::Send(texts) => sent.extend(texts),
+                        Next::Done(answers) => break 'talk answers,
+                    }
+                }
+            };
+            for (answer, dates) in answers.iter().zip(&dates) {
+                match &answer.failure {
+                    None => prop_assert_eq!(answer.events.len(), dates.len()),
+                    Some(failure) => prop_assert_eq!(failure.code, Code::SearchIncomplete),
+                }
+            }
         }
     }
 }

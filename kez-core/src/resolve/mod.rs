@@ -8,7 +8,7 @@ use crate::{
     Code, Identity, Input, Key, Scheme,
     channel::{ACTIVITY, Fetched, Http, Miss, ap, encode},
     hex,
-    identity::page_refused,
+    input::page_refused,
     json::Value,
     transport::{Place, Request, Transport},
     url::strict_host,

@@ -238,10 +238,7 @@ impl Lookup {
     /// The report on a proof that was judged. A time to try again belongs to failures alone.
     #[must_use]
     pub fn report(&self, primary: &Identity, verdict: &Verdict) -> Report {
-        let mut facts = verdict.facts.clone();
-        if self.moved_to.is_some() {
-            facts.note(Note::Moved);
-        }
+        let facts = verdict.facts.clone();
         self.assemble(Some(primary.clone()), verdict.status(), verdict.reason(), facts)
     }
 
@@ -276,8 +273,11 @@ impl Lookup {
         primary: Option<Identity>,
         status: Status,
         reason: Option<&Error>,
-        facts: Facts,
+        mut facts: Facts,
     ) -> Report {
+        if self.moved_to.is_some() {
+            facts.note(Note::Moved);
+        }
         Report {
             schema: "kez.report/1",
             subject: self.subject.clone(),

@@ -177,6 +177,22 @@ struct Proofs {
     incomplete: bool,
 }
 
+/// What the owner of an account is told about text that does not decode.
+fn malformed(error: &Error) -> Error {
+    match error.code() {
+        Code::CompactSyntax
+        | Code::ZstdRefused
+        | Code::PointerSyntax
+        | Code::JsonUtf8
+        | Code::JsonSyntax
+        | Code::JsonNotCanonical => {
+            let why = error.context().unwrap_or_else(|| error.code().summary());
+            Error::about(Code::ProofMalformed, format_args!("{}: {why}", error.code()))
+        }
+        _ => error.clone(),
+    }
+}
+
 impl Proofs {
     fn read(&mut self, text: &str, place: Option<&Place>) {
         let search = proof::find(text);
@@ -307,11 +323,12 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         if let (true, Some(miss)) = (only_invalid, failed) {
             reports.push(self.missed(lookup.clone(), miss));
         } else if let Some((place, encoding, error)) = &proofs.broken
+            && question.by.is_none()
             && !reports.iter().any(|report| report.status == Status::Valid)
         {
             let encoding = Some(*encoding);
             let broken = Lookup { place: place.clone(), encoding, ..lookup.clone() };
-            reports.push(broken.failed(error));
+            reports.push(broken.failed(&malformed(error)));
         }
         if reports.is_empty() {
             lookup.retry_at = finding.lasts_until;

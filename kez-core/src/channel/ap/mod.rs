@@ -59,6 +59,7 @@ impl Channel for Ap {
             scheme: SCHEME,
             aliases: &["acct", "mastodon"],
             name: "Fediverse",
+            example: "name@example.com",
             urls: const {
                 &[
                     form("/@{name}/*"),

@@ -33,6 +33,7 @@ impl Channel for Bluesky {
             scheme: SCHEME,
             aliases: &[],
             name: "Bluesky",
+            example: "name.bsky.social",
             urls: &[UrlForm {
                 hosts: &["bsky.app", "www.bsky.app"],
                 path: "/profile/{name}/*",

@@ -34,7 +34,8 @@ impl Channel for Dns {
             scheme: SCHEME,
             aliases: &[],
             name: "DNS",
-            // The address of a whole site is its domain: see `crate::identity::parse_input`.
+            example: "example.com",
+            // The address of a whole site is its domain: see `crate::parse_input`.
             urls: &[],
             form: Form::Dns,
             form_by_hand: Form::Compact,

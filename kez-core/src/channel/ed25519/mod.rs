@@ -19,6 +19,7 @@ impl Channel for Ed25519 {
             scheme: SCHEME,
             aliases: &[],
             name: "Ed25519",
+            example: "<64 hex digits>",
             urls: &[],
             form: Form::Compact,
             form_by_hand: Form::Compact,

@@ -87,6 +87,7 @@ impl Channel for Github {
             scheme: SCHEME,
             aliases: &[],
             name: "GitHub",
+            example: "name",
             urls: &[
                 UrlForm {
                     hosts: &["github.com", "www.github.com"],

@@ -1,8 +1,8 @@
 //! `nostr:` — an addressable event of kind 30539 with `d` = `kez`, or the profile's `about`.
 
 use super::events::{
-    DELETION, DRAFT_KIND, PROFILE, by, deletions, further_relays, is_deleted, is_expired,
-    is_needed, proof_filters,
+    DELETION, PROFILE, by, deletions, further_relays, is_deleted, is_expired, is_needed,
+    proof_filters,
 };
 use crate::channel::{Fetched, Finding, Lookup, Miss, Step, Text, failed};
 use crate::{
@@ -102,8 +102,7 @@ impl NostrLookup {
             let newest = newest.max_by_key(|(_, f)| (f.event.created_at, Reverse(f.id)));
             newest.map(|(at, _)| at).map(|at| events.swap_remove(at))
         };
-        // A proof of the drafts counts only where its author never published a later kind.
-        let proof = newest(NOSTR_KIND).or_else(|| newest(DRAFT_KIND));
+        let proof = newest(NOSTR_KIND);
         let found = proof.into_iter().chain(newest(PROFILE));
         let ended = |found: &Found| {
             is_expired(&found.event, self.now)
@@ -150,8 +149,8 @@ impl NostrLookup {
 impl Lookup for NostrLookup {
     fn step(&mut self, answers: Vec<Fetched>) -> Step {
         if self.endpoints.relays.is_empty() {
-            let place = Place { url: "nostr relays".into(), ..Place::default() };
-            return Miss::at(Code::ConnectFailed, place).because("no relay is configured").into();
+            let detail = Some("no relay is configured".into());
+            return Miss { code: Code::ConnectFailed, detail, place: None, retry_at: None }.into();
         }
         if self.answers.is_empty() && answers.is_empty() {
             return Step::Ask(self.ask(&self.endpoints.relays));

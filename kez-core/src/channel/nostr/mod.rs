@@ -45,6 +45,7 @@ impl Channel for Nostr {
             scheme: SCHEME,
             aliases: &[],
             name: "nostr",
+            example: "npub1…",
             urls: const {
                 &[
                     form(&["njump.me", "nosta.me", "iris.to", "primal.net"], "/{name}"),

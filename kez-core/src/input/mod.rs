@@ -1,13 +1,16 @@
 //! What users type and paste: canonical strings, handles, names, addresses of the web, bare npubs
 //! and domains. The schemes and URL forms are those of the registry.
 
-use super::{
-    Identity, ToAscii,
-    domain::{canonical_domain, is_bidi},
-};
+#[cfg(test)]
+mod tests;
+
 use crate::{
     Code, Error, Result,
     channel::{self, CHANNELS, Channel, ap, bluesky, dns, github, nostr},
+    identity::{
+        Identity, ToAscii,
+        domain::{canonical_domain, is_bidi},
+    },
 };
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
@@ -68,7 +71,7 @@ impl Input {
     /// `identity_refused`, `key_refused`.
     #[cfg(feature = "url")]
     pub fn parse(text: &str) -> Result<Self> {
-        parse_input(text, &super::to_ascii)
+        parse_input(text, &crate::identity::to_ascii)
     }
 
     /// The identity, if the input determines it without the network. A name is read as a
@@ -117,8 +120,8 @@ impl fmt::Display for Input {
 /// The refusal of a page, with what the user can type instead.
 pub(crate) fn page_refused(url: &str, host: &str) -> Error {
     let known = CHANNELS.iter().find(|c| c.facts().urls.iter().any(|form| form.names_host(host)));
-    let example = match known.map(|channel| channel.facts().scheme) {
-        Some(scheme) => format!("{scheme}:name"),
+    let example = match known.map(|channel| channel.facts()) {
+        Some(facts) => format!("{}:{}", facts.scheme, facts.example),
         None => format!("{}:name@{host}", ap::SCHEME),
     };
     let why = format!(
@@ -134,7 +137,7 @@ impl Identity {
     /// As [`Input::parse`] and [`Input::into_identity`].
     #[cfg(feature = "url")]
     pub fn parse(input: &str) -> Result<Self> {
-        Self::parse_with(input, &super::to_ascii)
+        Self::parse_with(input, &crate::identity::to_ascii)
     }
 
     /// As [`Identity::parse`], with another implementation of UTS 46 (non-transitional), as the
@@ -186,11 +189,7 @@ fn from_bare(text: &str, to_ascii: &ToAscii<'_>) -> Result<Input> {
     if ["npub1", "nprofile1"].iter().any(|start| strip_prefix(text, start).is_some()) {
         return from_typed(nostr::SCHEME, text, to_ascii);
     }
-    let authority = text.split(['/', '?', '#']).next().unwrap_or(text);
-    let is_url = (authority.len() < text.len() || authority.contains(':'))
-        && authority.contains('.')
-        && !authority.contains('@');
-    if is_url {
+    if is_address(text) {
         return from_url(text, to_ascii);
     }
     match text.strip_prefix('@') {
@@ -204,6 +203,13 @@ fn from_bare(text: &str, to_ascii: &ToAscii<'_>) -> Result<Input> {
             format!("\"{text}\" has no scheme: type it with one, as in github:name"),
         )),
     }
+}
+
+/// Whether a text is an address without `https://`: something follows a part with a dot.
+fn is_address(text: &str) -> bool {
+    let authority = text.split(['/', '?', '#']).next().unwrap_or(text);
+    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+    (authority.len() < text.len() || !port.is_empty()) && host.contains('.') && !host.contains('@')
 }
 
 /// `user@host` without scheme.
@@ -233,7 +239,7 @@ fn from_typed(scheme: &str, value: &str, to_ascii: &ToAscii<'_>) -> Result<Input
     let unknown = || Error::about(Code::SchemeUnknown, scheme);
     let channel = channel::by_typed_scheme(scheme).ok_or_else(unknown)?;
     let value = value.trim_matches(is_bidi);
-    if let Some(rest) = strip_web(value) {
+    if let Some(rest) = strip_web(value).or_else(|| is_address(value).then_some(value)) {
         return from_url_of(channel, rest, to_ascii);
     }
     if channel.facts().scheme == nostr::SCHEME && value.contains('@') {
@@ -256,6 +262,7 @@ fn from_url_of(channel: &dyn Channel, rest: &str, to_ascii: &ToAscii<'_>) -> Res
         Input::Account { identity, spelling } if identity.scheme() == facts.scheme => {
             Ok(Input::Account { identity, spelling })
         }
+        Input::Page { url, host } => Err(page_refused(&url, &host)),
         _ => Err(Error::about(
             Code::IdentityRefused,
             format!("the URL is not that of a {} identity", facts.scheme),
@@ -280,10 +287,11 @@ fn from_url(rest: &str, to_ascii: &ToAscii<'_>) -> Result<Input> {
             read => return read,
         }
     }
-    if address.is_site {
-        return account(&dns::Dns, host, to_ascii);
+    match address.extent {
+        Extent::Site => account(&dns::Dns, host, to_ascii),
+        Extent::App => Err(page_refused(&format!("https://{rest}"), host)),
+        Extent::Page => Ok(Input::Page { url: address.to_url(), host: address.host }),
     }
-    Ok(Input::Page { url: address.to_url(), host: address.host })
 }
 
 /// The parts of an address that decide whose it is.
@@ -293,8 +301,18 @@ struct Address<'a> {
     segments: Vec<String>,
     /// Path and query as typed.
     tail: &'a str,
-    /// Whether it is the address of the whole host.
-    is_site: bool,
+    extent: Extent,
+}
+
+/// How much of a host an address means.
+#[derive(Clone, Copy)]
+enum Extent {
+    /// All of it.
+    Site,
+    /// A page that an app shows by its fragment, which the server never sees.
+    App,
+    /// Another page.
+    Page,
 }
 
 impl<'a> Address<'a> {
@@ -320,9 +338,14 @@ impl<'a> Address<'a> {
         if segments.iter().any(|segment| matches!(&segment[..], "." | "..")) {
             return Err(refused("has dots for a segment of its path"));
         }
-        // Some apps have their paths in the fragment.
-        let is_site = segments.is_empty() && query.is_empty() && !fragment.starts_with(['/', '!']);
-        Ok(Self { host, segments, tail, is_site })
+        let extent = if !segments.is_empty() || !query.is_empty() {
+            Extent::Page
+        } else if fragment.starts_with(['/', '!']) {
+            Extent::App
+        } else {
+            Extent::Site
+        };
+        Ok(Self { host, segments, tail, extent })
     }
 
     /// The address that servers are asked about.

@@ -1,8 +1,9 @@
 //! The input table of SPEC.md, row by row, and hostile inputs.
 
-use super::{Identity, Input, Scheme};
-use crate::{Code, channel};
+use super::Input;
+use crate::{Code, Identity, Scheme, channel};
 use alloc::{format, string::String, vec::Vec};
+use proptest::prelude::*;
 
 const NPUB: &str = "npub10xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqpkge6d";
 const HEX: &str = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
@@ -62,6 +63,9 @@ fn accounts() {
         ("https://github.com/jason/project/issues/1", "github:jason"),
         ("https://gist.github.com/jason/c0ffee00c0ffee00c0ff", "github:jason"),
         ("github:https://github.com/jason", "github:jason"),
+        ("github:github.com/jason", "github:jason"),
+        ("dns:example.com/", "dns:example.com"),
+        ("ap:social.example/@jason", "ap:jason@social.example"),
         ("https://user.github.io", "dns:user.github.io"),
         ("https://user.github.io/", "dns:user.github.io"),
         ("https://github.com/", "dns:github.com"),
@@ -112,7 +116,7 @@ fn pages_are_never_their_domain() {
         ("lemmy.example/u/Alice#x", "https://lemmy.example/u/Alice"),
         ("http://news.example/user?id=alice", "https://news.example/user?id=alice"),
         ("https://news.example?id=alice", "https://news.example/?id=alice"),
-        ("https://app.example/#/@alice", "https://app.example/"),
+        ("https://app.example/x#/@alice", "https://app.example/x"),
         ("https://user.github.io/project", "https://user.github.io/project"),
         ("https://github.com/sponsors/jason", "https://github.com/sponsors/jason"),
         ("https://github.com/ORGS/rust-lang/people", "https://github.com/ORGS/rust-lang/people"),
@@ -161,6 +165,9 @@ fn refused() {
         "github:---",
         "github:a b",
         "github:a/b",
+        "github:example.com/jason",
+        "dns:example.com/path",
+        "bluesky:alice.example/post",
         "github:https://example.com",
         "dns:https://example.com/path",
         "dns:192.0.2.1",
@@ -179,6 +186,8 @@ fn refused() {
         "https://github.com/some.file",
         "https://example.com%2f@evil.example/",
         "//github.com/jason",
+        "https://app.example/#/@alice",
+        "https://app.example/#!/alice",
         "a\u{0}b.example",
         "a_b.example",
         "-a.example",
@@ -299,9 +308,38 @@ fn the_registry_is_consistent() {
     schemes.sort_unstable();
     assert!(schemes.windows(2).all(|pair| pair[0] != pair[1]), "{schemes:?}");
     for channel in channel::CHANNELS {
+        let known = ["bluesky", "github", "plc", "relays"];
+        assert!(channel.facts().endpoints.iter().all(|name| known.contains(name)));
         for form in channel.facts().urls {
             assert!(form.reserved.is_sorted() && form.except.is_sorted(), "{form:?}");
             assert!(form.path.starts_with('/') && form.path.contains("{name}"), "{form:?}");
         }
+    }
+}
+
+proptest! {
+    /// Whatever is typed, the text that stands for it reads as the same again, and a page never
+    /// becomes its domain.
+    #[test]
+    fn inputs_are_stable(
+        text in "(https?://|github:|nostr:|ap:|dns:|@|kez:)?[a-cA-C0-9é@:/?#%._-]{0,12}(\\.[a-z]{2,3})?[a-c@:/?#%!._\u{ad}-]{0,8}",
+    ) {
+        if let Ok(input) = Input::parse(&text) {
+            let again = Input::parse(&input.to_string());
+            match (&input, &again) {
+                (Input::Account { identity, .. }, Ok(Input::Account { identity: other, .. })) => {
+                    prop_assert_eq!(identity, other);
+                    prop_assert_eq!(Identity::from_canonical(identity.as_str()), Ok(identity.clone()));
+                }
+                (_, Ok(other)) => prop_assert_eq!(&input, other),
+                (_, Err(error)) => prop_assert!(false, "{text}: {input:?}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_breaks_the_reader(text in "\\PC{0,40}") {
+        let _ = Input::parse(&text);
+        let _ = Identity::from_canonical(&text);
     }
 }
