@@ -69,7 +69,7 @@ part('an account that two owners prove names both, and is not shown as verified'
   await page.locator(`main li a[href="/${two.key}"]`).click()
   await page.waitForURL(`${app}/${two.key}`)
   await page.getByText('1 of 2 verified').first().waitFor()
-  await row('github:second').getByText('verified', { exact: true }).waitFor()
+  await row('github:second').locator('.status.good').waitFor()
   await row(account).getByText('Another owner has a valid proof of this account too.').waitFor()
   await picture(page, 'contested-owner')
   await row(account).getByRole('link', { name: `All owners of ${account}` }).click()
@@ -93,7 +93,7 @@ part('a renamed account is shown with both names', async () => {
 
 part('where no place of the history is known, that is said and not hidden', async () => {
   const one = new Somebody()
-  await github('alone', (await one.claim('github:alone', { list: false, sources: [] })).encode('markdown'))
+  await github('alone', (await one.claim('github:alone', { list: false, sources: undefined })).encode('markdown'))
   await page.goto(`${app}/settings`)
   await page.evaluate(() => localStorage.setItem('kez:settings', JSON.stringify({ sigServers: [], relays: [] })))
   await page.goto(`${app}/github:alone`)
