@@ -76,7 +76,7 @@ export const REMEDIES: Record<Code, string> = {
   not_on_chain: "The owner should run `kez sigchain add` for this account.",
   listing_mismatch: "Do not trust it.",
   no_channel: "Start from an account or a nostr key of the same person.",
-  rate_limited: "Try again after the time given in retry_at.",
+  rate_limited: "Try again later; not before retry_at, where the platform names a time.",
   auth_required: "Ask the owner to publish the proof in another place too.",
   account_suspended: "Try again when the account is active.",
   challenge: "Try again later, or from another network.",
