@@ -47,6 +47,7 @@ export const verify = {
       history_unchecked: 'Not checked: whether the owner has withdrawn this. No place that would show it was asked.',
       server_refused: 'A server could not prove that it shows the whole history of this identity, so its answer was not used.',
     } as Partial<Record<Note, string>>,
+    unchecked: 'Withdrawals not checked',
     fact: 'Also',
     facts: {
       unlisted: 'The owner’s sigchain does not list this account.',
