@@ -14,6 +14,7 @@ use kez_core::{Chain, Code, Identity};
 use serde_json::json;
 use std::{
     fs,
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},

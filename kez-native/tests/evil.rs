@@ -61,7 +61,12 @@ impl Liar {
                 let Some(Ok(first)) = lines.next() else { continue };
                 while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
                 let path = first.split(' ').nth(1).unwrap().to_owned();
-                let (status, body) = shared.lock().unwrap()(&path);
+                // The server has seen no fork.
+                let (status, body) = if path.ends_with("/fork") {
+                    (404, Vec::new())
+                } else {
+                    shared.lock().unwrap()(&path)
+                };
                 let length = body.len();
                 let head = format!(
                     "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
