@@ -6,8 +6,9 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, concatBytes, hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import { ml_kem768_x25519 as xWing } from '@noble/post-quantum/hybrid.js'
 import { createDecipheriv } from 'node:crypto'
-import { Chain, commitment, type Event, readEvent } from './chain.ts'
+import { Chain } from './chain.ts'
 import { parseCanonical } from './encoding.ts'
+import { commitment, type Event, readLine } from './event.ts'
 import { keyBytes } from './identity.ts'
 import { decodeUtf8, parse, Refused, refuse } from './json.ts'
 import * as o from './object.ts'
@@ -32,14 +33,17 @@ function handleRecord(input: any, now: number): void {
   if (m.text('type') !== 'handle') refuse('type_unknown')
   const name = handle(m.text('handle'))
   const server = m.text('server')
+  if (!/^[!-~]{1,512}$/.test(server)) refuse('text_refused')
   const primary = m.text('primary')
   keyBytes(primary)
   o.time(m.text('created_at'))
-  for (const source of m.optionalList('sources') ?? []) o.url(source as string)
+  const sources = m.optionalList('sources') ?? []
+  if (sources.length > 8) refuse('too_large')
+  for (const source of sources) o.url(typeof source === 'string' ? source : refuse('member_type', 'sources'))
   m.end(true)
   if (object.sigs.length !== 1) refuse('signature_set')
   o.verifySignature(object, object.sigs[0])
-  const era = chain.eras.find(({ key }) => key === object.sigs[0].key)
+  const era = chain.periods.find(({ key }) => key === object.sigs[0].key)
   const proven =
     name === input.handle && server === input.server && primary === chain.name && era && era.since === undefined
   if (!proven) refuse('handle_unproven')
@@ -48,14 +52,14 @@ function handleRecord(input: any, now: number): void {
 /** KEZ-CERT-01, KEZ-CERT-02: the last of the events, each vouched for by those before it. */
 function follow(text: string): Event {
   try {
+    if (utf8ToBytes(text).length > 32 * 1024) refuse('too_large')
     const lines = text.split('\n')
     if (lines.pop() !== '' || lines.length < 1 || lines.length > 33) refuse('line_syntax')
     let last: Event | undefined
     let key = ''
     let next: string | undefined
     for (const line of lines) {
-      const object = o.envelope(parseCanonical(utf8ToBytes(line)))
-      const event = readEvent(object)
+      const { event, object } = readLine(utf8ToBytes(line))
       const { op } = event
       key ||= event.chain
       if (last && (event.chain !== last.chain || event.seq <= last.seq)) refuse('chain_seq')
@@ -82,26 +86,27 @@ function follow(text: string): Event {
   }
 }
 
-function certificate(text: string): Event {
-  const last = follow(text)
-  const chats = last.op.type === 'add_device' && last.op.caps?.includes('chat/1')
-  return chats ? last : refuse('certificate_refused')
+type Vouched = { chain: string; seq: number; id: string; device: string }
+
+function certificate(text: string): Vouched {
+  const { chain, seq, id, op } = follow(text)
+  const chats = op.type === 'add_device' && op.caps.includes('chat/1')
+  return chats ? { chain, seq, id, device: op.device } : refuse('certificate_refused')
 }
 
 /** KEZ-CERT-04 */
-function evidence(text: string): Event {
-  const last = follow(text)
-  return last.op.type === 'revoke_device' ? last : refuse('certificate_refused')
+function evidence(text: string): Vouched {
+  const { chain, seq, id, op } = follow(text)
+  return op.type === 'revoke_device' ? { chain, seq, id, device: op.device } : refuse('certificate_refused')
 }
 
-/** KEZ-GATE-01: whether a device is in force. */
+/** check_device */
 function device(input: any, now: number): void {
-  const event = certificate(input.certificate)
+  const vouched = certificate(input.certificate)
   const chain = Chain.replay(utf8ToBytes(input.chain), now)
-  const known = chain.devices.get(event.op.device)
-  if (!known || chain.events[event.seq - 1]?.id !== event.id) refuse('certificate_refused')
-  const { notAfter } = event.op
-  if (known.revoked || (notAfter !== undefined && notAfter <= now)) refuse('device_revoked')
+  const listed = chain.devices.has(vouched.device) && chain.events[vouched.seq - 1]?.id === vouched.id
+  if (!listed) refuse('certificate_refused')
+  if (!chain.inForce(vouched.device, now)) refuse('device_revoked')
 }
 
 /** KEZ-SEAL-02 */
@@ -205,12 +210,12 @@ export function run(kind: string, input: any, now: number): unknown {
     case 'handle-record':
       return handleRecord(input, now)
     case 'certificate': {
-      const { chain, op, seq } = certificate(input)
-      return `${chain} ${op.device} ${seq}`
+      const { chain, device, seq } = certificate(input)
+      return `${chain} ${device} ${seq}`
     }
     case 'evidence': {
-      const { chain, op } = evidence(input)
-      return `${chain} ${op.device}`
+      const { chain, device } = evidence(input)
+      return `${chain} ${device}`
     }
     case 'device':
       return device(input, now)

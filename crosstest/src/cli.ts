@@ -15,9 +15,11 @@
 
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
 import { readFileSync } from 'node:fs'
-import { Chain, commitment, divergence } from './chain.ts'
-import { find } from './encoding.ts'
-import { input } from './identity.ts'
+import { Chain } from './chain.ts'
+import { findProofs } from './encoding.ts'
+import { commitment } from './event.ts'
+import { merge } from './fork.ts'
+import { input } from './input.ts'
 import { type Json, type JsonObject, Refused } from './json.ts'
 import { type Claim, digest, jcs } from './object.ts'
 import { encode, seal, type Signer, signer, utcNow } from './write.ts'
@@ -87,7 +89,7 @@ function run(): string {
       const given = stdin()
       const strings = / TXT ((?:"[^"]*"\s*)+)/.exec(given)?.[1]
       const text = strings ? [...strings.matchAll(/"([^"]*)"/g)].map((m) => m[1]).join('') : given
-      const [found] = find(text)
+      const [found] = findProofs(text).candidates
       if (!found) throw new Refused('proof_not_found')
       if (found.proof instanceof Refused) throw found.proof
       return typeof found.proof === 'string' ? found.proof : (found.proof as Claim).id
@@ -107,8 +109,8 @@ function run(): string {
       return replay(stdin()).bundle().trimEnd()
     case 'merge': {
       const [a, b] = args.map((file) => replay(readFileSync(file, 'utf8')))
-      const seq = divergence(a!, b!)
-      return seq === undefined ? 'same' : `forked ${seq}`
+      const merged = merge([a!, b!])
+      return 'fork' in merged ? `forked ${merged.fork}` : 'same'
     }
     default:
       throw new Error('claim, read, chain, append, show, export or merge')

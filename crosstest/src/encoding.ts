@@ -1,13 +1,11 @@
-// Encodings (SPEC.md, "Encodings").
+// Encodings and the search for proofs (SPEC.md, "Encodings and proof search").
 
 import { utf8ToBytes } from '@noble/hashes/utils.js'
 import { base64urlnopad } from '@scure/base'
-import { zstdDecompressSync } from 'node:zlib'
 import { keyBytes } from './identity.ts'
-import { decodeUtf8, type Json, parse, Refused, refuse } from './json.ts'
+import { attempt, decodeUtf8, foreign, isObject, type Json, parse, Refused, refuse } from './json.ts'
 import { type Claim, claim, envelope, jcs } from './object.ts'
-
-const MAX_CLAIM = 8 * 1024
+import { decompress } from './zstd.ts'
 
 /** KEZ-JSON-07 */
 export function parseCanonical(bytes: Uint8Array): Json {
@@ -15,56 +13,12 @@ export function parseCanonical(bytes: Uint8Array): Json {
   return jcs(value) === decodeUtf8(bytes) ? value : refuse('json_not_canonical')
 }
 
-/** KEZ-ENC-01, KEZ-OBJ-06 */
+/** read_json; KEZ-ENC-01, KEZ-OBJ-06 */
 export function fromJson(bytes: Uint8Array): Claim {
-  return bytes.length > MAX_CLAIM ? refuse('too_large') : claim(envelope(parse(bytes)))
+  return bytes.length > 8 * 1024 ? refuse('too_large') : claim(envelope(parse(bytes)))
 }
 
-/** KEZ-ENC-03: walks the frame by RFC 8878, and only then lets the decoder see it. */
-function decompress(frame: Uint8Array): Uint8Array {
-  const bad = (why: string): never => refuse('zstd_refused', why)
-  const byte = (at: number) => frame[at] ?? bad('cut off')
-  if ([0x28, 0xb5, 0x2f, 0xfd].some((b, i) => frame[i] !== b)) bad('magic')
-  const descriptor = byte(4)
-  if (descriptor & 0b0001_1011) bad('dictionary or reserved bits')
-  const single = (descriptor & 0b0010_0000) !== 0
-  let at = 5
-  let window = 0
-  if (!single) {
-    const w = byte(at)
-    const base = 2 ** (10 + (w >> 3))
-    window = base + (base / 8) * (w & 7)
-    at += 1
-  }
-  const width = [single ? 1 : 0, 2, 4, 8][descriptor >> 6]
-  let size = 0
-  for (let i = width - 1; i >= 0; i -= 1) size = size * 256 + byte(at + i)
-  if (width === 2) size += 256
-  at += width
-  if ((single ? size : window) > 128 * 1024) bad('window')
-  if (width > 0 && size > MAX_CLAIM) refuse('too_large')
-  for (let blocks = 1; ; blocks += 1) {
-    if (blocks > 64) bad('blocks')
-    const header = byte(at) | (byte(at + 1) << 8) | (byte(at + 2) << 16)
-    const kind = (header >> 1) & 3
-    const length = header >> 3
-    if (kind === 3) bad('block type')
-    if (kind === 1 && length > MAX_CLAIM) refuse('too_large')
-    at += 3 + (kind === 1 ? 1 : length)
-    if (header & 1) break
-  }
-  if (descriptor & 0b100) at += 4
-  if (at !== frame.length) bad('length')
-  let out: Uint8Array
-  try {
-    out = zstdDecompressSync(frame, { maxOutputLength: MAX_CLAIM })
-  } catch (error) {
-    return (error as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE' ? refuse('too_large') : bad('decoder')
-  }
-  return width > 0 && out.length !== size ? bad('size') : out
-}
-
-/** KEZ-ENC-02, KEZ-ENC-04 */
+/** read_compact; KEZ-ENC-02, KEZ-ENC-04, KEZ-ENC-10 */
 export function fromCompact(text: string): Claim {
   if (utf8ToBytes(text).length > 12 * 1024) refuse('too_large')
   const data = /^kez:z1:([A-Za-z0-9_-]*)$/.exec(text)?.[1] ?? refuse('compact_syntax')
@@ -77,7 +31,7 @@ export function fromCompact(text: string): Claim {
   return claim(envelope(parseCanonical(decompress(frame))))
 }
 
-/** KEZ-ENC-07 */
+/** read_pointer; KEZ-ENC-07 */
 export function fromPointer(text: string): string {
   try {
     if (!text.startsWith('kez:')) refuse('pointer_syntax')
@@ -88,63 +42,122 @@ export function fromPointer(text: string): string {
   }
 }
 
-export type Found = { form: 'json' | 'compact' | 'markdown' | 'pointer'; proof: Claim | string | Refused }
+export type Form = 'json' | 'compact' | 'markdown' | 'pointer'
+/** A proof is a claim, or the primary of a pointer, or the code of what does not decode. */
+export type Found = { form: Form; proof: Claim | string | Refused }
+export type Search = { candidates: Found[]; incomplete: boolean }
 
-function attempt<T>(work: () => T): T | Refused {
-  try {
-    return work()
-  } catch (error) {
-    if (error instanceof Refused) return error
-    throw error
+type Candidate = { at: number; form: Form; read: () => Claim | string }
+type Line = { at: number; text: string }
+type Fence = { mark: string; length: number; info: string }
+
+const MAX_TRIED = 64
+const MAX_DECODED = 16
+
+/** Lines end at LF, CRLF or CR. */
+function linesOf(text: string): Line[] {
+  const lines: Line[] = []
+  for (const match of text.matchAll(/([^\r\n]*)(\r\n|\n|\r|$)/g)) {
+    if (match[0] !== '' || match.index < text.length) lines.push({ at: match.index, text: match[1] })
   }
+  return lines
 }
 
-function fence(line: string): { mark: string; length: number; info: string } | undefined {
-  const match = /^( {0,3})(`{3,}|~{3,})(.*)$/.exec(line.trimEnd())
-  if (!match || (match[2][0] === '`' && match[3].includes('`'))) return undefined
-  return { mark: match[2][0], length: match[2].length, info: match[3].trim() }
+function opening(line: string): Fence | undefined {
+  const match = /^ {0,3}(`{3,}|~{3,})(.*)$/s.exec(line)
+  if (!match || (match[1][0] === '`' && match[2].includes('`'))) return undefined
+  return { mark: match[1][0], length: match[1].length, info: match[2].replace(/^[ \t]+|[ \t]+$/g, '') }
 }
 
-/** KEZ-ENC-05, KEZ-ENC-08, KEZ-ENC-09 */
-export function find(text: string): Found[] {
-  const found: Found[] = []
-  const seen = new Set<string>()
-  const add = (form: Found['form'], token: string, read: () => Claim | string) => {
-    if (found.length < 16 && !seen.has(token)) found.push({ form, proof: attempt(read) })
-    seen.add(token)
-  }
-  const json = (form: 'json' | 'markdown', body: string) =>
-    add(form, body, () => fromJson(utf8ToBytes(body)))
-  const tokens = (body: string) => {
-    const pattern = /(?<![A-Za-z0-9_:-])(?:kez:z1:[A-Za-z0-9_-]*|kez:nostr:npub1[A-Za-z0-9]*|kez:ed25519:[A-Za-z0-9]*)/gu
-    for (const [token] of body.matchAll(pattern)) {
-      if (token.startsWith('kez:z1:')) add('compact', token, () => fromCompact(token))
-      else add('pointer', token, () => fromPointer(token))
+function closes(line: string, fence: Fence): boolean {
+  const match = /^ {0,3}(`+|~+)[ \t]*$/.exec(line)
+  return match !== null && match[1][0] === fence.mark && match[1].length >= fence.length
+}
+
+const trim = (text: string) => text.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, '')
+
+/** Step 4b. A marker starts where no letter, digit, "_", "-" or ":" stands before it. */
+function markers(line: Line): Candidate[] {
+  const found: Candidate[] = []
+  const pattern = /(?<![A-Za-z0-9_:-])kez:/gi
+  const malformed = /^kez:[ \t\u00a0]*(z1:|nostr:|npub1|ed25519:)[ \t]*[A-Za-z0-9_-]{20}/i
+  for (let match = pattern.exec(line.text); match; match = pattern.exec(line.text)) {
+    const rest = line.text.slice(match.index)
+    const at = line.at + match.index
+    const compact = /^kez:z1:[A-Za-z0-9_-]*/.exec(rest)?.[0]
+    const pointer = /^kez:(?:nostr:npub1|ed25519:)[A-Za-z0-9]*/.exec(rest)?.[0]
+    if (compact !== undefined) found.push({ at, form: 'compact', read: () => fromCompact(compact) })
+    else if (pointer !== undefined) found.push({ at, form: 'pointer', read: () => fromPointer(pointer) })
+    else {
+      const name = malformed.exec(rest)?.[1].toLowerCase()
+      const form = name === 'z1:' ? 'compact' : 'pointer'
+      if (name !== undefined) found.push({ at, form, read: () => refuse('proof_malformed') }) // KEZ-ENC-14
     }
+    pattern.lastIndex = match.index + (compact ?? pointer ?? 'kez:').length
   }
-  if (text.trimStart().startsWith('{')) {
-    json('json', text.trim())
-    return found
-  }
-  const lines = text.split('\n').map((line) => line.replace(/\r$/, ''))
-  const outside: string[] = []
-  for (let i = 0; i < lines.length; i += 1) {
-    const open = fence(lines[i])
-    const close = open
-      ? lines.findIndex((line, j) => {
-          const end = j > i ? fence(line) : undefined
-          return end !== undefined && end.mark === open.mark && end.length >= open.length && end.info === ''
-        })
-      : -1
-    if (!open) outside.push(lines[i])
-    if (!open || close < 0) continue
-    if (open.info.split(/\s+/)[0] === 'kez') {
-      const body = lines.slice(i + 1, close).join('\n')
-      if (body.trimStart().startsWith('{')) json('markdown', body.trim())
-      else tokens(body)
-    }
-    i = close
-  }
-  tokens(outside.join('\n'))
   return found
+}
+
+/** Steps 3 and 4. */
+function collect(text: string): Candidate[] {
+  const lines = linesOf(text)
+  const found: Candidate[] = []
+  const search = (from: number, to: number) => lines.slice(from, to).forEach((line) => found.push(...markers(line)))
+  for (let i = 0; i < lines.length;) {
+    const { text: line, at } = lines[i]
+    if (/^ {0,3}<!--/.test(line)) {
+      const last = lines.findIndex((l, j) => j >= i && l.text.includes('-->'))
+      const end = last < 0 ? lines.length : last + 1
+      search(i, end)
+      i = end
+      continue
+    }
+    const fence = opening(line)
+    const close = fence ? lines.findIndex((l, j) => j > i && closes(l.text, fence)) : -1
+    if (!fence || close < 0) {
+      search(i, i + 1)
+      i += 1
+      continue
+    }
+    const first = fence.info.split(/[ \t]+/)[0]
+    const content = trim(text.slice(lines[i + 1].at, lines[close].at))
+    const marked = lines.slice(i + 1, close).some((l) => markers(l).length > 0)
+    const isJson = content.startsWith('{') && (foreign(content) !== undefined || !marked)
+    if (first === 'kez' && isJson) found.push({ at, form: 'markdown', read: () => fromJson(utf8ToBytes(content)) })
+    else search(i, close + 1)
+    i = close + 1
+  }
+  return found
+}
+
+/** What makes two proofs equal (step 5a). */
+const nameOf = (proof: Claim | string) => (typeof proof === 'string' ? proof : `${proof.id} ${proof.sig}`)
+
+/** The algorithm `find_proofs`. */
+export function findProofs(given: string): Search {
+  const marked = given.startsWith('\ufeff')
+  const text = marked ? given.slice(1) : given
+  const whole = trim(text)
+  const read = () => (marked ? refuse('json_utf8') : fromJson(utf8ToBytes(whole)))
+  const value = whole.startsWith('{') ? foreign(whole) : undefined
+  if (isObject(value) && (Object.hasOwn(value, 'kez') || Object.hasOwn(value, 'payload'))) {
+    return { candidates: [{ form: 'json', proof: attempt(read) }], incomplete: false }
+  }
+  const found = collect(text)
+  const cut = whole.startsWith('{') && whole.includes('"payload"') && /"(?:kez|sigs)"/.test(whole)
+  if (found.length === 0 && cut) found.push({ at: 0, form: 'json', read: () => fromJson(utf8ToBytes(whole)) })
+  const candidates: Found[] = []
+  const decoded = new Set<string>()
+  let tried = 0
+  for (const { form, read } of found) {
+    if (tried >= MAX_TRIED || decoded.size >= MAX_DECODED) break
+    tried += 1
+    const proof = attempt(read)
+    if (!(proof instanceof Refused)) {
+      if (decoded.has(nameOf(proof))) continue
+      decoded.add(nameOf(proof))
+    }
+    candidates.push({ form, proof })
+  }
+  return { candidates, incomplete: tried < found.length }
 }

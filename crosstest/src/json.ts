@@ -28,7 +28,8 @@ export function decodeUtf8(bytes: Uint8Array): string {
   return text.startsWith('\ufeff') ? refuse('json_utf8') : text
 }
 
-export function parse(bytes: Uint8Array): Json {
+/** `extraDepth` is for fork objects, in which depth counts from the top of each event (KEZ-JSON-06). */
+export function parse(bytes: Uint8Array, extraDepth = 0): Json {
   const text = decodeUtf8(bytes)
   let at = 0
 
@@ -40,13 +41,17 @@ export function parse(bytes: Uint8Array): Json {
   function value(depth: number): Json {
     const c = text[at]
     if (c === '{' || c === '[') {
-      if (depth + 1 > MAX_DEPTH) refuse('json_depth') // KEZ-JSON-06
+      if (depth + 1 > MAX_DEPTH + extraDepth) refuse('json_depth') // KEZ-JSON-06
       at += 1
       return c === '{' ? object(depth + 1) : array(depth + 1)
     }
     if (c === '"') return string()
     if (c !== undefined && (c === '-' || (c >= '0' && c <= '9'))) return number()
-    for (const [word, meaning] of [['true', true], ['false', false], ['null', null]] as const) {
+    for (const [word, meaning] of [
+      ['true', true],
+      ['false', false],
+      ['null', null],
+    ] as const) {
       if (text.startsWith(word, at)) {
         at += word.length
         return meaning
@@ -58,12 +63,12 @@ export function parse(bytes: Uint8Array): Json {
   function array(depth: number): Json[] {
     const items: Json[] = []
     space()
-    if (text[at] === ']') return (at += 1), items
+    if (text[at] === ']') return ((at += 1), items)
     for (;;) {
       space()
       items.push(value(depth))
       space()
-      if (text[at] === ']') return (at += 1), items
+      if (text[at] === ']') return ((at += 1), items)
       if (text[at] !== ',') syntax()
       at += 1
     }
@@ -72,7 +77,7 @@ export function parse(bytes: Uint8Array): Json {
   function object(depth: number): JsonObject {
     const members: JsonObject = Object.create(null)
     space()
-    if (text[at] === '}') return (at += 1), members
+    if (text[at] === '}') return ((at += 1), members)
     for (;;) {
       space()
       if (text[at] !== '"') syntax()
@@ -85,20 +90,22 @@ export function parse(bytes: Uint8Array): Json {
       if (name in members) refuse('json_duplicate', name) // KEZ-JSON-03
       members[name] = member
       space()
-      if (text[at] === '}') return (at += 1), members
+      if (text[at] === '}') return ((at += 1), members)
       if (text[at] !== ',') syntax()
       at += 1
     }
   }
 
   function number(): number {
-    const word = /^-?[0-9]+/.exec(text.slice(at, at + 400))?.[0] ?? syntax()
-    const digits = word.replace('-', '')
-    if (digits.length > 1 && digits.startsWith('0')) syntax()
-    at += word.length
+    const pattern = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y
+    pattern.lastIndex = at
+    const match = pattern.exec(text) ?? syntax()
+    at += match[0].length
+    // "01" and "1." go on where the grammar of a number has ended.
+    if (/[0-9.eE]/.test(text[at] ?? ' ')) syntax()
     // KEZ-JSON-05
-    const n = Number(word)
-    if (word === '-0' || '.eE'.includes(text[at] ?? ' ') || !Number.isSafeInteger(n)) refuse('json_number')
+    const n = Number(match[0])
+    if (match[0] === '-0' || match[1] || match[2] || !Number.isSafeInteger(n)) refuse('json_number')
     return n
   }
 
@@ -145,4 +152,46 @@ export function parse(bytes: Uint8Array): Json {
   const result = value(0)
   space()
   return at === text.length ? result : syntax()
+}
+
+/** How deep arrays and objects are nested: the outermost has depth 1. */
+function nesting(text: string): number {
+  let [depth, deepest] = [0, 0]
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/gs)) {
+    if (token === '[' || token === '{') deepest = Math.max(deepest, (depth += 1))
+    else if (token === ']' || token === '}') depth -= 1
+  }
+  return deepest
+}
+
+/** JSON by RFC 8259 alone, nested up to 64 deep ("Foreign JSON", and the search for proofs); nothing where it is none. */
+export function foreign(text: string): any {
+  if (nesting(text) > 64) return undefined
+  try {
+    return JSON.parse(text, reviver as (this: any, name: string, value: any) => any)
+  } catch {
+    return undefined
+  }
+}
+
+/** Numbers are integers by their spelling; strings have no lone surrogates and no noncharacters. */
+function reviver(_: string, value: unknown, { source }: { source?: string }): unknown {
+  if (typeof value === 'string') {
+    return value.toWellFormed().replace(/[\p{Noncharacter_Code_Point}]/gu, '\ufffd')
+  }
+  if (typeof value !== 'number') return value
+  return /^-?[0-9]+$/.test(source ?? '') && Number.isSafeInteger(value) ? value : null
+}
+
+export const isObject = (value: unknown): value is { [name: string]: any } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** The result of some work, or the refusal. */
+export function attempt<T>(work: () => T): T | Refused {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof Refused) return error
+    throw error
+  }
 }

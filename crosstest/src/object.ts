@@ -5,7 +5,7 @@ import { schnorr } from '@noble/curves/secp256k1.js'
 import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import { bytesToHex, concatBytes, hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import canonicalize from 'canonicalize'
-import { canonical, isDomain, isKey, keyBytes } from './identity.ts'
+import { canonical, isDomain, keyBytes } from './identity.ts'
 import { type Json, type JsonObject, refuse } from './json.ts'
 
 export function jcs(value: Json): string {
@@ -29,7 +29,7 @@ export class Members {
   }
 
   required(name: string): Json {
-    return this.#left.has(name) ? this.optional(name)! ?? null : refuse('member_missing', name)
+    return this.#left.has(name) ? (this.optional(name)! ?? null) : refuse('member_missing', name)
   }
 
   optionalText(name: string): string | undefined {
@@ -96,6 +96,7 @@ export function url(text: string | undefined): void {
     text.length <= 2048 &&
     /^(?:[\w\-.~!$&()*+,;=:@/?]|%(?!2[eE])[0-9A-Fa-f]{2})*$/.test(text) &&
     isDomain(host) &&
+    host.length <= 248 &&
     port !== '443' &&
     Number(port ?? 1) <= 65535 &&
     path !== '' &&
@@ -122,9 +123,7 @@ export function envelope(value: Json): Envelope {
   if (typeof version !== 'number') refuse('member_type', 'kez')
   if (version !== 1) refuse('version_unknown')
   const payload = m.required('payload')
-  const kind = (payload as JsonObject | null)?.type
-  if (payload === null || kind === undefined) refuse('member_missing', 'type')
-  if (typeof kind !== 'string') refuse('member_type', 'type')
+  const kind = new Members(payload).text('type')
   const list = m.optionalList('sigs') ?? refuse('member_missing', 'sigs')
   m.end()
   if (list.length < 1 || list.length > 2) refuse('signature_set')
@@ -138,18 +137,18 @@ export function envelope(value: Json): Envelope {
     s.end()
     return { key, suite, sig: hexToBytes(sig) }
   })
-  return { payload: payload as JsonObject, id: bytesToHex(digest(kind as string, jcs(payload))), sigs }
+  return { payload: payload as JsonObject, id: bytesToHex(digest(kind, jcs(payload))), sigs }
 }
 
 /** KEZ-SIG-05 */
 function eventId(object: Envelope, key: Uint8Array): Uint8Array {
-  const seconds = time(String(object.payload.created_at))
+  const seconds = time(new Members(object.payload).text('created_at'))
   const event = [0, bytesToHex(key), seconds, 30539, [['d', `kez:${object.id}`]], jcs(object.payload)]
   return sha256(utf8ToBytes(JSON.stringify(event)))
 }
 
 /** KEZ-SIG-02: strict, cofactorless. */
-function ed25519Verifies(sig: Uint8Array, message: Uint8Array, key: Uint8Array): boolean {
+export function ed25519Verifies(sig: Uint8Array, message: Uint8Array, key: Uint8Array): boolean {
   try {
     const r = ed25519.Point.fromBytes(sig.subarray(0, 32), false)
     const s = BigInt(`0x${bytesToHex(sig.slice(32).reverse())}`)
@@ -194,6 +193,7 @@ export function optionalHead(m: Members): Head | undefined {
 
 export type Claim = {
   id: string
+  sig: string
   subject: string
   primary: string
   signer: string
@@ -229,7 +229,7 @@ export function claim(object: Envelope): Claim {
   m.end(true)
   if (object.sigs.length !== 1) refuse('signature_set') // KEZ-CLM-04
   const signer = object.sigs[0].key
-  if (!isKey(signer)) refuse('key_expected')
   verifySignature(object, object.sigs[0])
-  return { id: object.id, subject, primary, signer, createdAt, expiresAt, account: pinned, head, sources }
+  const sig = bytesToHex(object.sigs[0].sig)
+  return { id: object.id, sig, subject, primary, signer, createdAt, expiresAt, account: pinned, head, sources }
 }

@@ -143,7 +143,8 @@ mod tests {
         sig.is_ok_and(|sig| one.key.verify_raw(one.message, &sig).is_ok())
     }
 
-    /// Whatever bit is turned in a signature or a message, what k256 says of each is said, alone and among others.
+    /// Whatever bit is turned in a signature or a message, what k256 says of each is said, alone and among others
+    /// (KEZ-SIG-06).
     #[test]
     fn as_the_library_says() {
         let secrets =

@@ -332,6 +332,46 @@ fn devices_come_and_go() {
     laptop.certificate().check(&bob.chain, NOW).unwrap();
 }
 
+/// KEZ-CERT-05: key packages are of the one cipher suite.
+#[test]
+fn the_one_cipher_suite() {
+    let package = Person::new(Scheme::Ed25519).device().key_package(false, NOW).unwrap().public;
+    // MLSMessage: mls10, mls_key_package; KeyPackage: mls10, the suite.
+    assert_eq!(package[..8], [0, 1, 0, 5, 0, 1, 0, 0x4f]);
+}
+
+/// KEZ-CONV-13: a third person has made a conversation of two, and invites one of them.
+#[test]
+fn a_stranger_in_a_direct_conversation() {
+    let (alice, mut bob) = (Person::new(Scheme::Ed25519), Person::new(Scheme::Ed25519));
+    let mut mallory = Person::new(Scheme::Ed25519);
+    let (laptop, evil) = (bob.device(), mallory.device());
+    let about = About::direct(alice.primary().clone(), bob.primary().clone());
+    let mut theirs = evil.create(bytes(), &about, NOW).unwrap();
+    let package = laptop.key_package(false, NOW).unwrap();
+    let change = Change { add: vec![package.public.clone()], ..Change::default() };
+    // Her own client refuses already to make the welcome, or else his refuses to join.
+    match theirs.commit(&change, NOW) {
+        Err(error) => assert_eq!(error.code(), Code::CommitRefused),
+        Ok(commit) => {
+            let welcome = commit.welcome.as_deref().unwrap();
+            let joined = laptop.join(welcome, (&package.id(), &package.secret));
+            assert_eq!(refused(joined.map(drop)), Code::WelcomeRefused);
+        }
+    }
+}
+
+/// KEZ-CONV-14
+#[test]
+fn no_more_than_256_devices() {
+    let (mut alice, mut bob) = (Person::new(Scheme::Ed25519), Person::new(Scheme::Ed25519));
+    let (phone, laptop) = (alice.device(), bob.device());
+    let mut hers = direct(&alice, &bob, &phone);
+    let package = laptop.key_package(false, NOW).unwrap().public;
+    let change = Change { add: vec![package; 256], ..Change::default() };
+    assert_eq!(refused(hers.commit(&change, NOW)), Code::TooLarge);
+}
+
 /// KEZ-CONV-03
 #[test]
 fn only_the_two_are_in_a_direct_conversation() {
@@ -352,6 +392,7 @@ fn only_the_two_are_in_a_direct_conversation() {
 
 /// KEZ-CONV-01, KEZ-CONV-03
 /// KEZ-MSG-02: who has left writes late, and the leaf is somebody else's by then.
+/// KEZ-MSG-07
 #[test]
 fn a_late_message_is_nobody_elses() {
     let mut people: Vec<Person> = (0..4).map(|_| Person::new(Scheme::Ed25519)).collect();

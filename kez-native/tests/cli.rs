@@ -159,6 +159,7 @@ fn completions_and_manual() {
     assert!(run(&["help"]).contains("Exit codes"));
 }
 
+/// KEZ-VER-08, KEZ-VER-09, KEZ-VER-10, KEZ-ENC-16
 #[test]
 fn a_file_in_any_encoding() {
     let me = User::new("cli-file", "");
@@ -175,6 +176,17 @@ fn a_file_in_any_encoding() {
     }
     let pointer = me.claim("dns:example.com", "pointer", &["--offline"]);
     me.run_with(&pointer, &["verify", "file", "-"]).fails(2, "usage");
+    // KEZ-VER-06: the note is shown in words.
+    let words = |text: &str| {
+        let mut command = common::kez();
+        command.args(["--offline", "verify", "file", "-"]).env("KEZ_HOME", &me.home);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = piped.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let said = words(&me.claim("dns:example.com", "json", &["--offline"]));
+    assert!(said.contains("revocations were not checked"), "{said}");
     me.run_with("nothing here", &["verify", "file", "-"]).fails(1, "proof_not_found");
     me.run(&["verify", "file", "/no/such/file"]).fails(2, "storage_failed");
     // With the chain at hand the history counts, and at another time as well.
@@ -274,7 +286,8 @@ fn concurrent_appends() {
 }
 
 /// The native command and the package's share a home: whoever has the lock is named by a link, which both heed, and
-/// which a dead owner has no more.
+/// which a dead owner has no more. The folder of a chat account has such a lock too.
+/// KEZ-STATE-06
 #[test]
 fn one_lock_for_both_commands() {
     let me = User::new("cli-lock", "");
@@ -385,7 +398,11 @@ fn terminal_escapes_are_shown_as_text() {
         .unwrap();
     let json = me.run(&["verify", "id", "github:\u{9b}31m\u{202e}x"]);
     json.fails(2, "identity_refused");
-    assert!(json.stdout.is_ascii() && json.stdout.contains("\\u009b"), "{}", json.stdout);
+    assert!(
+        !json.stdout.contains('\u{9b}') && !json.stdout.contains('\u{202e}'),
+        "{}",
+        json.stdout
+    );
     let all = [output.stdout, output.stderr].concat();
     let text = String::from_utf8(all).unwrap();
     assert!(text.contains("identity_refused"), "{text}");
@@ -393,6 +410,7 @@ fn terminal_escapes_are_shown_as_text() {
     assert!(!text.contains('\u{202e}'));
 }
 
+/// KEZ-CLM-06, KEZ-CLM-07
 #[test]
 fn claims_pin_what_they_should() {
     let me = User::new("cli-claims", "");

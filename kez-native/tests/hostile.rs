@@ -269,6 +269,7 @@ fn the_head_of_a_page() {
 }
 
 /// A host without address is not one that cannot be reached.
+/// KEZ-TRN-07, KEZ-TRN-08
 #[test]
 fn hosts_without_address() {
     // A resolver that answers every question by a header with this response code.
@@ -299,6 +300,9 @@ fn hosts_without_address() {
     let page = Request::get("https://nothing.invalid/".into(), "*/*");
     assert_eq!(ask(3, &page), Code::HostUnknown);
     assert_eq!(ask(0, &page), Code::HostUnknown);
+    for rcode in [1, 2, 5] {
+        assert_eq!(ask(rcode, &page), Code::DnsFailed, "{rcode}");
+    }
     let filters = vec![Value::object([("limit", Value::Int(1))])];
     let relay = Request::Relay { url: "wss://nothing.invalid/".into(), filters };
     assert_eq!(ask(3, &relay), Code::HostUnknown);
@@ -373,6 +377,7 @@ fn nothing_there_and_no_tls() {
 }
 
 /// KEZ-TRN-05: a read is a GET with `Accept` and nothing that a browser would ask leave for.
+/// KEZ-TRN-06
 #[test]
 fn what_a_request_looks_like() {
     let (send, receive) = std::sync::mpsc::channel();

@@ -2,7 +2,11 @@
 
 use super::Input;
 use crate::{Code, Identity, Scheme, channel};
-use alloc::{format, string::String, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use proptest::prelude::*;
 
 const NPUB: &str = "npub10xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqpkge6d";

@@ -125,7 +125,7 @@ fn parts(text: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let lines = lines(text);
     let (mut from, mut n) = (0, 0);
-    while let Some(&(start, line)) = lines.get(n) {
+    while let Some(&(_, line)) = lines.get(n) {
         n += 1;
         if opens_comment(line) {
             // Within an HTML comment no line opens a fence.
@@ -142,11 +142,11 @@ fn parts(text: &str) -> Vec<Part<'_>> {
         let body = n;
         n += close + 1;
         if info.split([' ', '\t']).next() == Some("kez") {
-            let end = lines[body + close].0;
-            let next = lines.get(n).map_or(text.len(), |(start, _)| *start);
+            // The lines that open and close it are text.
+            let (start, end) = (lines[body].0, lines[body + close].0);
             parts.push(Part::Text(&text[from..start]));
-            parts.push(Part::Fence(&text[lines[body].0..end]));
-            from = next;
+            parts.push(Part::Fence(&text[start..end]));
+            from = end;
         }
     }
     parts.push(Part::Text(&text[from..]));

@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn one_event_after_another() {
-        let mut publish = Publish::new([r#"{"id":"a"}"#.to_owned(), r#"{"id":"b"}"#.to_owned()]);
+        let mut publish = Publish::new([r#"{"id":"a"}"#.into(), r#"{"id":"b"}"#.into()]);
         assert!(matches!(publish.receive(r#"["OK","b",true,""]"#), Ok(Next::Wait)), "not yet");
         let sent = publish.receive(r#"["OK","a",false,"duplicate: old"]"#);
         assert!(matches!(sent, Ok(Next::Send(texts)) if texts == [r#"["EVENT",{"id":"b"}]"#]));

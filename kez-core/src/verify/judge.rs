@@ -275,6 +275,11 @@ fn check_doubt(
         History::Unknown(error) => Err(error.clone()),
         History::Known(known) => undoubted(known, facts).map(|()| Proven(())),
         History::Absent | History::Unchecked if !own => Err(needs_chain()),
+        // Its owner says that there is a chain.
+        History::Absent if !signed.claim().sources.is_empty() => {
+            let why = "the claim names sources of a sigchain, and they have none";
+            Err(Error::about(Code::ChainUnreachable, why))
+        }
         History::Absent => {
             facts.notes.push(Note::NoChain);
             Ok(Proven(()))

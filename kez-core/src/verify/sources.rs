@@ -251,7 +251,7 @@ impl Gathered {
         let place = request.place();
         let reply = match answer.map(|answer| answer.body) {
             Ok(Body::Http { status: 200, bytes, .. }) if matches!(asked, Asked::Evidence(_)) => {
-                return self.evidence(primary, &bytes, now);
+                return self.evidence(&place, primary, &bytes, now);
             }
             Ok(Body::Http { status: 404 | 405 | 410, .. })
                 if matches!(asked, Asked::Evidence(_)) =>
@@ -292,13 +292,17 @@ impl Gathered {
     }
 
     /// Two branches that verify are events of the chain, wherever they come from.
-    fn evidence(&mut self, primary: &Identity, bytes: &[u8], now: Timestamp) {
-        if let Ok(fork) = Fork::from_json(bytes, now)
-            && fork.chain() == primary
-        {
-            let (a, b) = fork.branches();
-            self.copies.extend([a.clone(), b.clone()]);
-        }
+    fn evidence(&mut self, place: &str, primary: &Identity, bytes: &[u8], now: Timestamp) {
+        let reply = match Fork::from_json(bytes, now) {
+            Ok(fork) if fork.chain() == primary => {
+                let (a, b) = fork.branches();
+                self.copies.extend([a.clone(), b.clone()]);
+                return;
+            }
+            Ok(_) => Reply::Failed(format!("{place}: evidence of another chain")),
+            Err(error) => Reply::Failed(format!("{place}: {}", error.brief())),
+        };
+        self.count(false, reply);
     }
 
     /// Reads a bundle. Of one that breaks off the events before count.

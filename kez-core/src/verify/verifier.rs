@@ -67,7 +67,7 @@ pub enum Progress<'a> {
 ///     async fn fetch(&self, request: &Request) -> Result<Answer, Failure> {
 ///         let records = match request {
 ///             Request::Txt { name } if name == "_kez.example.com" => vec![self.0.clone().into_bytes()],
-///             _ => return Err(Failure::new(kez_core::Code::ConnectFailed, "no such network")),
+///             _ => return Err(Failure::new(kez_core::Code::HostUnknown, "no such host")),
 ///         };
 ///         let body = Body::Txt { rcode: 0, records, authentic: true, ttl: None };
 ///         Ok(Answer { body, via: Via::Direct, fetched_at: Timestamp::from_seconds(1_795_262_400) })

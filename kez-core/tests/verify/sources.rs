@@ -252,4 +252,6 @@ fn a_silent_relay_is_not_waited_for() {
     assert_eq!(world.word("dns:example.com"), "valid+no_chain");
     let report = &world.verify("dns:example.com")[0];
     assert_eq!(report.detail, None);
+    // KEZ-SRC-19: no verdict asks who claims a subject.
+    assert!(!world.asked.borrow().iter().any(|place| place.contains("/v1/subjects")));
 }

@@ -24,6 +24,11 @@ pub fn kez() -> Command {
     let mut words = named.split_whitespace();
     let mut command = Command::new(words.next().unwrap_or(env!("CARGO_BIN_EXE_kez")));
     command.args(words);
+    // KEZ-TRN-10: nothing listens there, so that a command that asked this proxy would fail.
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+    {
+        command.env(name, "http://127.0.0.1:9");
+    }
     command
 }
 

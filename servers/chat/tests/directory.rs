@@ -15,7 +15,7 @@ fn server(options: &[&str]) -> (TempDir, Server) {
     (dir, server)
 }
 
-/// KEZ-HANDLE-05
+/// KEZ-HANDLE-05, KEZ-HANDLE-06, KEZ-HANDLE-07
 #[test]
 fn a_handle_is_of_one_identity_for_ever() {
     let (_dir, server) = server(&[]);
@@ -29,6 +29,14 @@ fn a_handle_is_of_one_identity_for_ever() {
     // The same again is no news; somebody else's, and a second one, are refused.
     let again = server.plain("POST", "/v1/handles", Some(&alice.registration(&server)));
     assert_eq!(again.0, 200);
+    let mut older = alice.record(&server);
+    older.created_at = older.created_at.plus(-3600);
+    let mut envelope = older.to_envelope().unwrap();
+    envelope.sign(&alice.key, &[0; 32]).unwrap();
+    let mut body = alice.registration(&server);
+    body["record"] = json!(envelope.to_canonical());
+    let late = server.plain("POST", "/v1/handles", Some(&body));
+    assert_eq!((late.0, late.code()), (409, "handle_taken"));
     let mallory = Person::new("alice");
     let taken = server.plain("POST", "/v1/handles", Some(&mallory.registration(&server)));
     assert_eq!((taken.0, taken.code()), (409, "handle_taken"));
@@ -107,6 +115,7 @@ fn registrations_that_prove_nothing() {
     assert_eq!(post(&good).0, 201);
 }
 
+/// KEZ-DELIVER-15
 #[test]
 fn chains_grow_and_never_change() {
     let (_dir, server) = server(&[]);
@@ -220,7 +229,7 @@ fn key_packages_are_given_once() {
     assert_eq!((limited.0, limited.code()), (429, "rate_limited"));
 }
 
-/// KEZ-DELIVER-01, KEZ-DELIVER-02, KEZ-DELIVER-03
+/// KEZ-DELIVER-01, KEZ-DELIVER-02, KEZ-DELIVER-03, KEZ-DELIVER-08, KEZ-DELIVER-11
 #[test]
 fn posts_that_are_refused() {
     let (_dir, server) = server(&[]);

@@ -68,7 +68,7 @@ fn record(person: &Person, server: &Server, handle: &str, key: &kez_core::Secret
     record.to_canonical()
 }
 
-/// KEZ-HANDLE-03, KEZ-HANDLE-04
+/// KEZ-HANDLE-03, KEZ-HANDLE-04, KEZ-HANDLE-08
 #[test]
 fn a_handle_of_somebody_else() {
     let mut stage = stage();
@@ -162,7 +162,7 @@ fn devices_of_somebody_else() {
     assert!(carol.refused().is_empty() && stage.bob.refused().is_empty());
 }
 
-/// KEZ-MSG-02
+/// KEZ-MSG-02, KEZ-MSG-04, KEZ-MSG-05
 #[test]
 fn messages_that_are_left_out() {
     let mut stage = stage();
@@ -262,7 +262,7 @@ fn messages_that_are_repeated_cut_changed_or_moved() {
     }
 }
 
-/// KEZ-CONV-02, KEZ-CONV-03, KEZ-CONV-05
+/// KEZ-CONV-02, KEZ-CONV-03, KEZ-CONV-05, KEZ-CONV-08
 #[test]
 fn commits_that_are_forged() {
     let mut stage = stage();

@@ -73,7 +73,7 @@ fn the_app_is_served_beside_the_api() {
     assert!(headers["access-control-allow-headers"].contains("authorization"));
 }
 
-/// KEZ-DELIVER-02, KEZ-DELIVER-03
+/// KEZ-DELIVER-02, KEZ-DELIVER-03, KEZ-DELIVER-09
 #[test]
 fn killed_a_hundred_times_under_load_it_keeps_what_it_acknowledged() {
     let dir = TempDir::new().unwrap();
@@ -142,7 +142,7 @@ fn killed_a_hundred_times_under_load_it_keeps_what_it_acknowledged() {
     assert!(sent.len() > 300, "{}", sent.len());
 }
 
-/// KEZ-DELIVER-05
+/// KEZ-DELIVER-05, KEZ-DELIVER-13
 #[test]
 fn what_all_devices_have_is_dropped() {
     let dir = TempDir::new().unwrap();
@@ -182,7 +182,7 @@ fn what_all_devices_have_is_dropped() {
     assert_eq!((&inbox["last"], &inbox["items"][0]["seq"]), (&json!(6), &json!(6)));
 }
 
-/// KEZ-DELIVER-02
+/// KEZ-DELIVER-02, KEZ-DELIVER-12, KEZ-DELIVER-14
 #[test]
 fn a_full_inbox_keeps_nobody_else_from_talking() {
     let dir = TempDir::new().unwrap();
@@ -367,6 +367,7 @@ fn backups_are_whole_and_come_back() {
     assert!(!done && why.contains("backup"), "{why}");
 }
 
+/// KEZ-AUTH-06
 #[test]
 fn settings_and_what_the_messages_say() {
     let dir = TempDir::new().unwrap();

@@ -43,7 +43,7 @@ fn a_message_is_pushed_at_once() {
     assert_eq!(alice.texts(&server, 0).len(), 20);
 }
 
-/// KEZ-AUTH-03, KEZ-DELIVER-06
+/// KEZ-AUTH-03, KEZ-DELIVER-06, KEZ-DELIVER-10
 #[test]
 fn nobody_gets_what_is_for_others() {
     let (_dir, server) = server(&[]);
@@ -340,7 +340,7 @@ fn positions_have_no_gaps_whoever_writes() {
     assert!(orders.iter().all(|order| *order == orders[0]));
 }
 
-/// KEZ-DELIVER-01
+/// KEZ-DELIVER-01, KEZ-DELIVER-07
 #[test]
 fn of_two_commits_one_wins() {
     let (_dir, server) = server(&[]);

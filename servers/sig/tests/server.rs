@@ -14,7 +14,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// KEZ-SRC-03.
+/// KEZ-SRC-03, KEZ-SRC-15, KEZ-SRC-17
 #[test]
 fn what_was_appended_is_served() {
     let dir = TempDir::new().unwrap();
@@ -66,6 +66,7 @@ fn what_was_appended_is_served() {
 }
 
 /// A page of another site may append: browsers ask before.
+/// KEZ-SRC-17
 #[test]
 fn pages_of_any_site_may_ask_and_append() {
     let dir = TempDir::new().unwrap();
@@ -77,7 +78,7 @@ fn pages_of_any_site_may_ask_and_append() {
     assert_eq!(headers["access-control-allow-headers"], "content-type,if-none-match");
 }
 
-/// KEZ-SRC-04.
+/// KEZ-SRC-04, KEZ-SRC-16
 #[test]
 fn what_does_not_verify_is_refused() {
     let dir = TempDir::new().unwrap();
@@ -220,6 +221,7 @@ fn a_stream_tells_of_new_heads_at_once_and_ends_with_the_server() {
     server.terminate();
 }
 
+/// KEZ-SRC-14
 #[test]
 fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let dir = TempDir::new().unwrap();

@@ -13,7 +13,7 @@ pub(super) fn chains(v: &mut Vectors) -> Result<()> {
     let good = w.chain.to_bundle();
     v.yields(
         "ok",
-        &["CHN-01", "CHN-04", "CHN-05"],
+        &["CHN-01", "CHN-04", "CHN-05", "CHN-26"],
         "bundle",
         good.as_str(),
         head(&w),
@@ -111,7 +111,7 @@ pub(super) fn chains(v: &mut Vectors) -> Result<()> {
         Ok(())
     };
     raw(&w, "CHN-04", "seq-gap", "seq", Value::Int(4), "chain_seq", "a number was skipped", v)?;
-    raw(&w, "JSON-08", "seq-zero", "seq", Value::Int(0), "member_type", "seq starts at 1", v)?;
+    raw(&w, "JSON-09", "seq-zero", "seq", Value::Int(0), "member_type", "seq starts at 1", v)?;
     raw(&w, "CHN-05", "prev-null", "prev", Value::Null, "chain_prev", "no link", v)?;
     raw(
         &w,
@@ -136,7 +136,7 @@ pub(super) fn chains(v: &mut Vectors) -> Result<()> {
     )?;
     raw(
         &w,
-        "CHN-06",
+        "CHN-22",
         "future",
         "created_at",
         "2026-11-21T12:10:01Z".into(),
@@ -146,7 +146,7 @@ pub(super) fn chains(v: &mut Vectors) -> Result<()> {
     )?;
     raw(
         &w,
-        "JSON-08",
+        "JSON-10",
         "member",
         "note",
         "x".into(),
@@ -156,7 +156,7 @@ pub(super) fn chains(v: &mut Vectors) -> Result<()> {
     )?;
     raw(
         &w,
-        "JSON-08",
+        "JSON-09",
         "critical-text",
         "critical",
         "false".into(),
@@ -181,7 +181,7 @@ pub(super) fn chains(v: &mut Vectors) -> Result<()> {
         },
         &[&k],
     )?;
-    v.add("near-future", &["CHN-06"], "bundle", near, "ok", "10 minutes ahead is allowed");
+    v.add("near-future", &["CHN-22"], "bundle", near, "ok", "10 minutes ahead is allowed");
     bad(
         v,
         "unsigned-by-owner",

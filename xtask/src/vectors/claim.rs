@@ -43,6 +43,18 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
         signed.id().to_string(),
         "white space changes neither id nor verdict",
     );
+    v.add(
+        "two-faults",
+        &["GEN-01", "GEN-02"],
+        "claim",
+        forged(|m| {
+            m.remove("created_at");
+            m.insert("subject".into(), "dns:Example.com".into());
+            m.insert("account".into(), "a b".into());
+        })?,
+        "member_missing|identity_refused|text_refused",
+        "several rules are broken, and no algorithm gives an order",
+    );
     let other = key(Scheme::Ed25519, 1);
     let mut full = Claim::new(id("ap:jason@social.example")?, name(&other), now().plus(-60));
     full.expires_at = Some(now().plus(86_400));
@@ -53,7 +65,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     let signed_full = sign_claim(&full, &other)?;
     v.yields(
         "ok-full",
-        &["OBJ-02", "CLM-03", "JSON-08"],
+        &["OBJ-02", "OBJ-07", "CLM-03", "JSON-11"],
         "claim",
         signed_full.envelope().to_canonical(),
         signed_full.id().to_string(),
@@ -98,7 +110,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
             "unknown-member",
             "note",
             "x".into(),
-            "JSON-08",
+            "JSON-10",
             "member_unknown",
             "a member of no version",
         ),
@@ -106,7 +118,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
             "subject-number",
             "subject",
             Value::Int(1),
-            "JSON-08",
+            "JSON-09",
             "member_type",
             "a number for a text",
         ),
@@ -114,11 +126,11 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
             "subject-array",
             "subject",
             Value::Array(vec!["dns:a.example".into()]),
-            "JSON-08",
+            "JSON-09",
             "member_type",
             "a list for a text",
         ),
-        ("ext-text", "ext", "x".into(), "JSON-08", "member_type", "ext is an object"),
+        ("ext-text", "ext", "x".into(), "JSON-09", "member_type", "ext is an object"),
         (
             "subject-not-canonical",
             "subject",
@@ -245,11 +257,11 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
             "account-number",
             "account",
             Value::Int(12345),
-            "JSON-08",
+            "JSON-09",
             "member_type",
             "a number for a text",
         ),
-        ("head-zero", "head", head(0, &zeros), "JSON-08", "member_type", "seq starts at 1"),
+        ("head-zero", "head", head(0, &zeros), "JSON-09", "member_type", "seq starts at 1"),
         (
             "head-short-id",
             "head",
@@ -322,7 +334,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     );
     v.add(
         "version-text",
-        &["JSON-08"],
+        &["JSON-09"],
         "claim",
         change(&|e| e["kez"] = json!("1")),
         "member_type",
@@ -330,7 +342,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     );
     v.add(
         "envelope-member",
-        &["JSON-08"],
+        &["JSON-10"],
         "claim",
         change(&|e| e["x"] = json!(1)),
         "member_unknown",
@@ -338,7 +350,7 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     );
     v.add(
         "array",
-        &["JSON-08"],
+        &["JSON-09"],
         "claim",
         format!("[{text}]"),
         "member_type",
@@ -346,15 +358,31 @@ pub(super) fn claims(v: &mut Vectors) -> Result<()> {
     );
     v.add(
         "payload-null",
-        &["JSON-08"],
+        &["JSON-09"],
         "claim",
         change(&|e| e["payload"] = json!(null)),
+        "member_type",
+        "null for an object",
+    );
+    v.add(
+        "payload-text",
+        &["JSON-09"],
+        "claim",
+        change(&|e| e["payload"] = json!("x")),
+        "member_type",
+        "a string for an object",
+    );
+    v.add(
+        "payload-missing",
+        &["JSON-08"],
+        "claim",
+        change(&|e| drop(e.as_object_mut().map(|e| e.remove("payload")))),
         "member_missing",
         "no payload",
     );
     v.add(
         "type-number",
-        &["JSON-08"],
+        &["JSON-09"],
         "claim",
         change(&|e| e["payload"]["type"] = json!(1)),
         "member_type",

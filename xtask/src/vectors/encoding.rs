@@ -95,7 +95,7 @@ pub(super) fn encodings(v: &mut Vectors) -> Result<()> {
     bad(
         v,
         "compact-long",
-        "ENC-02",
+        "ENC-10",
         format!("kez:z1:{}", "A".repeat(12 * 1024)),
         "too_large",
         "longer than 12 KiB",
@@ -172,6 +172,14 @@ pub(super) fn encodings(v: &mut Vectors) -> Result<()> {
         "too_large",
         "the declared size is beyond the limit",
     );
+    v.add(
+        "zstd-size-and-window",
+        &["ENC-03", "GEN-02"],
+        "compact",
+        encode(&frame(&[0b1010_0000, 0, 0, 4, 0], &[raw])),
+        "zstd_refused|too_large",
+        "the declared size is beyond the limit of the window too",
+    );
     let mut sum = frame(&[0b100, 0], &[raw]);
     sum.extend([1, 2, 3, 4]);
     bad(v, "zstd-checksum", "ENC-03", encode(&sum), "zstd_refused", "the checksum is wrong");
@@ -180,7 +188,7 @@ pub(super) fn encodings(v: &mut Vectors) -> Result<()> {
     let header = 1_u32 | 1 << 1 | (100 * 1024) << 3;
     bomb.extend_from_slice(&header.to_le_bytes()[..3]);
     bomb.push(b' ');
-    bad(v, "zstd-bomb", "ENC-03", encode(&bomb), "too_large", "a few bytes that mean 100 KiB");
+    bad(v, "zstd-bomb", "ENC-11", encode(&bomb), "too_large", "a few bytes that mean 100 KiB");
     let many: Vec<&[u8]> = vec![b""; 70];
     bad(
         v,
@@ -241,115 +249,5 @@ pub(super) fn encodings(v: &mut Vectors) -> Result<()> {
         "pointer_syntax",
         "no scheme",
     );
-    texts(v, &signed, &compact, &json)
-}
-
-fn texts(v: &mut Vectors, signed: &SignedClaim, compact: &str, json: &str) -> Result<()> {
-    let id = signed.id().to_string();
-    let pointer = proof::to_pointer(&signed.claim().primary);
-    let primary = signed.claim().primary.as_str();
-    let one = |form: &str, id: &str| json!([format!("{form} {id}")]);
-    let mut ok = |name: &str, rule: &str, input: String, output: Json, comment: &str| {
-        v.yields(name, &[rule], "text", input, output, comment);
-    };
-    ok(
-        "markdown",
-        "ENC-05",
-        proof::to_markdown(signed),
-        one("compact", &id),
-        "as a writer makes it",
-    );
-    ok(
-        "fence-json",
-        "ENC-05",
-        format!("hi\n```kez\n{json}\n```\nbye"),
-        one("markdown", &id),
-        "JSON in a fence",
-    );
-    ok(
-        "fence-tilde",
-        "ENC-05",
-        format!("~~~~ kez proof\n{compact}\n~~~\n~~~~\n"),
-        one("compact", &id),
-        "tildes; a shorter fence does not close it",
-    );
-    ok(
-        "fence-indented",
-        "ENC-05",
-        format!("   ```kez\n{json}\n   ```"),
-        one("markdown", &id),
-        "three spaces are allowed",
-    );
-    ok(
-        "fence-crlf",
-        "ENC-05",
-        format!("```kez\r\n{json}\r\n```\r\n"),
-        one("markdown", &id),
-        "CRLF",
-    );
-    ok(
-        "in-a-sentence",
-        "ENC-08",
-        format!("me ({compact}), on KEZ"),
-        one("compact", &id),
-        "it ends before the parenthesis",
-    );
-    ok(
-        "in-a-bio",
-        "ENC-08",
-        format!("🦀 {pointer}, hello"),
-        one("pointer", primary),
-        "a pointer in a bio",
-    );
-    ok(
-        "both",
-        "ENC-09",
-        format!("{pointer} {compact} {pointer}"),
-        json!([format!("pointer {primary}"), format!("compact {id}")]),
-        "each once",
-    );
-    ok("whole-json", "ENC-01", format!("\n {json} \n"), one("json", &id), "the text is the claim");
-    let mut none = |name: &str, rule: &str, input: String, comment: &str| {
-        v.yields(name, &[rule], "text", input, json!([]), comment);
-    };
-    none(
-        "fence-unclosed",
-        "ENC-05",
-        format!("```kez\n{json}\n"),
-        "a fence that is not closed is none",
-    );
-    none(
-        "fence-four-spaces",
-        "ENC-05",
-        format!("    ```kez\n    {json}\n    ```"),
-        "four spaces make code of it",
-    );
-    none("fence-other", "ENC-05", format!("```json\n{json}\n```"), "another info string");
-    none("fence-word", "ENC-05", format!("```kezx\n{json}\n```"), "another word");
-    none(
-        "in-a-word",
-        "ENC-08",
-        format!("x{compact} {}", pointer.replace("kez:", "-kez:")),
-        "a word runs into it",
-    );
-    none("nothing", "ENC-09", "kez is nice: see kez:help".into(), "no proof");
-    let mut bad = |name: &str, rule: &str, input: String, expect: &str, comment: &str| {
-        v.add(name, &[rule], "text", input, expect, comment);
-    };
-    bad(
-        "wrapped",
-        "ENC-08",
-        format!("{}\n{}", &compact[..100], &compact[100..]),
-        "compact_syntax",
-        "a line break is not repaired",
-    );
-    bad(
-        "zero-width",
-        "ENC-08",
-        format!("{}\u{200b}{}", &compact[..100], &compact[100..]),
-        "compact_syntax",
-        "nor a zero-width space",
-    );
-    bad("pointer-cut", "ENC-08", pointer[..40].to_owned(), "pointer_syntax", "cut off");
     Ok(())
 }

@@ -214,7 +214,7 @@ pub(super) fn more_chains(v: &mut Vectors) -> Result<()> {
         ),
         (
             "device-nostr",
-            "CHN-15",
+            "CHN-23",
             vec![("type", t("add_device")), ("device", t(&to))],
             vec![&owner, &next],
             "key_refused",

@@ -31,7 +31,7 @@ pub(super) fn signatures(v: &mut Vectors) -> Result<()> {
     );
     add(
         "member",
-        "JSON-08",
+        "JSON-10",
         &|e| e["sigs"][0]["x"] = json!(1),
         "member_unknown",
         "a member too many",
@@ -109,7 +109,7 @@ pub(super) fn signatures(v: &mut Vectors) -> Result<()> {
     );
     add(
         "domain-key",
-        "ID-01",
+        "ID-10",
         &|e| e["sigs"][0]["key"] = json!("dns:example.com"),
         "key_expected",
         "a domain cannot sign",

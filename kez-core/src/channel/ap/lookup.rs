@@ -60,9 +60,7 @@ impl ApLookup {
         let (user, host) = subject.value().split_once('@').unwrap_or_default();
         let asked = Name { user: user.into(), host: host.into() };
         // Servers that tell upper from lower case know only the spelling that people use.
-        let typed = spelling.map(|text| text.trim_start_matches("ap:").trim_start_matches('@'));
-        let typed = typed.and_then(|text| text.split('@').next());
-        let typed = typed.filter(|typed| typed.eq_ignore_ascii_case(user));
+        let typed = spelling.filter(|typed| typed.eq_ignore_ascii_case(user));
         let typed = typed.map(|user| Name { user: user.into(), host: host.into() });
         let finger = Finger::new(host, &spellings(typed.as_ref(), &asked));
         Self {

@@ -139,6 +139,7 @@ fn likely_zone(domain: &str) -> &str {
 mod tests {
     use super::RecordName;
 
+    /// KEZ-DNS-05
     #[test]
     fn the_name_in_the_zone() {
         for (domain, zone, relative) in [

@@ -21,6 +21,8 @@ pub(crate) const RELAY_LIST: u16 = 10_002;
 /// A key's external identities (NIP-39).
 #[cfg(any(feature = "import", feature = "publish"))]
 pub(crate) const EXTERNAL_IDENTITIES: u16 = 10_011;
+/// The kind of proofs in the drafts of KEZ. Many relays serve it to its author only.
+pub(super) const DRAFT_KIND: u16 = 30_078;
 /// How many relays of a user's list are asked beside the configured ones.
 const MAX_FURTHER: usize = 3;
 /// Events are asked for in pages of at most this many.
@@ -41,17 +43,18 @@ pub fn carrier(proof: &str, created_at: Timestamp) -> NostrEvent {
 pub(crate) fn proof_filters(key: &Key) -> Vec<Value> {
     let addresses = [address(key, NOSTR_KIND, "kez"), address(key, PROFILE, "")];
     vec![
-        proofs(key),
+        proofs(key, NOSTR_KIND),
         newest(key, PROFILE),
         newest(key, RELAY_LIST),
         deletions(key, "#a", addresses.into_iter()),
+        proofs(key, DRAFT_KIND),
     ]
 }
 
-fn proofs(key: &Key) -> Value {
+fn proofs(key: &Key, kind: u16) -> Value {
     Value::object([
         ("authors", authors(core::slice::from_ref(key))),
-        ("kinds", kinds(NOSTR_KIND)),
+        ("kinds", kinds(kind)),
         ("#d", strings(["kez".to_owned()])),
         ("limit", Value::Int(1)),
     ])
@@ -91,7 +94,8 @@ pub(super) fn kinds(kind: u16) -> Value {
 /// Whether a filter is for proofs, the profile or the list of relays: without them an account has
 /// not been read.
 pub(super) fn is_needed(filter: &Value) -> bool {
-    filter.get("kinds") != Some(&kinds(DELETION))
+    let optional = |kind| filter.get("kinds") == Some(&kinds(kind));
+    !optional(DELETION) && !optional(DRAFT_KIND)
 }
 
 /// Whether an event carries proofs of its author's account.

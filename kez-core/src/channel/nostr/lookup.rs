@@ -1,8 +1,8 @@
 //! `nostr:` — an addressable event of kind 30539 with `d` = `kez`, or the profile's `about`.
 
 use super::events::{
-    DELETION, PROFILE, by, deletions, further_relays, is_deleted, is_expired, is_needed,
-    proof_filters,
+    DELETION, DRAFT_KIND, PROFILE, by, deletions, further_relays, is_deleted, is_expired,
+    is_needed, proof_filters,
 };
 use crate::channel::{Fetched, Finding, Lookup, Miss, Step, Text, failed};
 use crate::{
@@ -102,7 +102,8 @@ impl NostrLookup {
             let newest = newest.max_by_key(|(_, f)| (f.event.created_at, Reverse(f.id)));
             newest.map(|(at, _)| at).map(|at| events.swap_remove(at))
         };
-        let proof = newest(NOSTR_KIND);
+        // A proof of the drafts counts only where its author never published a later kind.
+        let proof = newest(NOSTR_KIND).or_else(|| newest(DRAFT_KIND));
         let found = proof.into_iter().chain(newest(PROFILE));
         let ended = |found: &Found| {
             is_expired(&found.event, self.now)

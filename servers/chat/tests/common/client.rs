@@ -41,6 +41,8 @@ pub struct Machine {
     pub disk: Disk,
     /// After how many steps the machine is cut off.
     pub cut: Arc<Mutex<Option<u64>>>,
+    /// The time at which its clock stands still.
+    pub frozen: Arc<Mutex<Option<u64>>>,
     pub between: Option<Between>,
     agent: Agent,
 }
@@ -147,7 +149,8 @@ impl Platform for Machine {
     }
 
     fn now_ms(&self) -> u64 {
-        now_ms()
+        let frozen = *self.frozen.lock().unwrap();
+        frozen.unwrap_or_else(now_ms)
     }
 }
 
