@@ -51,7 +51,7 @@ test('identities', () => {
   assert.equal(kez.profileUrl('github:jason'), 'https://github.com/jason')
   assert.equal(kez.profileUrl(kez.SecretKey.generate().identity), undefined)
   throwsCode(() => kez.parseIdentity('a_b.example'), 'identity_refused', kez.KezInputError)
-  throwsCode(() => kez.parseIdentity('dns:example.com:80'), 'identity_refused', kez.KezInputError)
+  throwsCode(() => kez.parseIdentity('dns:example.com:8080'), 'identity_refused', kez.KezInputError)
   throwsCode(() => kez.parseIdentity('%65xample.com'), 'identity_refused', kez.KezInputError)
 })
 

@@ -38,7 +38,7 @@ export async function github(login, text) {
 /** A nostr account that shows a text, on the relay of this machine. */
 export async function nostr(textFor) {
   const { identity, sign } = await nostrKey()
-  const event = sign({ kind: 30_078, created_at: Math.floor(Date.now() / 1000), tags: [['d', 'kez']], content: await textFor(identity) })
+  const event = sign({ kind: 30_539, created_at: Math.floor(Date.now() / 1000), tags: [['d', 'kez']], content: await textFor(identity) })
   const relay = routes.get('nos.lol')
   const socket = new WebSocket(relay.replace('http', 'ws'))
   await new Promise((done, failed) => {

@@ -55,10 +55,12 @@ impl Browser {
         let get = Get { url, accept, size, truncate, redirects, etag };
         match self.follow(&get, limit).await {
             Err(failure)
-                if matches!(
-                    failure.code,
-                    Code::ConnectFailed | Code::DnsFailed | Code::HostUnknown
-                ) =>
+                // After an abort, no resolver is asked.
+                if !limit.either.aborted()
+                    && matches!(
+                        failure.code,
+                        Code::ConnectFailed | Code::DnsFailed | Code::HostUnknown
+                    ) =>
             {
                 Err(self.without_address(url, failure, limit).await)
             }
