@@ -482,7 +482,7 @@ fn files_that_are_too_much() {
     let run = |text: &str| me.run_with(text, &["verify", "file", "-"]);
     run(&"x".repeat(300 * 1024)).fails(1, "too_large");
     run(&"[".repeat(10_000)).fails(1, "proof_not_found");
-    run(&format!("{{\"a\":{}", "[".repeat(8000))).fails(1, "json_depth");
+    run(&format!("{{\"kez\":1,\"payload\":{}", "[".repeat(8000))).fails(1, "json_depth");
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("long-line.jsonl");
     // A sparse file is one line of 100 MB that this process never holds.
     let mut file = std::fs::File::create(&path).unwrap();

@@ -31,8 +31,8 @@ impl Native {
 
     /// What the failure to resolve a host means: `host_unknown` if DNS says that it has no address.
     ///
-    /// The configured resolvers decide, since the system's does not say it alike everywhere. Where
-    /// none of them answers, the system's own word counts.
+    /// The configured resolvers decide, since the system's does not say it alike everywhere. Its word
+    /// counts only where none is configured: a resolver that fails is no answer.
     pub(super) async fn without_address(&self, host: &str, failure: Failure) -> Failure {
         for resolver in &self.settings.resolvers {
             let has = async |kind| {
@@ -47,7 +47,8 @@ impl Native {
             }
         }
         let words = failure.detail.as_deref().unwrap_or_default();
-        if says_unknown(words) { unknown(host) } else { failure }
+        let by_system = self.settings.resolvers.is_empty() && says_unknown(words);
+        if by_system { unknown(host) } else { failure }
     }
 
     /// Asks a resolver one question, which is given an id.
