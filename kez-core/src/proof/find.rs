@@ -104,9 +104,9 @@ fn fence(body: &str, search: &mut Search) -> bool {
         return tokens(body, search);
     }
     if Value::parse_foreign(whole.as_bytes()).is_err() {
-        let before = search.found.len();
+        let before = search.tried;
         let go_on = tokens(body, search);
-        if !go_on || search.found.len() > before {
+        if !go_on || search.tried > before {
             return go_on;
         }
     }

@@ -99,6 +99,7 @@ pub(super) fn is_needed(filter: &Value) -> bool {
 }
 
 /// Whether an event carries proofs of its author's account.
+#[cfg(feature = "publish")]
 pub(crate) fn is_proof(event: &NostrEvent) -> bool {
     event.kind == NOSTR_KIND && event.tag("d") == Some("kez")
 }
