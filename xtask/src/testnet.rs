@@ -39,7 +39,7 @@ pub fn free_port() -> Result<u16> {
 /// The running servers.
 pub struct Testnet {
     dir: PathBuf,
-    children: Vec<Child>,
+    children: Vec<(String, Child)>,
     knot: u16,
     unbound: u16,
     doh: u16,
@@ -143,7 +143,7 @@ impl Testnet {
             .spawn()
             .map_err(|e| format!("{name}: {e}"))?;
         let output = child.stdout.take().ok_or("no output")?;
-        self.children.push(child);
+        self.children.push((name.to_owned(), child));
         Ok(BufReader::new(output))
     }
 
@@ -291,6 +291,17 @@ impl Testnet {
         let token: Value = token.body_mut().read_json()?;
         self.snac_token = token["access_token"].as_str().ok_or("snac gave no token")?.to_owned();
         Ok(())
+    }
+
+    /// Stops the process of a server: it keeps its connections and answers nothing.
+    ///
+    /// # Errors
+    /// There is no server of that name.
+    pub fn pause(&self, server: &str) -> Result<Paused> {
+        let found = self.children.iter().find(|(name, _)| name == server);
+        let (_, child) = found.ok_or_else(|| format!("no server {server}"))?;
+        signal("-STOP", child.id())?;
+        Ok(Paused { id: child.id() })
     }
 
     /// The configuration of a `kez` that knows only these servers.
@@ -601,9 +612,24 @@ impl Testnet {
     }
 }
 
+/// A server that does not run until this is dropped.
+pub struct Paused {
+    id: u32,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        let _ = signal("-CONT", self.id);
+    }
+}
+
+fn signal(name: &str, id: u32) -> Result<()> {
+    quietly(Command::new("kill").args([name, &id.to_string()])).map(drop)
+}
+
 impl Drop for Testnet {
     fn drop(&mut self) {
-        for child in &mut self.children {
+        for (_, child) in &mut self.children {
             let _ = child.kill();
             let _ = child.wait();
         }
