@@ -17,7 +17,7 @@ const filesOf = (gist: Gist): [string, Gist][] =>
   Object.entries(isObject(gist.files) ? gist.files : {}).flatMap(([n, f]) =>
     isObject(f) ? [[n.toLowerCase(), f]] : [],
   )
-/** A name that somebody may have meant to be one of the three. */
+/** A name that its owner may have meant to be one of the three. */
 const isSimilar = (name: string) => name.split('.')[0].trim() === 'kez' || FILES.some((f) => name.includes(f))
 
 /** `rel="next"` of a Link header. */

@@ -128,7 +128,7 @@ impl Paging {
             self.seen.insert(id, ());
             page.fresh += 1;
             self.known += 1;
-            // A relay that does not keep to the filter is paged through all the same.
+            // A relay that does not keep to the filter is still paged through.
             self.matching += usize::from(matches(&self.filter, &event));
             self.events.push(event);
         }

@@ -46,7 +46,7 @@ impl Status {
         }
     }
 
-    /// The exit code of a command whose result this is. 2 is kept for wrong usage.
+    /// The exit code of a command whose result this is. 2 is reserved for wrong usage.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {

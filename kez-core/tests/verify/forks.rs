@@ -108,7 +108,7 @@ fn evidence_is_asked_for_and_counts() {
     world.memory.borrow_mut().clear();
     world.set(&format!("{chain}/fork"), http(200, fork(&all.thief, &all.owner)));
     assert_eq!(world.word("dns:example.com"), "key_compromised", "the owner's branch stands");
-    // A server that cannot answer is asked for its chain all the same; garbage is no evidence.
+    // A server that cannot answer still serves its chain, and garbage is no evidence.
     for does in [http(500, ""), http(200, "{}"), Does::Fail(kez_core::Code::Timeout)] {
         world.memory.borrow_mut().clear();
         world.set(&format!("{chain}/fork"), does);

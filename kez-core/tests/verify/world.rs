@@ -214,7 +214,7 @@ impl World {
     }
 
     pub(crate) fn verify(&self, subject: &str) -> Vec<Report> {
-        self.verifier().verify(&id(subject)).now_or_never().expect("it must not wait for ever")
+        self.verifier().verify(&id(subject)).now_or_never().expect("it must not wait")
     }
 
     /// The best report's status and reason, as one word.

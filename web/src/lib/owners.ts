@@ -1,4 +1,4 @@
-/** Who has a valid proof of an account: where that are several owners, none of them is shown as its owner. */
+/** The owners with a valid proof of an account. If there are several, none of them is shown as its owner. */
 import type { Graph, Report } from 'kez'
 
 /** Whether another owner has a valid proof of the same account. */

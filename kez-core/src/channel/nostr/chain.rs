@@ -11,7 +11,7 @@ use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 /// The filters that find a chain's events on a relay: those by these authors, the relay list of a
 /// nostr chain's first key, and last the events by strangers.
 ///
-/// A line proves itself, whoever carries it. But strangers can publish any number of events with
+/// A line proves itself, and its carrier does not matter. But strangers can publish any number of events with
 /// a chain's tag, so that only the authors' filter can be read to its end.
 #[must_use]
 pub fn chain_filters(chain: &Identity, authors: &[Key]) -> Vec<Value> {

@@ -31,7 +31,7 @@ export const verify = {
     details: 'Details',
     proves: (subject: string) => `Whoever holds this identity’s key also controls ${subject}.`,
     proofSays: (subject: string) => `A proof names ${subject}.`,
-    provesToo: (subject: string) => `Whoever holds this identity’s key has a proof of ${subject}, and so has another owner.`,
+    provesToo: (subject: string) => `The holder of this identity’s key has a proof of ${subject}, and so has another owner.`,
     nothing: 'Nothing.',
     listed: (subject: string) => `The sigchain lists ${subject}.`,
     contested: (n: number) => (n === 2 ? 'Two owners prove this account' : `${n} owners prove this account`),
