@@ -154,7 +154,9 @@ function judgeClaim(report: Report, asked: string, claim: Claim, history: Histor
   if (doubt) return end(report, 'unreachable', doubt)
   if (history.kind === 'unknown') return end(report, 'unreachable', history.code)
   if (history.kind === 'absent' || history.kind === 'unchecked') {
-    if (claim.signer !== claim.primary) return end(report, 'unreachable', 'chain_unreachable')
+    // The owner says that there is a chain.
+    const relies = history.kind === 'absent' && claim.sources.length > 0
+    if (relies || claim.signer !== claim.primary) return end(report, 'unreachable', 'chain_unreachable')
     note(report, history.kind === 'absent' ? 'no_chain' : 'history_unchecked')
   } else if (history.unchecked) {
     note(report, 'history_unchecked')
