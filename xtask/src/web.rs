@@ -146,6 +146,20 @@ fn copies(extension: &Path, dir: &Path, mut config: Value) -> Result<Vec<PathBuf
 pub fn test(only: &[&str]) -> Result<()> {
     setup::browsers()?;
     let (pages, extension) = (build()?, extension()?);
+    for pure in ["profiles", "verdict", "words"] {
+        script(&format!("tests/{pure}.test.mjs"), &[])?;
+    }
+    for name in ["app", "looks", "owners", "firefox", "extension", "extension-firefox"] {
+        if only.is_empty() || only.contains(&name) {
+            live(name, &pages, &extension)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs one test file beside servers of its own: proofs that another file left would make accounts
+/// contested.
+fn live(name: &str, pages: &Path, extension: &Path) -> Result<()> {
     let relay = demo::build()?.join("examples/relay");
     let dir = root().join("target/web");
     let net = Testnet::start(&dir.join("net"), &relay)?;
@@ -155,27 +169,19 @@ pub fn test(only: &[&str]) -> Result<()> {
         "sigServers": ["https://sig.example"],
         "verify": { "dangerAllowLoopback": true },
     });
-    for_loopback(&pages, &app, &config)?;
+    for_loopback(pages, &app, &config)?;
     let (_chat, chat) = api::serve_app(&dir.join("chat"), &app, free_port()?)?;
     let mut routes = net.routes();
     routes.push(("sig.example".to_owned(), sig));
     config["app"] = json!(chat);
-    let extensions = copies(&extension, &dir, config)?;
+    let extensions = copies(extension, &dir, config)?;
     let (certificate, key) = npm::certificate()?;
     let setting = json!({
         "app": chat, "folder": app, "extensions": extensions, "routes": routes, "certificate": certificate, "key": key,
         "pictures": dir.join("pictures"),
     });
     fs::create_dir_all(dir.join("pictures"))?;
-    for pure in ["profiles", "verdict", "words"] {
-        script(&format!("tests/{pure}.test.mjs"), &[])?;
-    }
-    for name in ["app", "looks", "owners", "firefox", "extension", "extension-firefox"] {
-        if only.is_empty() || only.contains(&name) {
-            play(&net, &format!("tests/{name}.test.mjs"), &setting.to_string())?;
-        }
-    }
-    Ok(())
+    play(&net, &format!("tests/{name}.test.mjs"), &setting.to_string())
 }
 
 /// Runs a script, and does for it what it wishes for.
