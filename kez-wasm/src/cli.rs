@@ -67,8 +67,9 @@ extern "C" {
     /// Gives the `fetch` that the settings ask for.
     #[wasm_bindgen(method, js_name = fetchWith)]
     fn fetch_with(this: &Machine, loopback: bool, hosts: Array) -> Function;
-    #[wasm_bindgen(method, getter, js_name = WebSocket)]
-    fn web_socket(this: &Machine) -> Option<Function>;
+    /// Gives the class of sockets that the settings ask for, if it is not the global one.
+    #[wasm_bindgen(method, js_name = webSocketWith)]
+    fn web_socket_with(this: &Machine, hosts: Array) -> Option<Function>;
     #[wasm_bindgen(method, getter)]
     fn exchange(this: &Machine) -> Option<Function>;
     /// Listens for a browser: `(page) => Promise<{port, query}>`, of which the query is a promise.
@@ -268,13 +269,13 @@ pub fn run(arguments: Vec<String>, machine: Machine, wake: Function) -> Task {
     let node = Node(machine);
     let work = async move {
         let connect = |settings: Settings| {
-            let hosts = settings
-                .hosts
-                .iter()
-                .map(|(host, base)| Array::of2(&host.as_str().into(), &base.as_str().into()));
+            let pair = |(host, base): (&String, &String)| {
+                Array::of2(&host.as_str().into(), &base.as_str().into())
+            };
+            let hosts: Array = settings.hosts.iter().map(pair).collect();
             Browser {
-                fetch: Some(node.0.fetch_with(settings.danger_allow_loopback, hosts.collect())),
-                web_socket: node.0.web_socket(),
+                fetch: Some(node.0.fetch_with(settings.danger_allow_loopback, hosts.clone())),
+                web_socket: node.0.web_socket_with(hosts),
                 exchange: node.0.exchange(),
                 redirect: Some(node.0.redirect()),
                 clock: node.0.clock(),

@@ -59,9 +59,11 @@ function keyring(name: string) {
 }
 
 /** What the command gets of the machine. `isPublic` is the core's word on an address. */
-export function machine(isPublic: (address: string) => boolean, WebSocket: unknown) {
+export function machine(
+  isPublic: (address: string) => boolean,
+  socket: (new (url: string) => WebSocket) | undefined,
+) {
   return {
-    WebSocket,
     exchange,
     redirect,
     now: () => Date.now(),
@@ -213,5 +215,17 @@ export function machine(isPublic: (address: string) => boolean, WebSocket: unkno
 
     fetchWith: (loopback: boolean, hosts: [string, string][]) =>
       fetchWith({ isPublic, loopback, hosts: new Map(hosts) }),
+    /** Tests serve relays of public names elsewhere, as `fetchWith` does with hosts. */
+    webSocketWith: (hosts: [string, string][]) => {
+      if (hosts.length === 0) return socket
+      const bases = new Map(hosts)
+      return class extends (socket ?? globalThis.WebSocket) {
+        constructor(text: string) {
+          const url = new URL(text)
+          const base = bases.get(url.hostname)?.replace(/^http/, 'ws')
+          super(base === undefined ? text : new URL(url.pathname + url.search, base).href)
+        }
+      }
+    },
   }
 }
