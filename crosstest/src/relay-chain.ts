@@ -31,13 +31,19 @@ export function carrierOf(source: string): { url: string; carrier?: string } {
   return valid ? { url: source.slice(0, query), carrier: hex } : { url: source }
 }
 
+/** The line of this primary's chain that an event carries. */
+function lineOf(event: NostrEvent, primary: string): Line | undefined {
+  if (event.kind !== KIND) return undefined
+  const line = attempt(() => readLine(utf8ToBytes(event.content)))
+  return line instanceof Refused || line.event.chain !== primary ? undefined : line
+}
+
 /** `put together`: the chains that the carried lines give, each by itself. */
 export function putTogether(events: NostrEvent[], primary: string, clock: number): Chain[] {
   const lines = new Map<string, Line>()
   for (const event of events) {
-    if (event.kind !== KIND) continue
-    const line = attempt(() => readLine(utf8ToBytes(event.content)))
-    if (!(line instanceof Refused) && line.event.chain === primary) lines.set(line.event.id, line)
+    const line = lineOf(event, primary)
+    if (line !== undefined) lines.set(line.event.id, line)
   }
   const whole: Chain[] = []
   let branches = [new Chain(primary)]
@@ -81,6 +87,7 @@ export async function relayChain(
   let next = filters
   const events: NostrEvent[] = []
   let failure: { code: string; came: boolean } | undefined
+  let some = false
   for (let round = 1; ; round += 1) {
     const got = await tried(t.relay(url, next))
     if (got instanceof Refused) {
@@ -88,6 +95,7 @@ export async function relayChain(
     } else {
       events.push(...got.flatMap((r) => r.events))
       const decides = got[round === 1 ? deciding : 0]
+      some ||= decides?.events.some((event) => lineOf(event, primary) !== undefined) ?? false
       if (decides?.failed) failure ??= { code: decides.failed.code, came: decides.came }
     }
     const chains = putTogether(events, primary, clock)
@@ -100,6 +108,8 @@ export async function relayChain(
     }
     if (authors.length > 0) return { chains: [], answer: 'failed', code: 'search_incomplete', events }
     if (chains.length > 0) return { chains, answer: failure ? 'partial' : 'served', code: failure?.code, events }
+    // The relay has some of the chain, without its first events.
+    if (some) return { chains, answer: 'failed', code: failure?.code ?? 'chain_unreachable', events }
     if (!failure) return { chains, answer: 'absent', events }
     // A relay that does not filter sends other events, and then ends: it has no such chain.
     const absent = failure.code !== 'search_incomplete' && failure.came

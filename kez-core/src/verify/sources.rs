@@ -154,6 +154,8 @@ struct RelayRead {
     cut: Option<Failure>,
     /// Whether it sent events in answer to the filter that decides.
     answered: bool,
+    /// Whether one of those is an event of the chain, so that the relay has some of it.
+    lines: bool,
     /// The keys that it was asked for.
     authors: Vec<Key>,
 }
@@ -335,19 +337,22 @@ impl Gathered {
     ) {
         let url = request.place();
         let cut = chain_failure(request, &answers).cloned();
-        let answered = answers.first().is_some_and(|answer| !answer.events.is_empty());
+        let deciding = answers.first().map_or(&[][..], |answer| &answer.events);
+        let answered = !deciding.is_empty();
+        let lines = deciding.iter().any(|json| line_of(primary, json).is_some());
         let events = answers.into_iter().flat_map(|answer| answer.events);
         match self.read.iter_mut().find(|relay| relay.url == url) {
             Some(relay) => {
                 relay.events.extend(events);
                 relay.cut = relay.cut.take().or(cut);
                 relay.answered |= answered;
+                relay.lines |= lines;
                 relay.named |= named;
             }
             None => {
                 let authors = Key::from_identity(primary).into_iter().collect();
                 let events = events.collect();
-                self.read.push(RelayRead { url, named, events, cut, answered, authors });
+                self.read.push(RelayRead { url, named, events, cut, answered, lines, authors });
             }
         }
     }
@@ -364,6 +369,11 @@ impl Gathered {
             let found = assemble(primary, &events, now);
             let failed = |failure: Failure| failure.at(&relay.url).brief();
             let reply = match relay.cut {
+                // Some of the chain is there, and what it says cannot be read: that is no absence.
+                None if found.is_empty() && relay.lines => Reply::Failed(format!(
+                    "{}: events of the chain without its first ones",
+                    relay.url
+                )),
                 None if found.is_empty() => Reply::Absent,
                 None => {
                     self.whole.extend(found);
@@ -373,6 +383,7 @@ impl Gathered {
                 Some(failure)
                     if found.is_empty()
                         && relay.answered
+                        && !relay.lines
                         && failure.code != Code::SearchIncomplete =>
                 {
                     Reply::Absent
@@ -448,6 +459,17 @@ impl Gathered {
     }
 }
 
+/// The event of a chain that a nostr event carries.
+fn line_of(primary: &Identity, json: &Value) -> Option<(Envelope, Event)> {
+    if json.get("kind").and_then(Value::as_int) != Some(i64::from(NOSTR_KIND)) {
+        return None;
+    }
+    let line = json.get("content").and_then(Value::as_str)?;
+    let envelope = event::read_line(line.as_bytes()).ok()?;
+    let event = Event::from_payload(envelope.payload()).ok()?;
+    (event.chain == *primary).then_some((envelope, event))
+}
+
 /// How many branches of one chain are followed.
 const MAX_BRANCHES: usize = 16;
 
@@ -457,20 +479,12 @@ fn assemble(primary: &Identity, events: &[&Value], now: Timestamp) -> Vec<Chain>
     let prev_key = |prev: Option<ObjectId>| prev.map_or([0; 32], |id| *id.as_bytes());
     let mut by_prev: Map<Vec<Envelope>> = Map::default();
     for json in events {
-        let text = |name| json.get(name).and_then(Value::as_str);
-        if json.get("kind").and_then(Value::as_int) != Some(i64::from(NOSTR_KIND)) {
-            continue;
-        }
-        let Some(line) = text("content") else { continue };
-        let Ok(envelope) = event::read_line(line.as_bytes()) else { continue };
-        let Ok(event) = Event::from_payload(envelope.payload()) else { continue };
-        if event.chain == *primary {
-            let prev = prev_key(event.prev);
-            let known =
-                by_prev.get(prev).is_some_and(|all| all.iter().any(|e| e.id() == envelope.id()));
-            if !known {
-                by_prev.push(prev, envelope);
-            }
+        let Some((envelope, event)) = line_of(primary, json) else { continue };
+        let prev = prev_key(event.prev);
+        let known =
+            by_prev.get(prev).is_some_and(|all| all.iter().any(|e| e.id() == envelope.id()));
+        if !known {
+            by_prev.push(prev, envelope);
         }
     }
     let mut done = Vec::new();

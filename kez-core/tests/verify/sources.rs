@@ -124,6 +124,23 @@ fn a_revocation_on_any_relay_counts() {
     assert_eq!(world.word("dns:example.com"), "valid");
 }
 
+/// A relay that has only later events of a chain, or was cut off before the first ones came, has
+/// not said that there is none.
+#[test]
+fn events_without_the_first_are_no_absence() {
+    let mut owner = Owner::new(Scheme::Nostr, 1);
+    let signed = owner.signed("dns:example.com");
+    owner.add(&signed);
+    owner.revoke(&signed);
+    let last = owner.carriers(&owner.key).split_off(1);
+    for failure in [None, Some(Failure::new(Code::Timeout, "as set up"))] {
+        let mut world = World::default();
+        world.txt("example.com", &[&compact(&signed)]);
+        world.relay_cut("wss://relay.example", last.clone(), failure);
+        assert_eq!(world.word("dns:example.com"), "chain_unreachable");
+    }
+}
+
 /// KEZ-SRC: the verified prefix of a damaged copy counts, and what is behind it may revoke.
 #[test]
 fn a_damaged_copy_is_not_an_absent_one() {
