@@ -4,6 +4,7 @@ use super::Process;
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Stdio},
 };
@@ -53,10 +54,11 @@ fn traced(command: &Command, log: &Path, inject: Option<(&str, u32)>) -> Command
 /// Starts a server that is to be killed at a call. `None` if that is before it listens.
 fn start(command: &mut Command) -> Option<Process> {
     let mut child = command.stdout(Stdio::piped()).spawn().expect("this test needs strace");
-    let mut lines = std::io::BufReader::new(child.stdout.take()?);
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut lines, &mut line).ok()?;
-    let Some(url) = line.trim().strip_prefix("listening on ") else {
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let read = output.read_line(&mut line);
+    let Some(url) = line.trim().strip_prefix("listening on ").filter(|_| read.is_ok()) else {
+        let _ = child.kill();
         let _ = child.wait();
         return None;
     };
