@@ -139,6 +139,9 @@ pub(crate) enum KeyCommand {
         /// sigchain will commit to it with the next event
         #[arg(long, conflicts_with = "name")]
         next: bool,
+        /// Replace a next key that your sigchain has not committed to yet: its paper becomes void
+        #[arg(long, requires = "next")]
+        replace: bool,
         /// Store the key unencrypted: anybody who reads the file can act as you
         #[arg(long)]
         no_passphrase: bool,

@@ -5,11 +5,12 @@ mod moving;
 use crate::{
     args::{ChatCommand, Own, WithAccount},
     claim,
-    home::storage,
+    home::{Lock, storage},
     host::{Access, Events as _, Net},
     output::{Out, clean},
     run::Context,
     sigchain,
+    transaction::Transaction,
 };
 use kez_core::{
     Chain, Code, Error, History, Identity, Op, Result, Scheme, SecretKey,
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 /// The largest record that is read, in bytes.
 const MAX_RECORD: usize = 64 * 1024 * 1024;
-/// The file beside the records that whoever uses an account has locked.
+/// The file beside an account's records that the command which uses the account locks.
 const LOCK: &str = "lock";
 
 pub(super) async fn run(
@@ -252,10 +253,9 @@ fn write_public(context: &Context<'_, impl Net>, path: &Path, public: &Public) -
     context.home.write(path, &text, Access::Private)
 }
 
-/// Takes an account's folder, until the result is dropped; waits for whoever has it.
-fn lock(context: &Context<'_, impl Net>, dir: &Path) -> Result<Box<dyn std::any::Any>> {
-    let path = dir.join(LOCK);
-    context.host.lock(&path).map_err(storage(&path))
+/// Takes the lock of an account's directory, until the result is dropped.
+fn lock(context: &Context<'_, impl Net>, dir: &Path) -> Result<Lock> {
+    context.home.lock_file(&dir.join(LOCK))
 }
 
 /// What the client gets of this machine.
@@ -323,7 +323,7 @@ impl<N: Net> Platform for Desk<'_, N> {
 /// An account that was taken up.
 struct Seat<'a, N> {
     client: Client<Desk<'a, N>>,
-    _lock: Box<dyn std::any::Any>,
+    _lock: Lock,
 }
 
 impl<N: Net> Seat<'_, N> {
@@ -562,6 +562,7 @@ async fn register(
         chain = known.chain;
     }
     let owner = sigchain::current_key(context, &chain)?;
+    let mut transaction = Transaction::new();
     let secret = match context.keys().entry(&new.device) {
         Ok(_) => context.open(&new.device)?,
         Err(error) if error.code() == Code::KeyNotFound => {
@@ -572,7 +573,8 @@ async fn register(
             } else {
                 Some(context.new_passphrase()?)
             };
-            context.keys().add(&new.device, &secret, passphrase.as_ref().map(|p| p.as_str()))?;
+            let passphrase = passphrase.as_ref().map(|p| p.as_str());
+            context.keys().add(&mut transaction, &new.device, &secret, passphrase)?;
             secret
         }
         Err(error) => return Err(error),
@@ -584,7 +586,7 @@ async fn register(
             not_after: new.not_after.map(|s| context.now.plus(s)),
             name: None,
         };
-        sigchain::extend(context, out, &mut chain, op, &[&owner, &secret])?;
+        sigchain::extend(context, out, &mut chain, op, &[&owner, &secret], transaction)?;
     }
     let record = HandleRecord {
         handle: new.handle.clone(),

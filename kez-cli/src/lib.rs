@@ -18,6 +18,7 @@ pub mod places;
 mod publish;
 mod run;
 mod sigchain;
+mod transaction;
 mod verify;
 
 pub use cache::{CachePolicy, Cached};

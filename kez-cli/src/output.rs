@@ -132,6 +132,11 @@ pub(crate) fn clean(text: &str) -> String {
     out
 }
 
+/// As [`clean`], for text that must stay on one line: line feeds are escaped too.
+pub(crate) fn clean_line(text: &str) -> String {
+    clean(text).replace('\n', "\\u{a}")
+}
+
 /// One line about an edge: status, subject, reason and age.
 pub(crate) fn edge_line(out: &Out<'_>, report: &Report, now: Timestamp) -> String {
     let (on, off) = out.color(report.status);

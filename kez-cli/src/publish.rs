@@ -10,6 +10,7 @@ use crate::{
     places::Places,
     run::Context,
     sigchain,
+    transaction::Transaction,
 };
 use kez_core::{
     Chain, Code, Error, Identity, ObjectId, Op, Proof, Question, Reason, Report, Result, Scheme,
@@ -468,7 +469,7 @@ fn list(
             account: claim.account.clone(),
             url: url.filter(|url| url.starts_with("https://")).map(String::from),
         };
-        sigchain::extend(context, out, chain, op, &[owner])?;
+        sigchain::extend(context, out, chain, op, &[owner], Transaction::new())?;
         seq = chain.head().map(|head| head.seq);
     }
     let older = chain.listings().into_iter().filter(|(listing, revoked)| {
@@ -477,7 +478,7 @@ fn list(
     let older: Vec<ObjectId> = older.map(|(listing, _)| listing.claim).collect();
     for id in older {
         let op = Op::Revoke { target: Target::Claim(id), reason: Reason::Superseded, text: None };
-        sigchain::extend(context, out, chain, op, &[owner])?;
+        sigchain::extend(context, out, chain, op, &[owner], Transaction::new())?;
     }
     Ok(seq)
 }

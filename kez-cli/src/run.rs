@@ -68,6 +68,7 @@ async fn dispatch<N: Net>(
         _ => {}
     }
     let home = Home::find(host)?;
+    home.recover()?;
     let config = Config::load(&home, cli.global.danger_allow_loopback)?;
     if config.danger_allow_loopback {
         out.hint("kez: warning: plain http and servers on this machine are allowed (tests only)");

@@ -2,13 +2,13 @@
 
 use crate::{
     args::{Own, ReasonArg, SigchainCommand},
-    claim,
-    home::storage,
+    claim, home,
     host::{Access, Net},
     key,
     output::{Out, clean},
     places::Places,
     run::Context,
+    transaction::Transaction,
 };
 use kez_core::{
     Chain, Code, Error, Event, Fork, Identity, ObjectId, Op, Reason, Result, Scheme, SecretKey,
@@ -16,7 +16,7 @@ use kez_core::{
     fork::{Merge, merge},
     json::Value,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl From<ReasonArg> for Reason {
     fn from(reason: ReasonArg) -> Self {
@@ -103,7 +103,8 @@ pub(super) async fn run(
                 name,
             };
             let owner = current_key(context, &chain)?;
-            append_signed(context, out, &mut chain, op, &[&owner, &secret])?;
+            let transaction = Transaction::new();
+            append_signed(context, out, &mut chain, op, &[&owner, &secret], transaction)?;
         }
         SigchainCommand::RevokeDevice { device, reason, own } => {
             let _lock = context.home.lock()?;
@@ -173,7 +174,7 @@ pub(super) fn current_key(context: &Context<'_, impl Net>, chain: &Chain) -> Res
 
 fn append(context: &Context<'_, impl Net>, out: &Out<'_>, chain: &mut Chain, op: Op) -> Result<()> {
     let key = current_key(context, chain)?;
-    append_signed(context, out, chain, op, &[&key])
+    append_signed(context, out, chain, op, &[&key], Transaction::new())
 }
 
 fn append_signed(
@@ -182,45 +183,51 @@ fn append_signed(
     chain: &mut Chain,
     op: Op,
     signers: &[&SecretKey],
+    transaction: Transaction,
 ) -> Result<()> {
-    let (value, text) = extend(context, out, chain, op, signers)?;
+    let (value, text) = extend(context, out, chain, op, signers, transaction)?;
     out.result(&value, &text);
     out.hint("kez: publish it: kez sigchain publish");
     Ok(())
 }
 
-/// Signs an event, appends it to a chain, and stores the chain. Gives what to print.
+/// Signs an event, appends it to a chain, and stores the chain, together with what else is in the
+/// transaction. On an error the chain is as before. Returns what to print.
 pub(super) fn extend(
     context: &Context<'_, impl Net>,
     out: &Out<'_>,
     chain: &mut Chain,
     op: Op,
     signers: &[&SecretKey],
+    mut transaction: Transaction,
 ) -> Result<(serde_json::Value, String)> {
-    let rotates = matches!(op, Op::Rotate { .. });
     // Another command may have held the lock for a while.
     let now = context.global.at.unwrap_or_else(|| context.host.now());
+    let rotates = matches!(op, Op::Rotate { .. });
+    let waiting = key::waiting(context)?;
+    // The file may outlive the event that took the commitment up.
+    let left_over = waiting.is_some_and(|next| key::is_taken_up(chain, next));
     let mut event = Event::new(chain.name().clone(), chain.head(), now, op);
     // A commitment that waits goes in with the first event that may carry it.
-    let waiting = context.home.path(key::NEXT);
-    let next = context
-        .home
-        .read(&waiting, 256)
-        .ok()
-        .and_then(|text| ObjectId::parse(std::str::from_utf8(&text).ok()?.trim()).ok());
-    event.next = next.filter(|_| rotates || chain.next().is_none());
-    let committed = event.next.is_some();
+    event.next = waiting.filter(|_| !left_over && (rotates || chain.next().is_none()));
     let mut envelope = event.to_envelope()?;
     for signer in signers {
         envelope.sign(signer, &context.host.random()?)?;
     }
-    let id = envelope.id();
-    chain.append(&envelope, now)?;
-    let path = context.home.save_chain(chain)?;
-    if committed {
-        context.host.remove(&waiting).map_err(storage(&waiting))?;
+    let mut longer = chain.clone();
+    longer.append(&envelope, now)?;
+    let path = home::own_chain(longer.name());
+    let file: PathBuf = context.home.path(&path);
+    transaction.write(path, longer.to_bundle());
+    if event.next.is_some() || left_over {
+        transaction.remove(key::NEXT.to_owned());
+    }
+    transaction.commit(context.home)?;
+    *chain = longer;
+    if event.next.is_some() {
         out.hint("kez: the chain now commits to your next key");
     }
+    let id = envelope.id();
     let value = serde_json::json!({
         "schema": "kez.event/1",
         "chain": chain.name(),
@@ -228,7 +235,7 @@ pub(super) fn extend(
         "id": id,
         "op": event.op.name(),
         "next_committed": chain.next().is_some(),
-        "file": path,
+        "file": file,
     });
     Ok((value, format!("event {} {} {}", event.seq, event.op.name(), id)))
 }
@@ -245,6 +252,7 @@ fn rotate(
     op: impl FnOnce(kez_core::Key) -> Op,
 ) -> Result<()> {
     let stored = to.map(|name| context.open(name)).transpose()?;
+    let mut transaction = Transaction::new();
     match chain.next() {
         Some(next) => {
             let (new, fresh) = match stored {
@@ -264,18 +272,25 @@ fn rotate(
             if commitment(new.public().identity()) != next {
                 return Err(Code::NextMismatch.into());
             }
-            if fresh {
-                // Stored before the chain is: a chain whose key is lost could never go on.
-                key::store(context, out, name, &new, no_passphrase)?;
+            // Stored together with the chain: a chain whose key is lost could never go on.
+            let added = fresh.then(|| {
+                let passphrase = key::new_passphrase(context, no_passphrase)?;
+                let passphrase = passphrase.as_ref().map(|p| p.as_str());
+                context.keys().add(&mut transaction, name, &new, passphrase)
+            });
+            let added = added.transpose()?;
+            append_signed(context, out, chain, op(new.public().clone()), &[&new], transaction)?;
+            if let Some(entry) = added {
+                key::show_stored(out, &entry);
             }
-            append_signed(context, out, chain, op(new.public().clone()), &[&new])?;
         }
         None => {
             let new = stored.ok_or_else(|| {
                 Error::about(Code::Usage, "name the new key with --to (make it with `kez key new`)")
             })?;
             let old = current_key(context, chain)?;
-            append_signed(context, out, chain, op(new.public().clone()), &[&old, &new])?;
+            let op = op(new.public().clone());
+            append_signed(context, out, chain, op, &[&old, &new], transaction)?;
         }
     }
     if chain.next().is_none() {

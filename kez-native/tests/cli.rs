@@ -286,30 +286,83 @@ fn concurrent_appends() {
     assert_eq!(me.ok(&["sigchain", "show"])["head"]["seq"], 8);
 }
 
-/// The native command and the package's share a home: whoever has the lock is named by a link, which both heed, and
-/// which a dead owner has no more. The folder of a chat account has such a lock too.
-/// KEZ-STATE-06
+/// Names a process as the commands do in the link of their common lock: a process id may be used
+/// again, so the start time belongs to the name.
+fn process_name(pid: u32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let start = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().to_owned();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    format!("{pid}:{start}:{}", boot.trim())
+}
+
+/// Waits for a command that is expected to wait for a lock. Returns what it printed until `free` has
+/// released the lock.
+fn waits_for_lock(me: &User, args: &[&str], free: impl FnOnce()) -> String {
+    let mut command = common::kez();
+    command.args(args).env("KEZ_HOME", &me.home).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut waiting = command.spawn().unwrap();
+    thread::sleep(Duration::from_millis(1800));
+    assert!(waiting.try_wait().unwrap().is_none(), "it did not wait");
+    free();
+    let output = waiting.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The native command and the package's share a home. A link names the process that holds the lock.
+/// Both commands heed it while that process runs, whatever process has its id later. KEZ-STATE-06
 #[test]
 fn one_lock_for_both_commands() {
     let me = User::new("cli-lock", "");
     me.key("me", "ed25519");
     me.claim("dns:a.example", "json", &["--offline"]);
     let link = me.home.join("lock.node");
-    std::os::unix::fs::symlink(std::process::id().to_string(), &link).unwrap();
-    let mut adding = common::kez();
-    adding.args(["sigchain", "add", "dns:a.example"]).env("KEZ_HOME", &me.home);
-    let mut adding = adding.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    thread::sleep(Duration::from_millis(1500));
-    assert!(adding.try_wait().unwrap().is_none(), "it did not wait");
-    fs::remove_file(&link).unwrap();
-    assert!(adding.wait().unwrap().success());
-    assert!(!link.is_symlink(), "the lock was kept");
-    // A process that is gone: one that has ended, and whose end was seen.
+    let hold = |owner: &str| std::os::unix::fs::symlink(owner, &link).unwrap();
+    hold(&process_name(std::process::id()));
+    let printed = waits_for_lock(&me, &["sigchain", "add", "dns:a.example"], || {
+        fs::remove_file(&link).unwrap();
+    });
+    assert!(printed.contains("waiting for another kez command"), "{printed}");
+    assert!(!link.is_symlink(), "the lock was not released");
+    // Owners that have ended: their ids belong to a running process, or to none, or are no ids.
+    let this = std::process::id().to_string();
     let mut gone = Command::new("true").spawn().unwrap();
+    let ended = process_name(gone.id());
+    let other = format!("{this}:{}", ended.split_once(':').unwrap().1);
+    // A process that has ended and was not waited for counts as ended.
+    thread::sleep(Duration::from_millis(200));
+    for owner in [ended.as_str(), this.as_str(), other.as_str(), "0", "x", "99999999:1:x"] {
+        hold(owner);
+        me.ok(&["sigchain", "revoke", "dns:a.example"]);
+        assert!(!link.is_symlink(), "{owner}");
+    }
     gone.wait().unwrap();
-    std::os::unix::fs::symlink(gone.id().to_string(), &link).unwrap();
-    me.ok(&["sigchain", "revoke", "dns:a.example"]);
-    assert!(!link.is_symlink());
+}
+
+/// The system's lock ends with its process, and the file of the lock stays without an effect.
+#[test]
+fn the_lock_ends_with_its_process() {
+    if std::env::var_os("KEZ").is_some() {
+        return; // Node has no access to the system's locks.
+    }
+    let me = User::new("cli-system-lock", "");
+    me.key("me", "ed25519");
+    me.claim("dns:a.example", "json", &["--offline"]);
+    let file = fs::File::options().create(true).append(true).open(me.home.join("lock")).unwrap();
+    file.lock().unwrap();
+    let printed =
+        waits_for_lock(&me, &["sigchain", "add", "dns:a.example"], || file.unlock().unwrap());
+    assert!(printed.contains("waiting for another kez command"), "{printed}");
+    // A process that is killed while it holds the lock.
+    let script = "exec 9>>\"$1\"; flock 9; echo locked; exec sleep 60";
+    let mut holder = Command::new("bash");
+    holder.args(["-c", script, "bash"]).arg(me.home.join("lock")).stdout(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    let mut line = [0; 6];
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut line).unwrap();
+    assert_eq!(&line, b"locked");
+    waits_for_lock(&me, &["sigchain", "revoke", "dns:a.example"], || holder.kill().unwrap());
+    holder.wait().unwrap();
 }
 
 /// A full disk or a directory that cannot be written: an error, and the old file as it was.

@@ -9,6 +9,7 @@ use crate::{
     host::{Access, Net},
     output::Out,
     run::Context,
+    transaction::Transaction,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kez_core::{
@@ -109,7 +110,11 @@ pub(super) async fn import<N: Net>(
                 out.hint("kez: warning: the device's key is stored unencrypted");
             }
             let passphrase = (!no_passphrase).then_some(passphrase.as_str());
-            context.keys().add(name, &secret, passphrase)?.name
+            let _lock = context.home.lock()?;
+            let mut transaction = Transaction::new();
+            let added = context.keys().add(&mut transaction, name, &secret, passphrase)?;
+            transaction.commit(context.home)?;
+            added.name
         }
     };
     let dir = context.home.path("chat").join(&account);
