@@ -365,6 +365,84 @@ fn the_lock_ends_with_its_process() {
     holder.wait().unwrap();
 }
 
+/// Runs `kez verify -` on bytes. Returns its exit code and its answers.
+fn list(me: &User, lines: &[u8]) -> (i32, Vec<serde_json::Value>) {
+    let mut command = me.command(&["--offline", "verify", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let lines = lines.to_vec();
+    let writer = thread::spawn(move || stdin.write_all(&lines));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    let answers = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let answers = answers.map(|line| serde_json::from_slice(line).unwrap()).collect();
+    (output.status.code().unwrap(), answers)
+}
+
+/// Every line of a list is answered, whatever its bytes are, and the exit code is not 0 if one of
+/// them could not be read.
+#[test]
+fn every_line_of_a_list_is_answered() {
+    let me = User::new("cli-list", "");
+    let first = "ed25519:d04ab232742bb4ab3a1368bd4615e4e6d0224ab71a016baf8520a332c9778737";
+    let mut lines = format!("# comment\n\n{first}\n").into_bytes();
+    lines.extend(b"\xff\xfe\r\ndns:\x80.example\nnot an identity\n");
+    lines.extend([b'a'; 65_537]);
+    lines.extend(b"\n  dns:last.example");
+    let (exit, answers) = list(&me, &lines);
+    assert_ne!(exit, 0);
+    let about = |number: u64| {
+        let found = answers.iter().find(|answer| answer["line"] == number);
+        found.map(|answer| answer["code"].as_str().unwrap()).unwrap_or_default()
+    };
+    assert_eq!(answers.len(), 6, "{answers:?}");
+    let codes = [4, 5, 6, 7].map(about);
+    assert_eq!(codes, ["identity_refused", "identity_refused", "identity_refused", "too_large"]);
+    for subject in [first, "dns:last.example"] {
+        assert!(answers.iter().any(|answer| answer["subject"] == subject), "{answers:?}");
+    }
+    // The bad line alone fails the list: an empty list is fine, and so are comments.
+    assert_eq!(list(&me, b"# nothing\n").0, 0);
+    assert_ne!(list(&me, b"\xff").0, 0);
+    // KEZ-ID-05: a secret key is refused without being repeated.
+    let secret = kez_core::SecretKey::from_bytes(kez_core::Scheme::Nostr, [7; 32]).unwrap();
+    let secret = secret.expose_text();
+    let (exit, answers) = list(&me, secret.as_bytes());
+    assert_eq!((exit, answers[0]["code"].as_str()), (2, Some("secret_refused")));
+    assert!(!answers[0].to_string().contains(secret.trim()));
+}
+
+/// A line of 64 MB is not held in memory.
+#[test]
+fn a_long_line_of_a_list_takes_no_memory() {
+    if std::env::var_os("KEZ").is_some() {
+        return; // Node alone takes more.
+    }
+    let me = User::new("cli-long-line", "");
+    let mut command = me.command(&["--offline", "verify", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for _ in 0..64 {
+        stdin.write_all(&vec![b'a'; 1 << 20]).unwrap();
+    }
+    // More lines than are verified at once, so that the first ones are answered.
+    stdin.write_all(format!("\n{}", "dns:a.example\n".repeat(64)).as_bytes()).unwrap();
+    let mut answer = String::new();
+    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut output, &mut answer).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 64 * 1024, "{peak} KiB");
+    drop(stdin);
+    std::io::Read::read_to_string(&mut output, &mut answer).unwrap();
+    assert!(answer.contains("\"too_large\""), "{answer}");
+    assert_eq!(answer.lines().count(), 65);
+    assert_ne!(child.wait().unwrap().code(), Some(0));
+}
+
 /// A full disk or a directory that cannot be written: an error, and the old file as it was.
 #[test]
 fn storage_that_fails() {
