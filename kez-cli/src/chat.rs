@@ -7,7 +7,7 @@ use crate::{
     claim,
     home::{Lock, storage},
     host::{Access, Events as _, Net},
-    output::{Out, clean},
+    output::{Out, clean, indented},
     run::Context,
     sigchain,
     transaction::Transaction,
@@ -389,7 +389,7 @@ impl<N: Net> Seat<'_, N> {
             &overview.id[..12],
             overview.state.as_str(),
             clean(&name),
-            people.join(", ")
+            clean(&people.join(", "))
         );
         out.result(&value, text.trim_end());
         Ok(())
@@ -424,10 +424,10 @@ impl<N: Net> Seat<'_, N> {
         let doubt = entry.doubt.map(|code| format!(" [{code}]")).unwrap_or_default();
         let who = from.unwrap_or_default();
         let text = match kind {
-            "text" => format!("{} {who}{doubt}: {about}", entry.at),
-            _ => format!("{} {who} * {kind} {about}{doubt}", entry.at),
+            "text" => format!("{} {who}{doubt}: {}", entry.at, indented(&about)),
+            _ => format!("{} {who} * {kind} {}{doubt}", entry.at, clean(&about)),
         };
-        out.result(&value, clean(&text).trim_end());
+        out.result(&value, text.trim_end());
         Ok(())
     }
 

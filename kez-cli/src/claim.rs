@@ -4,7 +4,7 @@ use crate::{
     args::ClaimCommand,
     host::{Access, Net},
     keystore::Entry,
-    output::Out,
+    output::{Out, clean},
     run::Context,
 };
 use kez_core::{
@@ -64,12 +64,12 @@ pub(super) async fn run(
     match &file {
         Some(path) => {
             context.home.write(path, text.as_bytes(), Access::Public)?;
-            out.result(&value, &format!("wrote {}", path.display()));
+            out.result(&value, &format!("wrote {}", clean(&path.display().to_string())));
         }
         None => out.result(&value, &text),
     }
     if !out.json {
-        out.hint(&format!("\n{steps}"));
+        out.hint_lines(&format!("\n{steps}"));
     }
     Ok(0)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     host::{Access, Host, Stream},
-    output::clean_line,
+    output::clean,
     transaction,
 };
 use kez_core::{
@@ -149,7 +149,7 @@ impl<'a> Home<'a> {
             if waited == NOTICE {
                 let text = format!(
                     "kez: waiting for another kez command, which holds the lock {}\n",
-                    clean_line(&path.display().to_string())
+                    clean(&path.display().to_string())
                 );
                 self.host.print(Stream::Err, &text);
             }
@@ -207,6 +207,7 @@ impl Memory for Home<'_> {
             return;
         }
         if let Err(error) = self.write(&self.seen(name), text.as_bytes(), Access::Private) {
+            let error = clean(&error.to_string());
             let text = format!("kez: warning: what was seen could not be remembered: {error}\n");
             self.host.print(Stream::Err, &text);
         }

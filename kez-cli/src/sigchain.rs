@@ -124,7 +124,7 @@ pub(super) async fn run(
             match file {
                 Some(path) => {
                     context.home.write(&path, bundle.as_bytes(), Access::Public)?;
-                    out.result(&value, &format!("wrote {}", path.display()));
+                    out.result(&value, &format!("wrote {}", clean(&path.display().to_string())));
                 }
                 None => out.result(&value, &bundle),
             }
@@ -325,10 +325,10 @@ fn show(out: &Out<'_>, chain: &Chain) {
             "  {:>4}  {}  {:<13} {what}{void}\n",
             event.seq,
             event.created_at,
-            event.op.name()
+            clean(event.op.name())
         ));
     }
-    out.result(&chain.summary(), &clean(&text));
+    out.result(&chain.summary(), &text);
 }
 
 fn import(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result<()> {

@@ -4,7 +4,7 @@ use crate::{
     args::{GraphFormat, VerifyCommand},
     graph as draw,
     host::{Access, Net},
-    output::{Out, clean, exit_code, graph_text, report_text},
+    output::{Out, clean, exit_code, graph_text, json_text, report_text},
     run::Context,
 };
 use futures_util::{StreamExt as _, stream};
@@ -277,7 +277,7 @@ pub(super) async fn graph(
         GraphFormat::Dot => draw::dot(&graph),
         GraphFormat::Mermaid => draw::mermaid(&graph),
         GraphFormat::Svg => draw::svg(&graph),
-        GraphFormat::Json => serde_json::to_string(&graph).unwrap_or_default(),
+        GraphFormat::Json => json_text(&graph),
     };
     match file {
         Some(path) => context.home.write(path, text.as_bytes(), Access::Public)?,

@@ -573,3 +573,68 @@ fn claims_pin_what_they_should() {
         .fails(1, "url_refused");
     assert!(Identity::parse(&key).is_ok());
 }
+
+/// What the command prints for people: stdout and stderr.
+fn printed(me: &User, args: &[&str]) -> String {
+    let mut command = common::kez();
+    let output = command.args(args).env("KEZ_HOME", &me.home).output().unwrap();
+    [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).join("\n")
+}
+
+/// A fediverse server whose WebFinger answer names the account in these words. Returns its URL.
+fn webfinger_server(words: &str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let rel = "application/activity+json";
+    let link = json!({ "rel": "self", "type": rel, "href": "https://evil.example/u" });
+    let body = json!({ "subject": format!("acct:{words}"), "links": [link] }).to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 65_536];
+            let _ = std::io::Read::read(&mut stream, &mut request);
+            let head = "HTTP/1.1 200 x\r\ncontent-type: application/jrd+json\r\nconnection: close";
+            let _ = write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    url
+}
+
+/// Words of other parties begin no line of the output, and steer no terminal.
+#[test]
+fn others_write_no_line_of_the_output() {
+    const FORGED: &str = "valid       dns:bank.example";
+    let poison = |between: &str| format!("x{between}{FORGED}\u{202e}\u{1b}[2K");
+    for between in ["\n", "\r\n", "\r", "\u{2028}", "\u{2029}", "\u{85}", "\u{b}", "\n\n  "] {
+        // The name of an operation that this version does not know.
+        let key = kez_core::SecretKey::from_bytes(kez_core::Scheme::Ed25519, [9; 32]).unwrap();
+        let name = key.public().identity().clone();
+        let op = kez_core::Op::Unknown(poison(between));
+        let mut event = kez_core::Event::new(name, None, kez_native::now(), op);
+        event.critical = Some(false);
+        let mut envelope = event.to_envelope().unwrap();
+        envelope.sign(&key, &[0; 32]).unwrap();
+        let bundle = tmp("cli-forged.jsonl");
+        fs::write(&bundle, format!("{}\n", envelope.to_canonical())).unwrap();
+        let bundle = bundle.to_str().unwrap();
+        let server = webfinger_server(&poison(between));
+        let hosts = format!("[hosts]\n\"evil.example\" = \"{server}\"\n");
+        let config = format!("danger_allow_loopback = true\nrelays = []\n{hosts}");
+        let me = User::new("cli-forged", &config);
+        let chain = ["sigchain", "verify", bundle];
+        let account = ["verify", "id", "ap:joe@evil.example"];
+        for args in [&chain[..], &account[..]] {
+            let text = printed(&me, args);
+            assert!(text.contains(FORGED), "{args:?} {between:?} shows no words: {text}");
+            let splits =
+                |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+            assert!(
+                !text.split(splits).any(|line| line.trim_start().starts_with("valid")),
+                "{text}"
+            );
+            assert!(!text.contains(['\u{202e}', '\u{1b}']), "{text}");
+            let json = printed(&me, &[&["--json"], args].concat());
+            assert!(!json.contains(['\u{202e}', '\u{2028}', '\u{2029}', '\u{85}']), "{json}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use crate::{
     args::WithAccount,
     home::storage,
     host::{Access, Net},
-    output::Out,
+    output::{Out, clean},
     run::Context,
     transaction::Transaction,
 };
@@ -74,7 +74,10 @@ pub(super) async fn export<N: Net>(
         "device": device,
         "file": file,
     });
-    out.result(&value, &format!("{device} is in {}, and has ended here", file.display()));
+    out.result(
+        &value,
+        &format!("{device} is in {}, and has ended here", clean(&file.display().to_string())),
+    );
     out.hint(
         "kez: take it up on the other machine by `kez chat import`, once, and delete the file",
     );
