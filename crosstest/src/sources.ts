@@ -71,8 +71,9 @@ function sourcesOf({ config, memories, primary, claimSources, subject }: Gatheri
     add(url, url.startsWith('wss:') ? 'relay' : isServer ? 'server' : 'named')
   }
   for (const { base } of config.servers) add(`${base.replace(/\/$/, '')}${path}`, 'server')
-  const listed = [...(memories.chains.get(primary)?.listings.values() ?? [])].map((l) => l.subject)
-  for (const s of [subject ?? '', ...listed].filter((s) => s.startsWith('dns:'))) {
+  const listed = [...(memories.chains.get(primary)?.listings.values() ?? [])].map((l) => l.subject).reverse()
+  const domains = new Set([subject ?? '', ...listed].filter((s) => s.startsWith('dns:')))
+  for (const s of [...domains].slice(0, 16)) {
     add(`https://${s.slice(4)}/.well-known/kez/${primary.replace(':', '/')}.jsonl`, 'well-known')
   }
   if (primary.startsWith('nostr:')) for (const url of config.relays) add(url, 'quorum')

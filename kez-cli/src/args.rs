@@ -3,7 +3,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kez_core::{
-    Identity, Timestamp,
+    DEFAULT_ACCOUNTS, Identity, Timestamp,
     channel::{ap, bluesky, dns, github, nostr},
     chat::Handle,
     import::Source,
@@ -72,6 +72,9 @@ pub(crate) enum Command {
     Id {
         /// Anything that names an identity
         identity: String,
+        /// Check up to this many accounts; the budget of requests, hosts and seconds grows with it
+        #[arg(long, value_name = "ACCOUNTS", default_value_t = DEFAULT_ACCOUNTS)]
+        limit: usize,
     },
     /// Draw an identity
     Graph {
@@ -80,6 +83,9 @@ pub(crate) enum Command {
         /// The form of the drawing
         #[arg(long, default_value = "dot")]
         format: GraphFormat,
+        /// Check up to this many accounts, as `kez id` does
+        #[arg(long, value_name = "ACCOUNTS", default_value_t = DEFAULT_ACCOUNTS)]
+        limit: usize,
         /// Write to this file instead of stdout
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,

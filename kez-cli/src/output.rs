@@ -309,10 +309,37 @@ pub(crate) fn graph_text(out: &Out<'_>, graph: &Graph, now: Timestamp) -> String
         let state = if device.revoked.is_some() { "revoked" } else { "active" };
         text.push_str(&format!("  device {} {state}\n", device.key));
     }
+    // A stranger's chain may list thousands of accounts.
+    let hidden = unchecked(graph).count().saturating_sub(SHOWN_UNCHECKED);
+    let mut left = SHOWN_UNCHECKED;
     for edge in &graph.edges {
+        if is_unchecked(edge) {
+            if left == 0 {
+                continue;
+            }
+            left -= 1;
+        }
         text.push_str(&format!("  {}\n", edge_line(out, edge, now)));
     }
+    if hidden > 0 {
+        text.push_str(&format!(
+            "  … and {} that were not checked\n",
+            count(hidden as u64, "account")
+        ));
+    }
     text
+}
+
+/// How many accounts that were not checked are shown in text. JSON has all of them.
+const SHOWN_UNCHECKED: usize = 10;
+
+/// The accounts of an identity that a limit kept from being checked.
+pub(crate) fn unchecked(graph: &Graph) -> impl Iterator<Item = &Report> {
+    graph.edges.iter().filter(|edge| is_unchecked(edge))
+}
+
+fn is_unchecked(report: &Report) -> bool {
+    report.reason == Some(Code::SearchIncomplete)
 }
 
 #[cfg(test)]

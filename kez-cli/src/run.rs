@@ -89,9 +89,9 @@ async fn dispatch<N: Net>(
         Command::Key(command) => key::run(&context, out, command),
         Command::Claim(command) => claim::run(&context, out, command).await,
         Command::Verify(command) => verify::run(&context, out, command).await,
-        Command::Id { identity } => verify::id(&context, out, &identity).await,
-        Command::Graph { identity, format, out: file } => {
-            verify::graph(&context, out, &identity, format, file.as_deref()).await
+        Command::Id { identity, limit } => verify::id(&context, out, &identity, limit).await,
+        Command::Graph { identity, format, limit, out: file } => {
+            verify::graph(&context, out, &identity, limit, format, file.as_deref()).await
         }
         Command::Sigchain(command) => sigchain::run(&context, out, command).await,
         Command::Publish(wish) => publish::run(&context, out, wish).await,
@@ -157,6 +157,7 @@ impl<'a, N: Net> Context<'a, N> {
             now: self.now,
             clock: self.host.now(),
             progress,
+            budget: None,
         })
     }
 

@@ -4,12 +4,12 @@ use crate::{
     args::{GraphFormat, VerifyCommand},
     graph as draw,
     host::{Access, Net},
-    output::{Out, clean, exit_code, graph_text, json_text, report_text},
+    output::{Out, clean, exit_code, graph_text, json_text, report_text, unchecked},
     run::Context,
 };
 use futures_util::{StreamExt as _, stream};
 use kez_core::{
-    Code, Error, Identity, Input, Question, Report, Result, holds_secret,
+    Budget, Code, Error, Graph, Identity, Input, Question, Report, Result, holds_secret,
     resolve::{self, Resolved},
     transport::MAX_CONCURRENCY,
 };
@@ -243,35 +243,62 @@ async fn list(context: &Context<'_, impl Net>, out: &Out<'_>) -> Result<u8> {
     Ok(worst)
 }
 
+/// How long `kez id` goes on to other owners of the same account, in seconds.
+const OTHERS: i64 = 20;
+
 pub(super) async fn id(
     context: &Context<'_, impl Net>,
     out: &Out<'_>,
     identity: &str,
+    limit: usize,
 ) -> Result<u8> {
+    let start = context.host.now();
     let query = resolve(context, out, identity).await?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let verifier = context.verifier(&progress)?;
+    let mut verifier = context.verifier(&progress)?;
+    // All owners share it.
+    verifier.budget = Some(Budget::for_accounts(limit));
     let graph = verifier.identity_question(&query.question()).await;
     out.result(&graph, &graph_text(out, &graph, context.now));
+    tell_unchecked(out, &graph);
     // Who else has a valid proof of the account is shown as fully.
     for other in &graph.contested_by {
+        if context.host.now() > start.plus(OTHERS) {
+            out.hint(&format!("kez: not checked: {other}; see `kez id {other}`"));
+            continue;
+        }
         let question = Question { by: Some(other), ..query.question() };
         let other = verifier.identity_question(&question).await;
         out.result(&other, &graph_text(out, &other, context.now));
+        tell_unchecked(out, &other);
     }
     Ok(graph.status().exit_code())
+}
+
+/// Says how many accounts were left out, and how to check more.
+fn tell_unchecked(out: &Out<'_>, graph: &Graph) {
+    let left = unchecked(graph).count();
+    if left > 0 {
+        out.hint(&format!(
+            "kez: {left} of {} accounts were not checked completely: a higher --limit checks more",
+            graph.edges.len()
+        ));
+    }
 }
 
 pub(super) async fn graph(
     context: &Context<'_, impl Net>,
     out: &Out<'_>,
     identity: &str,
+    limit: usize,
     format: GraphFormat,
     file: Option<&Path>,
 ) -> Result<u8> {
     let query = resolve(context, out, identity).await?;
     let progress = |event: kez_core::Progress<'_>| out.progress(&event);
-    let graph = context.verifier(&progress)?.identity_question(&query.question()).await;
+    let mut verifier = context.verifier(&progress)?;
+    verifier.budget = Some(Budget::for_accounts(limit));
+    let graph = verifier.identity_question(&query.question()).await;
     let format = if out.json { GraphFormat::Json } else { format };
     let text = match format {
         GraphFormat::Dot => draw::dot(&graph),

@@ -638,3 +638,51 @@ fn others_write_no_line_of_the_output() {
         }
     }
 }
+
+/// `kez id` ends although a host of many accounts does not answer, says what it left out, and checks
+/// more accounts on request.
+#[test]
+fn an_identity_with_a_host_that_hangs() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hosts =
+        format!("[hosts]\n\"victim.example\" = \"http://{}\"\n", listener.local_addr().unwrap());
+    let me = User::new("cli-hang", &format!("danger_allow_loopback = true\nrelays = []\n{hosts}"));
+    let primary = me.key("me", "ed25519");
+    let key = me.ok(&["key", "export", "me"])["secret"].as_str().unwrap().to_owned();
+    let key = kez_core::SecretKey::from_text(kez_core::Scheme::Ed25519, &key).unwrap();
+    let mut chain = Chain::new(key.public().identity()).unwrap();
+    for n in 0_u8..120 {
+        let op = kez_core::Op::Add {
+            subject: Identity::from_canonical(&format!("ap:u{n}@victim.example")).unwrap(),
+            claim: kez_core::ObjectId::digest("claim", &[n]),
+            account: None,
+            url: None,
+        };
+        let event = kez_core::Event::new(chain.name().clone(), chain.head(), kez_native::now(), op);
+        let mut event = event.to_envelope().unwrap();
+        event.sign(&key, &[0; 32]).unwrap();
+        chain.append(&event, kez_native::now()).unwrap();
+    }
+    let bundle = me.home.join("bundle");
+    fs::write(&bundle, chain.to_bundle()).unwrap();
+    let id = |limit: &str| {
+        let start = std::time::Instant::now();
+        let run = me.run(&["--source", bundle.to_str().unwrap(), "id", &primary, "--limit", limit]);
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+        let graph = run.json();
+        let edges = graph["edges"].as_array().unwrap().clone();
+        assert_eq!((run.code, edges.len()), (5, 120));
+        let left = edges.iter().filter(|edge| edge["reason"] == "search_incomplete").count();
+        assert!(
+            run.stderr.contains(&format!("{left} of 120 accounts were not checked")),
+            "{}",
+            run.stderr
+        );
+        left
+    };
+    // Without a request for the others, all but a few are asked for at the same host.
+    assert!((100..120).contains(&id("100")));
+    // Beyond the limit nothing is asked.
+    assert_eq!(id("0"), 120);
+    drop(listener);
+}

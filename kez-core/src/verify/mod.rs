@@ -3,6 +3,7 @@
 //! "Verdicts").
 
 mod ask;
+mod budget;
 mod graph;
 mod history;
 mod judge;
@@ -10,6 +11,7 @@ mod report;
 mod sources;
 mod verifier;
 
+pub use budget::{Budget, DEFAULT_ACCOUNTS};
 pub use graph::Graph;
 pub use history::{History, Known};
 pub use judge::{Case, Verdict, judge};
