@@ -275,6 +275,17 @@ impl Chain {
         Self::whole(Self::replay_lines(bundle, Some(name), far, |_| Ok(()))?)
     }
 
+    /// As [`Chain::replay`], with another check of the signatures: it gets all of them, each with the
+    /// number of its line, and returns the place of the first bad one.
+    pub(crate) fn replay_checked(
+        bundle: &[u8],
+        name: Option<&Identity>,
+        now: Timestamp,
+        check: impl FnOnce(&[(usize, batch::Pending)]) -> Result<(), (usize, Error)>,
+    ) -> Result<Self> {
+        Self::whole(Self::replay_lines(bundle, name, now, check)?)
+    }
+
     fn whole((chain, error): (Option<Self>, Option<Error>)) -> Result<Self> {
         match error {
             Some(error) => Err(error),
@@ -288,7 +299,7 @@ impl Chain {
         bundle: &[u8],
         name: Option<&Identity>,
         now: Timestamp,
-        check: impl Fn(&[(usize, batch::Pending)]) -> Result<(), (usize, Error)>,
+        check: impl FnOnce(&[(usize, batch::Pending)]) -> Result<(), (usize, Error)>,
     ) -> Result<(Option<Self>, Option<Error>)> {
         if bundle.len() > MAX_BUNDLE {
             return Err(Error::about(Code::TooLarge, "a chain has at most 32 MiB"));
