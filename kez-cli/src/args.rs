@@ -358,11 +358,18 @@ pub(crate) enum SigchainCommand {
         #[command(flatten)]
         own: Own,
     },
-    /// Print your chain as a bundle
+    /// Print your chain as a bundle, or the evidence of other histories of it
     Export {
         /// Write to this file instead of stdout
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Export what sigchain servers have of other histories of your chain: fork objects, one a
+        /// line, which anyone can check offline with `kez sigchain verify`
+        #[arg(long)]
+        evidence: bool,
+        /// Ask this sigchain server, instead of those in config.toml (may be given several times)
+        #[arg(long, value_name = "URL", requires = "evidence")]
+        server: Vec<String>,
         #[command(flatten)]
         own: Own,
     },
@@ -371,7 +378,7 @@ pub(crate) enum SigchainCommand {
         /// The file, or - for stdin
         file: PathBuf,
     },
-    /// Verify a bundle, or a fork object, from a file, offline
+    /// Verify a bundle, or fork objects, from a file, offline
     Verify {
         /// The file, or - for stdin
         file: PathBuf,

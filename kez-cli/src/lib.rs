@@ -7,6 +7,7 @@ mod chat;
 mod claim;
 mod config;
 mod doctor;
+mod evidence;
 mod graph;
 pub mod home;
 pub mod host;

@@ -2,7 +2,7 @@
 
 use crate::{
     args::{Own, ReasonArg, SigchainCommand},
-    claim, home,
+    claim, evidence, home,
     host::{Access, Net},
     key,
     output::{Out, clean},
@@ -13,7 +13,7 @@ use crate::{
 use kez_core::{
     Chain, Code, Error, Event, Fork, Identity, ObjectId, Op, Reason, Result, Scheme, SecretKey,
     Target, commitment,
-    fork::{Merge, merge},
+    fork::{MAX_FORK, Merge, merge, read_evidence},
     json::Value,
 };
 use std::path::{Path, PathBuf};
@@ -112,7 +112,13 @@ pub(super) async fn run(
             append(context, out, &mut chain, Op::RevokeDevice { device, reason: reason.into() })?;
         }
         SigchainCommand::Show { own } => show(out, &own_chain(context, &own)?),
-        SigchainCommand::Export { out: file, own } => {
+        SigchainCommand::Export { out: file, evidence: true, server, own } => {
+            let chain = own_chain(context, &own)?;
+            let configured = Places::configured(context, &chain)?.servers;
+            let servers = if server.is_empty() { configured } else { server };
+            return evidence::export(context, out, &chain, &servers, file.as_deref()).await;
+        }
+        SigchainCommand::Export { out: file, own, .. } => {
             let chain = own_chain(context, &own)?;
             let bundle = chain.to_bundle();
             let value = serde_json::json!({
@@ -358,24 +364,35 @@ fn import(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result
 }
 
 fn verify(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result<u8> {
-    let bytes = context.read_input(file, kez_core::chain::MAX_BUNDLE)?;
+    let bytes = context.read_input(file, MAX_FORK)?;
     // A fork object is one JSON object with a type; a bundle's lines have a payload.
     let is_fork = Value::parse(&bytes).is_ok_and(|v| v.get("type") == Some(&"fork".into()))
         || bytes.starts_with(br#"{"a":"#);
     if is_fork {
-        let fork = Fork::from_json(&bytes, context.now)?;
-        let settled = fork.is_settled();
-        let value = serde_json::json!({
-            "schema": "kez.fork/1",
-            "chain": fork.chain(),
-            "seq": fork.seq(),
-            "settled": settled,
-        });
-        let state = if settled { "settled by the committed key" } else { "not settled" };
-        let text = format!("fork of {} from event {} on, {state}", fork.chain(), fork.seq());
-        out.result(&value, &text);
-        return Ok(if settled { 0 } else { 6 });
+        let (forks, error) = read_evidence(&bytes, context.now);
+        // One object may have several lines of its own.
+        let forks = match error {
+            Some(_) if forks.is_empty() => vec![Fork::from_json(&bytes, context.now)?],
+            Some(error) => return Err(error),
+            None => forks,
+        };
+        return Ok(forks.iter().map(|fork| show_fork(out, fork)).max().unwrap_or_default());
     }
     show(out, &Chain::replay(&bytes, None, context.now)?);
     Ok(0)
+}
+
+/// Shows a verified fork object. Returns its exit code.
+fn show_fork(out: &Out<'_>, fork: &Fork) -> u8 {
+    let settled = fork.is_settled();
+    let value = serde_json::json!({
+        "schema": "kez.fork/1",
+        "chain": fork.chain(),
+        "seq": fork.seq(),
+        "settled": settled,
+    });
+    let state = if settled { "settled by the committed key" } else { "not settled" };
+    let text = format!("fork of {} from event {} on, {state}", fork.chain(), fork.seq());
+    out.result(&value, &text);
+    if settled { 0 } else { 6 }
 }

@@ -59,5 +59,5 @@ pub use time::{MAX_SKEW, Timestamp, human_span};
 pub use transport::{Endpoints, Place, Transport};
 pub use verify::{
     Budget, Case, DEFAULT_ACCOUNTS, Graph, History, Known, Lookup, Memory, NoMemory, Note,
-    Progress, Question, Report, Status, Verdict, Verifier, judge,
+    Progress, Question, Report, Status, Verdict, Verifier, evidence_request, judge,
 };

@@ -686,3 +686,49 @@ fn an_identity_with_a_host_that_hangs() {
     assert_eq!(id("0"), 120);
     drop(listener);
 }
+
+/// What sigchain servers have of other histories is exported, and checked offline.
+#[test]
+fn evidence_is_exported() {
+    let (server, _) = sig_server(&folder("cli-evidence-data"), None);
+    let (empty, _) = sig_server(&folder("cli-evidence-empty"), None);
+    let config = "danger_allow_loopback = true\nrelays = []\n";
+    let config = format!("{config}sig_servers = [\"{server}\", \"{empty}\"]\n");
+    let me = User::new("cli-evidence", &config);
+    let primary = me.key("me", "ed25519");
+    for subject in ["dns:a.example", "dns:b.example", "dns:c.example"] {
+        me.claim(subject, "json", &["--offline"]);
+    }
+    me.ok(&["sigchain", "add", "dns:a.example"]);
+    let thief = me.copy("cli-evidence-thief");
+    thief.ok(&["sigchain", "add", "dns:b.example"]);
+    thief.ok(&["sigchain", "publish", "--server", &server]);
+    // Nothing was shown to the servers yet.
+    let none = me.ok(&["sigchain", "export", "--evidence"]);
+    assert_eq!((&none["evidence"], &none["servers"][0]["objects"]), (&json!(""), &json!(0)));
+    me.ok(&["sigchain", "add", "dns:c.example"]);
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let post = agent.post(format!("{server}/v1/sigchains/{primary}"));
+    let answer = post.header("content-type", "application/jsonl").send(me.bundle()).unwrap();
+    assert_eq!(answer.status(), 409);
+    let file = me.home.join("evidence.jsonl");
+    let export = |more: &[&str]| me.run(&[&["sigchain", "export", "--evidence"], more].concat());
+    let found = export(&["--out", file.to_str().unwrap()]);
+    assert_eq!((found.code, found.json()["chain"].as_str()), (0, Some(primary.as_str())));
+    let counts =
+        [&found.json()["servers"][0], &found.json()["servers"][1]].map(|s| s["objects"].clone());
+    assert_eq!(counts, [json!(1), json!(0)]);
+    let verify = || me.run(&["sigchain", "verify", file.to_str().unwrap()]);
+    assert_eq!((verify().code, &verify().json()["settled"]), (6, &json!(false)));
+    // Several objects, one a line, each with a result.
+    let line = fs::read_to_string(&file).unwrap();
+    fs::write(&file, line.repeat(3)).unwrap();
+    assert_eq!((verify().code, verify().stdout.lines().count()), (6, 3));
+    fs::write(&file, format!("{line}{{}}\n")).unwrap();
+    assert_eq!(verify().code, 1);
+    // A server that fails is named, and hides nothing of the others.
+    let part = export(&["--server", &server, "--server", "http://127.0.0.1:1"]);
+    assert_eq!((part.code, part.json()["evidence"].as_str()), (5, Some(line.as_str())));
+    assert_eq!(part.json()["servers"][1]["reason"], "connect_failed");
+    assert_eq!(export(&["--server", "http://127.0.0.1:1"]).code, 5);
+}

@@ -16,6 +16,7 @@ pub use graph::Graph;
 pub use history::{History, Known};
 pub use judge::{Case, Verdict, judge};
 pub use report::{Lookup, Note, Report, Status};
+pub use sources::evidence_request;
 #[cfg(any(feature = "import", feature = "publish"))]
 pub(crate) use verifier::look_up;
 pub use verifier::{Memory, NoMemory, Progress, Question, Verifier};

@@ -26,8 +26,11 @@ pub(super) fn from_server(server: &SigServer, primary: &Identity, size: u64) -> 
     Request::bundle(format!("{}{}?log={size}", server.url, path(primary)))
 }
 
-/// The request for a server's evidence of a fork.
-const fn evidence(url: String) -> Request {
+/// The request for what a sigchain server has of other histories of a chain
+/// ([`crate::fork::read_evidence`]). `server` is the server's URL without a slash at its end.
+#[must_use]
+pub fn evidence_request(server: &str, primary: &Identity) -> Request {
+    let url = format!("{server}{}/fork", path(primary));
     let (accept, redirects) = ("application/jsonl", Redirects::SameHost);
     Request::Http { url, accept, limit: MAX_FORK, truncate: false, redirects }
 }
@@ -71,9 +74,9 @@ pub(super) fn requests(
         }
     }
     for server in servers {
-        let url = format!("{}{}/fork", server.url, path(primary));
+        let evidence = evidence_request(&server.url, primary);
         all.push(Asked::Server(Box::new((server, primary.clone()))));
-        all.push(Asked::Evidence(evidence(url)));
+        all.push(Asked::Evidence(evidence));
     }
     for domain in domains {
         let url = format!("https://{domain}/.well-known/kez/{}.jsonl", chain_path(primary));
