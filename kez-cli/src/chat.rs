@@ -219,7 +219,7 @@ impl<'a, N: Net> Account<'a, N> {
     /// Gives the server the newest own chain, once.
     async fn publish(&self, seat: &Seat<'_, N>) -> Result<()> {
         let own = seat.client.device().certificate().primary();
-        let chain = self.context.home.chain(own, self.context.host.now())?;
+        let chain = self.context.home.chain(own)?;
         let Some((chain, head)) = chain.and_then(|c| c.head().map(|head| (c, head))) else {
             return Ok(());
         };
@@ -310,7 +310,7 @@ impl<N: Net> Platform for Desk<'_, N> {
         };
         verifier.sources.extend(sources.iter().cloned());
         // A damaged one counts for nothing here; whoever writes to it says so.
-        let own = self.context.home.chain(primary, self.context.host.now()).unwrap_or_default();
+        let own = self.context.home.chain(primary).unwrap_or_default();
         verifier.bundles.extend(own.map(|chain| chain.to_bundle().into_bytes()));
         verifier.history(primary, &[], None).await
     }

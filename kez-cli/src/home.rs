@@ -27,6 +27,8 @@ pub struct Lock {
     _held: Box<dyn Any>,
 }
 
+/// A clock by which no date is in the future, for the user's own chains.
+pub(crate) const ANY_DATE: Timestamp = Timestamp::from_seconds(i64::MAX);
 /// The time between two attempts to take a lock, in milliseconds.
 const POLL: u32 = 20;
 /// The time in milliseconds after which a command says that it waits for a lock.
@@ -79,11 +81,12 @@ impl<'a> Home<'a> {
         })
     }
 
-    /// The user's own chains, replayed.
+    /// The user's own chains, replayed. Dates in the future are accepted: they are the user's, who
+    /// must be able to read, export and revoke.
     ///
     /// # Errors
     /// `storage_failed`, or what a damaged chain file fails with.
-    pub fn chains(&self, now: Timestamp) -> Result<Vec<Chain>> {
+    pub fn chains(&self) -> Result<Vec<Chain>> {
         let mut chains = Vec::new();
         for scheme in ["nostr", "ed25519"] {
             let dir = self.path(&format!("sigchains/{scheme}"));
@@ -91,7 +94,7 @@ impl<'a> Home<'a> {
                 if name.ends_with(".jsonl") {
                     let path = dir.join(name);
                     let bundle = self.read(&path, MAX_BUNDLE)?;
-                    chains.push(Chain::replay(&bundle, None, now)?);
+                    chains.push(Chain::replay(&bundle, None, ANY_DATE)?);
                 }
             }
         }
@@ -103,9 +106,9 @@ impl<'a> Home<'a> {
     ///
     /// # Errors
     /// As [`Home::chains`].
-    pub fn chain(&self, name: &Identity, now: Timestamp) -> Result<Option<Chain>> {
+    pub fn chain(&self, name: &Identity) -> Result<Option<Chain>> {
         let bundle = self.look_up(&self.own_chain(name), MAX_BUNDLE)?;
-        bundle.map(|bundle| Chain::replay(&bundle, Some(name), now)).transpose()
+        bundle.map(|bundle| Chain::replay(&bundle, Some(name), ANY_DATE)).transpose()
     }
 
     /// Writes an own chain, whole or not at all.

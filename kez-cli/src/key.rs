@@ -195,7 +195,7 @@ fn new_next(
 /// Refuses to make the paper of an earlier next key void, unless the user asks for it.
 fn refuse_second(context: &Context<'_, impl Net>, replace: bool) -> Result<()> {
     let Some(commitment) = waiting(context)? else { return Ok(()) };
-    let chains = context.home.chains(context.host.now())?;
+    let chains = context.home.chains()?;
     if replace || chains.iter().any(|chain| is_taken_up(chain, commitment)) {
         return Ok(());
     }

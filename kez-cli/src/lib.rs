@@ -5,6 +5,7 @@ mod auth;
 mod cache;
 mod chat;
 mod claim;
+mod clock;
 mod config;
 mod doctor;
 mod evidence;

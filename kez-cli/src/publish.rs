@@ -4,7 +4,7 @@
 
 use crate::{
     args::{PublishArgs, Service},
-    auth, claim,
+    auth, claim, clock,
     host::Net,
     output::{Out, clean, report_text},
     places::Places,
@@ -345,6 +345,7 @@ async fn current_claim(
     new.expires_at = wish.expires.or(lifetime).map(|seconds| new.created_at.plus(seconds));
     // Strangers ask no sources but those that the claim names.
     new.sources = places.sources(context, chain);
+    clock::signing_time(context)?;
     let mut envelope = new.to_envelope()?;
     envelope.sign(owner, &context.host.random()?)?;
     let signed = SignedClaim::verify(envelope)?;

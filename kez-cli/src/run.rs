@@ -4,7 +4,7 @@ use crate::{
     args::{Cli, Command, Global, VerifyCommand},
     auth,
     cache::{CachePolicy, Cached},
-    chat, claim,
+    chat, claim, clock,
     config::Config,
     doctor,
     home::{Home, storage},
@@ -80,7 +80,8 @@ async fn dispatch<N: Net>(
     let context = Context {
         host,
         home: &home,
-        net: Cached::new(connect(config.settings()), &home, policy),
+        net: Cached::new(connect(config.settings()), &home, policy)
+            .with_clocks(clock::trusted(&config.endpoints()?)),
         now: global.at.unwrap_or_else(|| host.now()),
         config,
         global,

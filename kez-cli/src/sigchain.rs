@@ -2,7 +2,7 @@
 
 use crate::{
     args::{Own, ReasonArg, SigchainCommand},
-    claim, evidence, home,
+    claim, clock, evidence, home,
     host::{Access, Net},
     key,
     output::{Out, clean},
@@ -111,7 +111,11 @@ pub(super) async fn run(
             let mut chain = own_chain(context, &own)?;
             append(context, out, &mut chain, Op::RevokeDevice { device, reason: reason.into() })?;
         }
-        SigchainCommand::Show { own } => show(out, &own_chain(context, &own)?),
+        SigchainCommand::Show { own } => {
+            let chain = own_chain(context, &own)?;
+            clock::warn(context, out, &chain);
+            show(out, &chain);
+        }
         SigchainCommand::Export { out: file, evidence: true, server, own } => {
             let chain = own_chain(context, &own)?;
             let configured = Places::configured(context, &chain)?.servers;
@@ -120,6 +124,7 @@ pub(super) async fn run(
         }
         SigchainCommand::Export { out: file, own, .. } => {
             let chain = own_chain(context, &own)?;
+            clock::warn(context, out, &chain);
             let bundle = chain.to_bundle();
             let value = serde_json::json!({
                 "schema": "kez.bundle/1",
@@ -162,7 +167,7 @@ pub(super) async fn run(
 
 /// The user's chain that is meant.
 pub(super) fn own_chain(context: &Context<'_, impl Net>, own: &Own) -> Result<Chain> {
-    let mut chains = context.home.chains(context.host.now())?;
+    let mut chains = context.home.chains()?;
     if let Some(name) = &own.chain {
         chains.retain(|c| c.name() == name);
     }
@@ -207,8 +212,8 @@ pub(super) fn extend(
     signers: &[&SecretKey],
     mut transaction: Transaction,
 ) -> Result<(serde_json::Value, String)> {
-    // Another command may have held the lock for a while.
-    let now = context.global.at.unwrap_or_else(|| context.host.now());
+    // Another command may have held the lock for a while, so the clock is read now.
+    let now = clock::event_time(context, out, chain, &op)?;
     let rotates = matches!(op, Op::Rotate { .. });
     let waiting = key::waiting(context)?;
     // The file may outlive the event that took the commitment up.
@@ -339,8 +344,9 @@ fn show(out: &Out<'_>, chain: &Chain) {
 
 fn import(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result<()> {
     let bundle = context.read_input(file, kez_core::chain::MAX_BUNDLE)?;
-    let theirs = Chain::replay(&bundle, None, context.now)?;
-    let mine = context.home.chain(theirs.name(), context.now)?;
+    // It becomes the user's own, which may be dated in the future.
+    let theirs = Chain::replay(&bundle, None, home::ANY_DATE)?;
+    let mine = context.home.chain(theirs.name())?;
     let merged = match mine {
         None => theirs,
         Some(mine) => match merge(vec![mine, theirs])? {

@@ -732,3 +732,103 @@ fn evidence_is_exported() {
     assert_eq!(part.json()["servers"][1]["reason"], "connect_failed");
     assert_eq!(export(&["--server", "http://127.0.0.1:1"]).code, 5);
 }
+
+/// KEZ-CHN-29. An event that a wrong clock dated in the future locks its owner out of nothing. Events that protect
+/// the owner follow it, with its date.
+#[test]
+fn an_event_of_a_wrong_clock() {
+    let me = User::new("cli-future", "");
+    me.key("me", "ed25519");
+    for subject in ["dns:a.example", "dns:b.example", "dns:c.example"] {
+        me.claim(subject, "json", &["--offline"]);
+    }
+    me.ok(&["sigchain", "add", "dns:a.example"]);
+    me.key("second", "ed25519");
+    let later = kez_native::now().plus(30 * 86_400).to_string();
+    me.ok(&["--at", &later, "sigchain", "add", "dns:b.example"]);
+    let shown = me.run(&["sigchain", "show"]);
+    assert_eq!((shown.code, shown.json()["head"]["seq"].as_u64()), (0, Some(2)));
+    assert!(shown.stderr.contains(&format!("from event 2 on until {later}")), "{}", shown.stderr);
+    // Others refuse it, and the owner's own copy comes back from a backup.
+    let bundle = me.bundle();
+    me.run_with(&bundle, &["sigchain", "verify", "-"]).fails(1, "chain_future");
+    let copy = User::new("cli-future-copy", "");
+    assert_eq!(copy.run_with(&bundle, &["sigchain", "import", "-"]).code, 0);
+    // Another claim waits until the clock is set, or is dated deliberately.
+    let add = ["sigchain", "add", "dns:c.example"];
+    let refused = me.run(&add);
+    refused.fails(1, "chain_time");
+    assert!(refused.json()["detail"].as_str().unwrap().contains("--at"), "{}", refused.stdout);
+    let revoke = ["sigchain", "revoke", "dns:a.example", "--reason", "compromised"];
+    let revoked = me.run(&revoke);
+    assert_eq!(revoked.code, 0, "{}{}", revoked.stdout, revoked.stderr);
+    assert!(revoked.stderr.contains(&later), "{}", revoked.stderr);
+    me.ok(&["sigchain", "rotate", "--to", "second"]);
+    me.claim("dns:c.example", "json", &["--offline", "--key", "second"]);
+    me.ok(&["--at", &later, "sigchain", "add", "dns:c.example"]);
+    let chain = me.ok(&["sigchain", "show"]);
+    let dates: Vec<&str> = chain["events"].as_array().unwrap()[1..]
+        .iter()
+        .map(|e| e["created_at"].as_str().unwrap())
+        .collect();
+    assert_eq!(dates, [later.as_str(); 4]);
+}
+
+/// A server that has no chain, and whose clock is ahead of this machine's by some seconds.
+fn server_with_a_clock(ahead: Arc<std::sync::atomic::AtomicI64>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 65_536];
+            let _ = std::io::Read::read(&mut stream, &mut request);
+            let seconds =
+                kez_native::now().seconds() + ahead.load(std::sync::atomic::Ordering::SeqCst);
+            let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap());
+            let date = httpdate::fmt_http_date(time);
+            let head = "HTTP/1.1 404 x\r\ncontent-length: 0\r\nconnection: close";
+            let _ = write!(stream, "{head}\r\ndate: {date}\r\n\r\n");
+        }
+    });
+    url
+}
+
+/// KEZ-CHN-28. Nothing is signed by a clock that the configured servers contradict. Other servers' dates, which a
+/// stranger may choose, do not count.
+#[test]
+fn a_clock_that_servers_contradict() {
+    use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+    let (ahead, lies) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(86_400)));
+    let (server, stranger) = (server_with_a_clock(ahead.clone()), server_with_a_clock(lies));
+    let config = "danger_allow_loopback = true\nrelays = []\n";
+    let me = User::new("cli-clock", &format!("{config}sig_servers = [\"{server}\"]\n"));
+    let primary = me.key("me", "ed25519");
+    let look =
+        || me.run(&["--max-age", "0s", "--source", &format!("{stranger}/x"), "id", &primary]);
+    let claim = || me.run(&["claim", "create", "dns:a.example", "--offline", "--format", "json"]);
+    look();
+    assert_eq!(claim().code, 0);
+    me.ok(&["sigchain", "add", "dns:a.example"]);
+    let revoke = ["sigchain", "revoke", "dns:a.example"];
+    for (seconds, code) in [(-86_400, "chain_future"), (86_400, "chain_time")] {
+        ahead.store(seconds, SeqCst);
+        look();
+        claim().fails(1, code);
+        let refused = me.run(&revoke);
+        refused.fails(1, code);
+        assert!(
+            refused.json()["detail"].as_str().unwrap().contains("set the clock"),
+            "{}",
+            refused.stdout
+        );
+        // The user knows better.
+        let now = kez_native::now().to_string();
+        me.ok(&[&["--at", &now], &revoke[..]].concat());
+    }
+    // Once the clock agrees again, or nearly, everything goes on.
+    ahead.store(590, SeqCst);
+    look();
+    assert_eq!(claim().code, 0);
+    me.ok(&revoke);
+}
