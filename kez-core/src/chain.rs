@@ -332,8 +332,9 @@ impl Chain {
         Ok((chain, broken))
     }
 
-    /// The chain without the events after that seq.
-    pub(crate) fn truncated(&self, count: usize) -> Self {
+    /// The chain of the first `count` events.
+    #[must_use]
+    pub fn truncated(&self, count: usize) -> Self {
         // The name was a valid key when this chain was made.
         let Ok(mut past) = Self::new(&self.name) else { return self.clone() };
         for seq in 0..count.min(self.events.len()) {

@@ -201,12 +201,7 @@ impl Fork {
     #[must_use]
     pub fn to_canonical(&self) -> String {
         let from = usize::try_from(self.seq - 1).unwrap_or_default();
-        // The lines are canonical JSON already, and "a" < "b" < "kez" < "type".
-        alloc::format!(
-            r#"{{"a":[{}],"b":[{}],"kez":1,"type":"fork"}}"#,
-            self.a.lines().join(","),
-            self.b.lines()[from..].join(",")
-        )
+        to_object(&self.a.lines().join(","), &self.b.lines()[from..].join(","))
     }
 
     /// Reads and verifies a fork object.
@@ -304,6 +299,15 @@ pub fn read_evidence(bytes: &[u8], now: Timestamp) -> (Vec<Fork>, Option<Error>)
         }
     }
     (forks, None)
+}
+
+/// A fork object of canonical events: all of the first branch, and the second one from the
+/// divergence on, each joined by commas. The first branch is the one whose event at the divergence
+/// has the smaller id. Nothing is verified.
+#[must_use]
+pub fn to_object(a: &str, b: &str) -> String {
+    // The events are canonical JSON already, and "a" < "b" < "kez" < "type".
+    alloc::format!(r#"{{"a":[{a}],"b":[{b}],"kez":1,"type":"fork"}}"#)
 }
 
 fn bundle(events: &[Value], prefix: &str) -> Result<String> {

@@ -88,6 +88,9 @@ fn start(which: &str, data: &Path, options: &[&str]) -> Result<(Running, String)
     command.args(options).arg("--data").arg(data);
     let owner = if which == "sig" { "--chain-rate" } else { "--device-rate" };
     command.args(["--address-rate", "1000000", owner, "1000000"]);
+    if which == "sig" {
+        command.args(["--read-rate", "1000000"]);
+    }
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let out = child.stdout.take().ok_or("no output")?;
     let running = Running(child);

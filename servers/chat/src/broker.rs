@@ -1,11 +1,7 @@
 //! Who is told of what came in: a channel for each inbox that somebody listens to.
 
 use axum::body::Bytes;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
-use tokio::sync::broadcast;
+use kez_server::topics::{self, Topics};
 
 /// How many items may wait for a subscriber. One that is slower reads from the storage.
 pub const SLOTS: usize = 64;
@@ -24,6 +20,9 @@ pub enum News {
     Devices,
 }
 
+/// A subscriber of an inbox, until it is dropped.
+pub type Subscription = topics::Subscription<News>;
+
 /// Tells the subscribers of an inbox. The storage is the truth: what is lost here is read there.
 pub trait Broker: Send + Sync {
     /// Tells whoever listens now. Nobody listening is no error.
@@ -34,59 +33,26 @@ pub trait Broker: Send + Sync {
     fn inboxes(&self) -> usize;
 }
 
-type Channels = Mutex<HashMap<String, broadcast::Sender<News>>>;
-
 /// The broker of a server that is alone.
-#[derive(Clone, Default)]
-pub struct Local(Arc<Channels>);
+#[derive(Clone)]
+pub struct Local(Topics<News>);
 
-fn lock(
-    channels: &Channels,
-) -> std::sync::MutexGuard<'_, HashMap<String, broadcast::Sender<News>>> {
-    channels.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for Local {
+    fn default() -> Self {
+        Self(Topics::new(SLOTS))
+    }
 }
 
 impl Broker for Local {
     fn publish(&self, inbox: &str, news: News) {
-        if let Some(channel) = lock(&self.0).get(inbox) {
-            // The last subscriber may be leaving.
-            let _ = channel.send(news);
-        }
+        self.0.publish(inbox, news);
     }
 
     fn subscribe(&self, inbox: &str) -> Subscription {
-        let mut channels = lock(&self.0);
-        let channel = channels.entry(inbox.to_owned());
-        let receiver = channel.or_insert_with(|| broadcast::channel(SLOTS).0).subscribe();
-        Subscription { receiver: Some(receiver), inbox: inbox.into(), channels: self.0.clone() }
+        self.0.subscribe(inbox)
     }
 
     fn inboxes(&self) -> usize {
-        lock(&self.0).len()
-    }
-}
-
-/// A subscriber, until it is dropped.
-pub struct Subscription {
-    receiver: Option<broadcast::Receiver<News>>,
-    inbox: Box<str>,
-    channels: Arc<Channels>,
-}
-
-impl Subscription {
-    /// The next news. `None` means that some were lost: there were too many, or the broker is
-    /// gone.
-    pub async fn next(&mut self) -> Option<News> {
-        self.receiver.as_mut()?.recv().await.ok()
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        let mut channels = lock(&self.channels);
-        self.receiver = None;
-        if channels.get(&*self.inbox).is_some_and(|channel| channel.receiver_count() == 0) {
-            channels.remove(&*self.inbox);
-        }
+        self.0.len()
     }
 }

@@ -1,7 +1,7 @@
 //! What the operator sets: by option, by environment, or in a file, in this order.
 
 use clap::{Args, Parser, Subcommand};
-use kez_server::{nats, process};
+use kez_server::{client::TrustedProxy, nats, process};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -90,9 +90,22 @@ pub(crate) struct Settings {
     /// Handles a minute whose key packages one device may claim [default: 60].
     #[arg(long, env = "KEZ_CHAT_CLAIM_RATE")]
     pub(crate) claim_rate: Option<NonZeroU32>,
-    /// Connections that may be open at once [default: 20000].
+    /// Connections that may be open at once. A sixteenth is kept for signed and health requests
+    /// [default: 20000].
     #[arg(long, env = "KEZ_CHAT_CONNECTIONS")]
     pub(crate) connections: Option<NonZeroUsize>,
+    /// Connections of one address that may be open at once [default: a sixteenth of all].
+    #[arg(long, env = "KEZ_CHAT_ADDRESS_CONNECTIONS")]
+    pub(crate) address_connections: Option<NonZeroUsize>,
+    /// Bytes of memory for requests that are being read; one address may use a quarter of it
+    /// [default: 134217728].
+    #[arg(long, env = "KEZ_CHAT_MEMORY")]
+    pub(crate) memory: Option<NonZeroUsize>,
+    /// The address or network (CIDR) of a reverse proxy whose X-Forwarded-For header names the
+    /// client; may be given several times [default: none].
+    #[arg(long = "trusted-proxy", env = "KEZ_CHAT_TRUSTED_PROXIES", value_delimiter = ' ')]
+    #[serde(default, rename = "trusted-proxies")]
+    pub(crate) trusted_proxies: Vec<TrustedProxy>,
     /// Streams of one device that may be open at once [default: 8].
     #[arg(long, env = "KEZ_CHAT_STREAMS")]
     pub(crate) streams: Option<NonZeroUsize>,
@@ -133,6 +146,13 @@ impl Settings {
             device_rate: self.device_rate.or(file.device_rate),
             claim_rate: self.claim_rate.or(file.claim_rate),
             connections: self.connections.or(file.connections),
+            address_connections: self.address_connections.or(file.address_connections),
+            memory: self.memory.or(file.memory),
+            trusted_proxies: if self.trusted_proxies.is_empty() {
+                file.trusted_proxies
+            } else {
+                self.trusted_proxies
+            },
             streams: self.streams.or(file.streams),
             stream_life: self.stream_life.or(file.stream_life),
             metrics: self.metrics.or(file.metrics),

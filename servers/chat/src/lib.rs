@@ -16,10 +16,13 @@ pub use api::openapi;
 pub use limit::Limits;
 
 use callout::Callout;
-use kez_server::connection::{self, Bounds};
+use kez_server::{
+    connection::{self, Bounds},
+    limit::Pool,
+};
 use metrics::Metrics;
 use seen::Seen;
-use std::{future::Future, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, io, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 use store::Store;
 use tokio::net::TcpListener;
 
@@ -63,19 +66,23 @@ impl Server {
         let (ending, ended) = tokio::sync::watch::channel(false);
         let app = Arc::new(api::Shared {
             store: self.store.clone(),
-            limiter: limit::Limiter::new(self.limits),
+            limiter: limit::Limiter::new(&self.limits),
+            memory: Pool::new(self.limits.memory.get(), self.limits.memory.get() / 4),
             seen: Seen::of(&self.store),
             streams: api::Streams::default(),
             metrics: self.metrics.clone(),
             origin: self.origin,
-            limits: self.limits,
+            limits: self.limits.clone(),
             ended,
         });
         let router = api::router(app.clone(), self.app.as_deref());
         let bounds = Bounds {
             most: self.limits.connections.get(),
+            per_client: self.limits.address_connections.map(NonZeroUsize::get),
             // Ten thousand idle streams shall not cost more than they need to.
-            buffer: Some(8192),
+            buffer: 8192,
+            proxies: self.limits.proxies,
+            urgent: api::is_urgent,
             // A peer that takes a byte now and then keeps a stream's own end from coming.
             life: Some(2 * self.limits.stream_life),
         };

@@ -1,6 +1,9 @@
 //! What one may do in a minute, so that all can.
 
-use kez_server::limit::{PerMinute, network};
+use kez_server::{
+    client::TrustedProxy,
+    limit::{PerMinute, network},
+};
 use std::{
     net::IpAddr,
     num::{NonZeroU32, NonZeroUsize},
@@ -8,7 +11,7 @@ use std::{
 };
 
 /// What is allowed. A burst of a whole minute's at once passes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Requests a minute that are not signed by a device, from one address (IPv6: one /64).
     pub per_address: NonZeroU32,
@@ -18,6 +21,12 @@ pub struct Limits {
     pub claims: NonZeroU32,
     /// Connections that are open at once.
     pub connections: NonZeroUsize,
+    /// Connections of one address; a sixteenth of all without a number.
+    pub address_connections: Option<NonZeroUsize>,
+    /// Bytes of memory for the bodies of requests; one address may use a quarter of it.
+    pub memory: NonZeroUsize,
+    /// Proxies that may name the client.
+    pub proxies: Vec<TrustedProxy>,
     /// Streams of one device that are open at once; the oldest goes.
     pub streams: NonZeroUsize,
     /// For how long a stream goes on.
@@ -35,6 +44,9 @@ impl Default for Limits {
             per_device: number(600),
             claims: number(60),
             connections: size(20_000),
+            address_connections: None,
+            memory: size(128 << 20),
+            proxies: Vec::new(),
             streams: size(8),
             stream_life: Duration::from_hours(1),
             keep_alive: Duration::from_secs(15),
@@ -49,7 +61,7 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             addresses: PerMinute::new(limits.per_address),
             devices: PerMinute::new(limits.per_device),

@@ -106,6 +106,9 @@ async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
         per_device: settings.device_rate.unwrap_or(usual.per_device),
         claims: settings.claim_rate.unwrap_or(usual.claims),
         connections: settings.connections.unwrap_or(usual.connections),
+        address_connections: settings.address_connections,
+        memory: settings.memory.unwrap_or(usual.memory),
+        proxies: settings.trusted_proxies.clone(),
         streams: settings.streams.unwrap_or(usual.streams),
         stream_life: life.unwrap_or(usual.stream_life),
         ..usual

@@ -296,5 +296,5 @@ fn posts_that_are_refused() {
     // Paths and methods that there are not.
     let none = server.plain("GET", "/v1/nothing", None);
     assert_eq!((none.0, none.code()), (404, "usage"));
-    assert_eq!(server.plain("PUT", "/v1/handles", None).0, 405);
+    assert_eq!(server.plain("PUT", "/v1/handles", Some(&json!({}))).0, 405);
 }

@@ -37,6 +37,8 @@ pub struct Problem {
     detail: Option<String>,
     /// Seconds after which it may be tried again.
     retry_after: Option<u64>,
+    /// Whether the connection ends, because the rest of the request is not read.
+    closing: bool,
     more: Map<String, Value>,
 }
 
@@ -49,13 +51,19 @@ impl Problem {
     /// A problem that its code says all of.
     #[must_use]
     pub fn of(status: StatusCode, code: Code) -> Self {
-        Self { status, code, detail: None, retry_after: None, more: Map::new() }
+        Self { status, code, detail: None, retry_after: None, closing: false, more: Map::new() }
     }
 
     /// It may be tried again after so many seconds.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// The connection ends after this answer, because the rest of the request is not read.
+    #[must_use]
+    pub fn closing(self) -> Self {
+        Self { closing: true, ..self }
     }
 
     /// One more member, for a conflict.
@@ -139,6 +147,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(body)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if self.closing {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

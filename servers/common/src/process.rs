@@ -105,7 +105,11 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
     let done = match metrics {
         Some((listener, _)) => {
             let router = metrics::router(text);
-            let bounds = connection::Bounds { most: 64, ..connection::Bounds::default() };
+            let bounds = connection::Bounds {
+                most: 64,
+                per_client: Some(32),
+                ..connection::Bounds::default()
+            };
             let uncounted = Default::default();
             let metrics = connection::serve(listener, router, bounds, &uncounted, end(ended));
             tokio::try_join!(serving, metrics).map(drop)

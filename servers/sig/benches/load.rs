@@ -56,7 +56,9 @@ impl Running {
 fn server(data: &Path) -> (Running, SocketAddr) {
     let most = u32::MAX.to_string();
     let mut child = Command::new(env!("CARGO_BIN_EXE_kez-sig-server"))
-        .args(["--listen", "127.0.0.1:0", "--address-rate", &most, "--chain-rate", &most, "--data"])
+        .args(["--listen", "127.0.0.1:0", "--address-rate", &most, "--chain-rate", &most])
+        .args(["--read-rate", &most, "--address-bytes", &most, "--address-cpu", &most])
+        .args(["--address-connections", &most, "--data"])
         .arg(data)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

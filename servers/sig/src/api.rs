@@ -1,16 +1,16 @@
 //! The routes.
 
 use crate::{
-    limit::Limiter,
+    limit::{Appender, Limiter},
     metrics::Metrics,
-    store::{Refusal, Store, chain_name},
+    store::{Refusal, Store, Stored, after_line, chain_name},
 };
 use axum::{
     Router,
-    body::Body,
-    extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State},
-    http::{HeaderMap, HeaderName, Method, StatusCode, header},
-    middleware,
+    body::{Body, Bytes},
+    extract::{ConnectInfo, Path, Query, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    middleware::{self, Next},
     response::{
         IntoResponse, Response,
         sse::{self, Sse},
@@ -19,22 +19,23 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use kez_core::{
-    Code, Identity,
+    Chain, Code, Error, Event, Identity, MAX_EVENT,
     chain::MAX_BUNDLE,
     log::{MAX_SIZE, consistency_json},
 };
 use kez_server::{
-    body,
+    body::{self, Rules},
+    folder::Room,
     metrics::{self, Open},
     problem::{Problem, ProblemBody},
     replica::{self, Shared as _},
+    sqlite::Failure,
 };
 use serde::Serialize;
 use serde_json::json;
 use std::{collections::HashMap, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
-use tokio_stream::wrappers::BroadcastStream;
-use tower_http::{compression::CompressionLayer, cors};
+use tower_http::cors;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -70,6 +71,16 @@ impl From<Refusal> for Problem {
                 let code = if fork { Code::Forked } else { Code::HeadConflict };
                 Self::of(StatusCode::CONFLICT, code).with("head", json!(head))
             }
+            Refusal::Removed => {
+                let why = "the operator of this server removed the chain";
+                Self::new(StatusCode::FORBIDDEN, Code::ChainUnreachable, why)
+            }
+            Refusal::Limited(seconds) => Self::too_often(seconds),
+            Refusal::Quota => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                Code::QuotaExceeded,
+                "only revocations and rotations of stored chains are taken",
+            ),
             Refusal::Failed(failure) => failure.into(),
         }
     }
@@ -90,7 +101,11 @@ struct ClaimantBody {
 #[derive(Serialize, ToSchema)]
 struct SubjectBody {
     subject: String,
+    /// Each chain once, with its latest `add` of the subject.
     claimants: Vec<ClaimantBody>,
+    /// If there are more: the value of `after` that continues the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -126,8 +141,6 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(log_consistency))
         // A description cannot say that a parameter has slashes.
         .route("/v1/log/tile/{*path}", routing::get(log_tile))
-        .layer(CompressionLayer::new())
-        // Not compressed: an event has to leave at once.
         .routes(routes!(stream))
         .routes(routes!(alive))
         .routes(routes!(ready))
@@ -150,14 +163,38 @@ pub(crate) fn router(app: App) -> Router {
     let document = async move || axum::Json(document);
     let router = router
         .route("/openapi.json", routing::get(document))
-        .layer(DefaultBodyLimit::max(MAX_BUNDLE))
         .fallback(async || Problem::no_path())
         .method_not_allowed_fallback(async || Problem::no_method());
     replica::fresh(router, &app.store)
         // After what answers other methods: the question before a page's request is one of them.
         .layer(cors)
+        .layer(middleware::from_fn_with_state(app.clone(), limit_reads))
         .layer(middleware::from_fn_with_state(app.metrics.http.clone(), metrics::count))
         .with_state(app)
+}
+
+/// Counts reads for their client, but for questions about the server's health.
+async fn limit_reads(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    if reads && !is_health(request.uri().path()) {
+        app.limiter.read(peer.ip())?;
+    }
+    Ok(next.run(request).await)
+}
+
+fn is_health(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
+
+/// Whether a request is answered when only the reserve of connections is left: an append, which is
+/// signed, or a question about the server's health.
+pub(crate) fn is_urgent(parts: &Parts) -> bool {
+    parts.method == Method::POST || is_health(parts.uri.path())
 }
 
 /// Whether the client has this version already (RFC 9110, section 13.1.2).
@@ -167,14 +204,31 @@ fn unchanged(headers: &HeaderMap, tag: &str) -> bool {
     all.flat_map(|v| v.split(',')).any(|one| one.trim() == "*" || bare(one) == tag)
 }
 
+/// Whether the client reads gzip (RFC 9110, section 12.5.3).
+fn reads_gzip(headers: &HeaderMap) -> bool {
+    let all = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
+    all.flat_map(|v| v.split(',')).any(|one| {
+        let mut parts = one.split(';').map(str::trim);
+        let named = matches!(parts.next(), Some("gzip" | "x-gzip" | "*"));
+        let refused = |part: &str| {
+            part.strip_prefix("q=").is_some_and(|q| q.parse().is_ok_and(|q: f32| q == 0.0))
+        };
+        named && !parts.any(refused)
+    })
+}
+
 /// An answer that a cache may keep, if it asks each time whether it is still true.
-fn versioned(headers: &HeaderMap, version: &str, kind: &str, body: impl Into<Body>) -> Response {
+fn versioned(headers: &HeaderMap, version: &str, kind: &str, parts: Vec<Bytes>) -> Response {
     let tag = format!("\"{version}\"");
     let common = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "no-cache".to_owned())];
     if unchanged(headers, &tag) {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
-    (common, [(header::CONTENT_TYPE, kind.to_owned())], body.into()).into_response()
+    let length = parts.iter().map(Bytes::len).sum::<usize>().to_string();
+    // In parts, so that a large bundle is sent from the one copy in memory.
+    let body = Body::from_stream(stream::iter(parts.into_iter().map(Ok::<_, Infallible>)));
+    let about = [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_LENGTH, length)];
+    (common, about, body).into_response()
 }
 
 /// A number in the query, 0 if it is not there.
@@ -211,18 +265,53 @@ async fn chain(
     State(app): State<App>,
     Path(name): Path<String>,
     Query(query): Query<HashMap<String, String>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (after, size) = (number(&query, "after")?, number(&query, "log")?);
-    if !query.contains_key("log") {
-        let (head, lines) = app.store.lines(&name, after).await?.ok_or_else(absent)?;
-        return Ok(versioned(&headers, &head.id.to_string(), JSONL, lines));
+    let stored = app.store.chain(&name, peer.ip()).await?.ok_or_else(absent)?;
+    let mut version = stored.head.id.to_string();
+    let mut last = Vec::new();
+    if query.contains_key("log") {
+        let proof = app.store.prove(&stored, size).await?;
+        version += &format!(".{size}.{}", proof.checkpoint.tag());
+        last = format!("{}\n", proof.to_line()).into_bytes();
     }
-    let found = app.store.proven(&name, after, size).await?;
-    let (head, lines, proof) = found.ok_or_else(absent)?;
-    let version = format!("{}.{size}.{}", head.id, proof.checkpoint.tag());
-    let body = [&lines[..], proof.to_line().as_bytes(), b"\n"].concat();
-    Ok(versioned(&headers, &version, JSONL, body))
+    // The end of a chain is short: only whole chains are compressed, each once for all readers.
+    if after > 0 || !reads_gzip(&headers) {
+        let lines = hold(after_line(&stored.bundle, after), &stored);
+        return Ok(vary(versioned(&headers, &version, JSONL, vec![lines, last.into()])));
+    }
+    // The bytes differ, so the tag does (RFC 9110, section 8.8.1).
+    version += ".gzip";
+    let compress = move || stored.gzip(&last).map(|part| hold(part, &stored)).into();
+    let parts = tokio::task::spawn_blocking(compress).await;
+    let parts = parts.map_err(|e| Refusal::Failed(Failure::Storage(e.to_string())))?;
+    let mut response = vary(versioned(&headers, &version, JSONL, parts));
+    if response.status() == StatusCode::OK {
+        let gzip = HeaderValue::from_static("gzip");
+        response.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+    }
+    Ok(response)
+}
+
+/// A part of a chain that is being sent: as long as it is, the chain is shared and its memory
+/// counts.
+fn hold(part: Bytes, stored: &Arc<Stored>) -> Bytes {
+    struct Held(Bytes, #[expect(dead_code, reason = "it is held until it is dropped")] Arc<Stored>);
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    Bytes::from_owner(Held(part, stored.clone()))
+}
+
+/// Tells caches that the answer depends on the encodings that the client reads.
+fn vary(mut response: Response) -> Response {
+    let by = HeaderValue::from_static("accept-encoding");
+    response.headers_mut().append(header::VARY, by);
+    response
 }
 
 /// The head of a chain.
@@ -239,37 +328,47 @@ async fn head(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let head = app.store.head(&name).await?.ok_or_else(absent)?;
-    Ok(versioned(&headers, &head.id.to_string(), JSON, json!(head).to_string()))
+    Ok(versioned(&headers, &head.id.to_string(), JSON, vec![json!(head).to_string().into()]))
 }
 
-/// Evidence of two histories of a chain, if this server was shown them.
+/// Evidence of other histories of a chain, if this server was shown any: fork objects, one a line,
+/// each of the stored chain and another branch. Evidence is never replaced by later evidence.
 #[utoipa::path(get, path = "/v1/sigchains/{primary}/fork", tag = "sigchains",
     params(("primary" = String, Path, example = a_primary)),
     responses(
-        (status = 200, body = serde_json::Value, description = "A fork object"),
+        (status = 200, content_type = "application/jsonl", body = String),
         (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
     ))]
 async fn fork(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Problem> {
     let absent = "no fork of this chain was seen here";
     let fork = app.store.fork(chain_name(&name)?).await?;
     let fork = fork.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, Code::ChainEmpty, absent))?;
-    Ok(([(header::CONTENT_TYPE, JSON)], fork).into_response())
+    Ok(([(header::CONTENT_TYPE, JSONL)], fork).into_response())
 }
 
-/// Which chains list this subject: the first 100.
+/// Which chains list this subject: at most 100 at once, and `next` if there are more.
 #[utoipa::path(get, path = "/v1/subjects/{identity}", tag = "sigchains",
-    params(("identity" = String, Path, example = "github:jason")),
+    params(
+        ("identity" = String, Path, example = "github:jason"),
+        ("after" = Option<u64>, Query, maximum = 9007199254740991_u64,
+         description = "`next` of the answer before"),
+    ),
     responses(
         (status = 200, body = SubjectBody),
         (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
     ))]
-async fn subject(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let all = app.store.claimants(Identity::from_canonical(&id)?).await?;
+async fn subject(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Response, Problem> {
+    let after = number(&query, "after")?;
+    let (all, next) = app.store.claimants(Identity::from_canonical(&id)?, after).await?;
     let claimants = all
         .into_iter()
         .map(|c| ClaimantBody { primary: c.primary, seq: c.seq, claim: c.claim })
         .collect();
-    Ok(axum::Json(SubjectBody { subject: id, claimants }).into_response())
+    Ok(axum::Json(SubjectBody { subject: id, claimants, next }).into_response())
 }
 
 /// The public key of the log, in C2SP's form.
@@ -348,15 +447,36 @@ async fn append(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let name = chain_name(&name)?;
-    app.limiter.check(peer.ip(), name.as_str()).map_err(Problem::too_often)?;
-    let body = body::read(request, JSONL, "a chain has at most 32 MiB").await?;
-    let done = app.store.append(name.clone(), body, kez_server::now()).await?;
+    let (name, client, limiter) = (chain_name(&name)?, peer.ip(), &*app.limiter);
+    limiter.append(client)?;
+    let check = |bytes: &[u8]| check_first_line(&name, bytes);
+    let rules = Rules { check: &check, ..Rules::new(JSONL, MAX_BUNDLE, &limiter.memory) };
+    let (body, _memory) = body::read(request, client, rules).await?;
+    let appender = Appender { limiter, client, chain: &name };
+    let done = app.store.append(name.clone(), body, kez_server::now(), &appender).await?;
     let status = if done.new { StatusCode::CREATED } else { StatusCode::OK };
     let location: (HeaderName, String) = (header::LOCATION, format!("/v1/sigchains/{name}"));
     let common = [location, (header::ETAG, format!("\"{}\"", done.head.id))];
     let kind = [(header::CONTENT_TYPE, JSON)];
     Ok((status, common, kind, json!(done.head).to_string()).into_response())
+}
+
+/// Refuses a body whose first line is no event of the chain, before the rest is read. The first
+/// event of a chain has to be signed by its key, too.
+fn check_first_line(name: &Identity, body: &[u8]) -> Result<(), Problem> {
+    // The check runs for each part of the body; the first line is read once.
+    let Some(end) = body.iter().take(MAX_EVENT + 1).position(|byte| *byte == b'\n') else {
+        let too_long = body.len() > MAX_EVENT;
+        return if too_long { Err(Error::from(Code::TooLarge).into()) } else { Ok(()) };
+    };
+    let (envelope, event, _) = Event::take(&mut &body[..=end])?;
+    if event.chain != *name {
+        return Err(Error::about(Code::ChainId, event.chain).into());
+    }
+    if event.seq == 1 {
+        Chain::new(name)?.append(&envelope, kez_server::now())?;
+    }
+    Ok(())
 }
 
 /// The head now and every new one: an event `head` with `{"seq","id"}`, its id as the event's.
@@ -374,19 +494,18 @@ async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Problem> {
     let name = chain_name(&name)?;
     // First subscribed, then read: nothing falls between.
-    let news = BroadcastStream::new(app.store.subscribe());
+    let news = app.store.subscribe(&name);
     let first = app.store.head(name.as_str()).await?;
     let store = app.store.clone();
-    let later = news.filter_map(move |new| {
-        let (name, store) = (name.clone(), store.clone());
-        async move {
-            match new {
-                Ok(new) => (new.name == name).then_some(new.head),
-                // A slow reader missed some: what counts is the head now.
-                Err(_) => store.head(name.as_str()).await.ok().flatten(),
-            }
-        }
+    let later = stream::unfold((news, name, store), async |(mut news, name, store)| {
+        let head = match news.next().await {
+            Some(head) => Some(head),
+            // A slow reader missed some: what counts is the head now.
+            None => store.head(name.as_str()).await.ok().flatten(),
+        };
+        Some((stream::iter(head), (news, name, store)))
     });
+    let later = later.flatten();
     let mut ended = app.ended.clone();
     let end = async move {
         let ended = ended.wait_for(|ended| *ended);
@@ -409,7 +528,8 @@ async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Whether requests can be answered: the storage can be read, and NATS, if it is used.
+/// Whether requests can be answered: the storage can be read, and NATS, if it is used. The text
+/// says whether the quota is reached; 507 says that nothing more can be stored.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses(
         (status = 200, content_type = "text/plain", body = String),
@@ -418,5 +538,9 @@ async fn alive() -> &'static str {
 async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     app.store.check().await?;
     app.store.current().await?;
-    Ok("ready\n")
+    match app.store.room().await? {
+        Room::Plenty => Ok("ready\n"),
+        Room::Reserve => Ok("ready, quota reached: only revocations and rotations are stored\n"),
+        Room::None => Err(Failure::Full.into()),
+    }
 }

@@ -19,9 +19,12 @@ pub use witness::Witness;
 
 use kez_server::connection::{self, Bounds};
 use metrics::Metrics;
-use std::{future::Future, io, sync::Arc};
+use std::{future::Future, io, num::NonZeroUsize, sync::Arc, time::Duration};
 use store::Store;
 use tokio::net::TcpListener;
+
+/// How often the server looks for changes by the operator's command.
+const REFRESH: Duration = Duration::from_secs(2);
 
 /// A server.
 #[derive(Clone)]
@@ -54,7 +57,7 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<()> {
         let (ending, ended) = tokio::sync::watch::channel(false);
-        let limiter = Arc::new(limit::Limiter::new(self.limits));
+        let limiter = Arc::new(limit::Limiter::new(&self.limits));
         let app =
             api::App { store: self.store.clone(), limiter, ended, metrics: self.metrics.clone() };
         let router = api::router(app);
@@ -63,14 +66,28 @@ impl Server {
             // Streams would keep the server open for ever.
             let _ = ending.send(true);
         };
-        let bounds = Bounds { most: self.limits.connections.get(), ..Bounds::default() };
+        let bounds = Bounds {
+            most: self.limits.connections.get(),
+            per_client: self.limits.client_connections.map(NonZeroUsize::get),
+            proxies: self.limits.proxies,
+            urgent: api::is_urgent,
+            ..Bounds::default()
+        };
         let open = self.metrics.http.connections.clone();
         let serving = connection::serve(listener, router, bounds, &open, shutdown);
+        let store = self.store.clone();
+        let refresh = async move {
+            loop {
+                tokio::time::sleep(REFRESH).await;
+                store.refresh();
+            }
+        };
         if self.witnesses.is_empty() {
-            return serving.await;
+            return tokio::select! { result = serving => result, () = refresh => Ok(()) };
         }
         tokio::select! {
             result = serving => result,
+            () = refresh => Ok(()),
             () = witness::run(self.store, self.witnesses, self.metrics) => {
                 Err(io::Error::other("the witnesses cannot be asked"))
             }

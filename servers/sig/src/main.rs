@@ -3,11 +3,11 @@
 mod config;
 
 use clap::Parser as _;
-use config::{Command, Job, Settings};
+use config::{ChainJob, Command, Job, Settings};
 use kez_server::process;
 use kez_sig_server::{
-    Limits, Server, Witness, openapi,
-    store::{Options, Store, copy, migrate},
+    Server, Witness, openapi,
+    store::{Options, Refusal, Store, chain_name, copy, migrate, operator},
 };
 use std::{io, net::SocketAddr, path::Path, process::ExitCode, thread::JoinHandle};
 
@@ -31,7 +31,36 @@ fn run(command: Command) -> Result<(), String> {
             migrate::leave(&data).map_err(|e| e.to_string())
         }
         Some(Job::Migrate { back, .. }) => move_data(&settings, &data, back),
+        Some(Job::Chain(job)) => chain(&data, job),
         Some(Job::Openapi) => process::print_openapi(&openapi()),
+    }
+}
+
+/// Lists, shows or removes chains.
+fn chain(data: &Path, job: ChainJob) -> Result<(), String> {
+    let failed = |e: Refusal| e.to_string();
+    let name = |text: &str| chain_name(text).map_err(|e| e.to_string());
+    match job {
+        ChainJob::List { by, most } => {
+            process::print(operator::FIELDS)?;
+            for usage in operator::list(data, by.into(), most).map_err(failed)? {
+                process::print(&usage.to_string())?;
+            }
+            Ok(())
+        }
+        ChainJob::Show { chain } => {
+            for line in operator::show(data, &name(&chain)?).map_err(failed)? {
+                process::print(&line)?;
+            }
+            Ok(())
+        }
+        ChainJob::Remove { chain, reason } => {
+            let name = name(&chain)?;
+            let events =
+                operator::remove(data, &name, &reason, kez_server::now()).map_err(failed)?;
+            tracing::warn!(chain = %name, events, ?reason, "removed a chain");
+            Ok(())
+        }
     }
 }
 
@@ -86,16 +115,7 @@ async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
     let witnesses = settings.witnesses.iter().map(|text| Witness::parse(text));
     let witnesses = witnesses.collect::<Result<Vec<_>, _>>()?;
     let (store, writer) = open(&settings, data).await?;
-    let usual = Limits::default();
-    let server = Server {
-        limits: Limits {
-            per_address: settings.address_rate.unwrap_or(usual.per_address),
-            per_chain: settings.chain_rate.unwrap_or(usual.per_chain),
-            connections: settings.connections.unwrap_or(usual.connections),
-        },
-        witnesses,
-        ..Server::new(store)
-    };
+    let server = Server { limits: settings.limits(), witnesses, ..Server::new(store) };
     let usual = SocketAddr::from(([127, 0, 0, 1], 7878));
     let (listener, address) = process::listen(settings.listen.unwrap_or(usual)).await?;
     tracing::info!(log = %server.store.log_key().public(), "the log's key");

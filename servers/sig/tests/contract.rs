@@ -7,9 +7,11 @@ mod common;
 use common::{add, append, chain_of, key, now};
 use kez_core::{Chain, Code, Fork, Identity, Op, Reason, Scheme, commitment};
 use kez_server::{nats::Settings, replica::Shared as _, testing::nats_url};
-use kez_sig_server::store::{Appended, Options, Refusal, Store};
-use std::{path::Path, sync::Arc};
+use kez_sig_server::store::{Appended, Options, Refusal, Store, Unlimited, after_line};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 use tempfile::TempDir;
+
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 async fn open(dir: &Path) -> Store {
     let options = Options::default();
@@ -22,12 +24,12 @@ async fn open(dir: &Path) -> Store {
 
 async fn post(store: &Store, chain: &Chain, from: usize) -> Result<Appended, Refusal> {
     let body: String = chain.lines()[from..].iter().map(|line| format!("{line}\n")).collect();
-    store.append(chain.name().clone(), body.into(), now()).await
+    store.append(chain.name().clone(), body.into(), now(), &Unlimited).await
 }
 
 async fn served(store: &Store, chain: &Chain) -> Option<String> {
-    let found = store.lines(chain.name().as_str(), 0).await.unwrap();
-    found.map(|(_, lines)| String::from_utf8(lines.to_vec()).unwrap())
+    let found = store.chain(chain.name().as_str(), CLIENT).await.unwrap();
+    found.map(|stored| String::from_utf8(stored.bundle.to_vec()).unwrap())
 }
 
 #[tokio::test]
@@ -39,26 +41,26 @@ async fn what_was_appended_is_there_and_stays() {
         let store = open(dir.path()).await;
         assert_eq!(served(&store, &chain).await, None);
         assert_eq!(store.head(chain.name().as_str()).await.unwrap(), None);
-        let mut news = store.subscribe();
+        let mut news = store.subscribe(chain.name());
         let head = chain.head().unwrap();
         assert_eq!(post(&store, &chain, 0).await.unwrap(), Appended { head, new: true });
-        let told = news.recv().await.unwrap();
-        assert_eq!((&told.name, told.head), (chain.name(), head));
+        assert_eq!(news.next().await, Some(head));
         // Again, whole or in part, changes nothing and is told to nobody.
         for from in 0..3 {
             assert_eq!(post(&store, &chain, from).await.unwrap(), Appended { head, new: false });
         }
-        assert!(news.try_recv().is_err());
+        let more = tokio::time::timeout(Duration::from_millis(50), news.next()).await;
+        assert!(more.is_err());
         assert_eq!(store.checkpoint().size(), 1);
         let claimants =
-            store.claimants(Identity::from_canonical("github:user1").unwrap()).await.unwrap();
+            store.claimants(Identity::from_canonical("github:user1").unwrap(), 0).await.unwrap().0;
         assert_eq!((claimants[0].primary.as_str(), claimants[0].seq), (chain.name().as_str(), 2));
     }
     let store = open(dir.path()).await;
     assert_eq!(served(&store, &chain).await.unwrap(), chain.to_bundle());
-    let (_, rest) = store.lines(chain.name().as_str(), 2).await.unwrap().unwrap();
-    assert_eq!(rest, format!("{}\n", chain.lines()[2]));
-    assert_eq!(store.lines(chain.name().as_str(), u64::MAX).await.unwrap().unwrap().1, "");
+    let stored = store.chain(chain.name().as_str(), CLIENT).await.unwrap().unwrap();
+    assert_eq!(after_line(&stored.bundle, 2), format!("{}\n", chain.lines()[2]));
+    assert_eq!(after_line(&stored.bundle, u64::MAX), "");
     assert_eq!(store.checkpoint().size(), 1);
 }
 
@@ -71,12 +73,12 @@ async fn what_does_not_follow_is_refused_whole() {
     let conflict = |head| Err(Refusal::Conflict { head, fork: false });
     assert_eq!(post(&store, &chain, 1).await, conflict(None));
     let body = format!("{}\n{}\n", chain.lines()[0], chain.lines()[2]);
-    let refused = store.append(chain.name().clone(), body.into(), now()).await;
+    let refused = store.append(chain.name().clone(), body.into(), now(), &Unlimited).await;
     assert!(matches!(refused, Err(Refusal::Invalid(e)) if e.code() == Code::ChainSeq));
     assert_eq!(served(&store, &chain).await, None);
     post(&store, &chain, 0).await.unwrap();
     assert_eq!(store.checkpoint().size(), 1);
-    let refused = store.append(chain.name().clone(), "x\n".into(), now()).await;
+    let refused = store.append(chain.name().clone(), "x\n".into(), now(), &Unlimited).await;
     assert!(matches!(refused, Err(Refusal::Invalid(e)) if e.code() == Code::JsonSyntax));
     assert_eq!(served(&store, &chain).await.unwrap(), chain.to_bundle());
 }
@@ -111,8 +113,11 @@ async fn of_many_at_one_place_one_wins_and_evidence_is_kept() {
     let winner = winner.expect("somebody won");
     assert_eq!(served(&store, &winner).await.unwrap(), winner.to_bundle());
     let evidence = store.fork(base.name().clone()).await.unwrap().unwrap();
-    let fork = Fork::from_json(evidence.as_bytes(), now()).unwrap();
-    assert_eq!((fork.chain(), fork.seq()), (base.name(), 3));
+    assert!(evidence.lines().count() > 1, "each branch is evidence");
+    for line in evidence.lines() {
+        let fork = Fork::from_json(line.as_bytes(), now()).unwrap();
+        assert_eq!((fork.chain(), fork.seq()), (base.name(), 3));
+    }
     // The head that was accepted is in the log, the others are not.
     assert_eq!(store.checkpoint().size(), 2);
 }
@@ -136,15 +141,16 @@ async fn the_committed_key_takes_the_chain_back() {
     assert!(post(&store, &owners, 1).await.unwrap().new);
     assert_eq!(served(&store, &owners).await.unwrap(), owners.to_bundle());
     assert_eq!(
-        store.claimants(Identity::from_canonical("github:thief2").unwrap()).await.unwrap(),
-        []
+        store.claimants(Identity::from_canonical("github:thief2").unwrap(), 0).await.unwrap(),
+        (Vec::new(), None)
     );
     let refused = post(&store, &thiefs, 1).await;
     assert!(matches!(refused, Err(Refusal::Conflict { fork: true, .. })));
     append(&mut owners, add("github:owner2"), None, &[&new]);
     post(&store, &owners, 2).await.unwrap();
     // Two heads of the thief's or owner's, and one more: each accepted one is in the log.
-    let (_, _, proof) = store.proven(base.name().as_str(), 0, 0).await.unwrap().unwrap();
+    let stored = store.chain(base.name().as_str(), CLIENT).await.unwrap().unwrap();
+    let proof = store.prove(&stored, 0).await.unwrap();
     assert_eq!((proof.index, proof.checkpoint.size()), (2, 3));
 }
 
@@ -160,7 +166,7 @@ async fn readers_see_whole_states_while_others_write() {
     let writer = tokio::spawn(async move {
         for n in 0..whole.lines().len() {
             let body = format!("{}\n", whole.lines()[n]);
-            writing.append(whole.name().clone(), body.into(), now()).await.unwrap();
+            writing.append(whole.name().clone(), body.into(), now(), &Unlimited).await.unwrap();
             // What was acknowledged is what is read from then on.
             let head = writing.head(whole.name().as_str()).await.unwrap().unwrap();
             assert_eq!(head.seq, n as u64 + 1);
@@ -168,12 +174,13 @@ async fn readers_see_whole_states_while_others_write() {
     });
     let mut last = 0;
     while !writer.is_finished() {
-        let Some((head, lines, proof)) = reader.proven(name.as_str(), 0, 0).await.unwrap() else {
+        let Some(stored) = reader.chain(name.as_str(), CLIENT).await.unwrap() else {
             continue;
         };
+        let (head, proof) = (stored.head, reader.prove(&stored, 0).await.unwrap());
         assert!(head.seq >= last, "it went back");
         last = head.seq;
-        let read = Chain::replay(&lines, Some(&name), now()).unwrap();
+        let read = Chain::replay(&stored.bundle, Some(&name), now()).unwrap();
         assert_eq!(read.head(), Some(head));
         let entry = kez_core::log::entry(&name, head);
         proof.checkpoint.includes(proof.index, &entry, &proof.inclusion).unwrap();

@@ -30,7 +30,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_kez-sig-server");
 fn command(data: &Path, nats: &str) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
-    command.args(["--address-rate", "1000000", "--chain-rate", "1000000"]);
+    for name in ["--address-rate", "--read-rate", "--chain-rate", "--address-bytes"] {
+        command.args([name, "1000000000"]);
+    }
     command.env("NATS_URL", nats).stderr(Stdio::null());
     command
 }

@@ -292,7 +292,7 @@ fn who_is_slow_is_sent_away() {
         scope.spawn(|| {
             let (took, answer) = until_closed(&server, &post);
             assert!(answer.contains("408") && answer.contains("\"timeout\""), "{answer}");
-            assert!((25..45).contains(&took.as_secs()), "{took:?}");
+            assert!((5..20).contains(&took.as_secs()), "{took:?}");
         });
         // Meanwhile others are served.
         assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
@@ -304,15 +304,14 @@ fn connections_are_bounded_and_their_places_come_back() {
     let dir = TempDir::new().unwrap();
     let server = Server::start(dir.path(), &["--connections", "4"]);
     let held: Vec<TcpStream> = (0..4).map(|_| connect(&server)).collect();
-    // There is no place, until one of them goes.
-    let waiting = std::thread::spawn({
-        let url = format!("{}/healthz", server.url);
-        move || agent().get(url).call().unwrap().status().as_u16()
-    });
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(!waiting.is_finished());
+    std::thread::sleep(Duration::from_millis(100));
+    let health = || agent().get(format!("{}/healthz", server.url)).call().unwrap();
+    let refused = health();
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "5");
     drop(held);
-    assert_eq!(waiting.join().unwrap(), 200);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(health().status(), 200);
 }
 
 /// A torn write: the write-ahead log ends anywhere within what was not acknowledged.
@@ -384,11 +383,14 @@ fn a_full_file_system_is_said_and_nothing_is_lost() {
         assert!(stored.len() < 200, "it is never full");
     };
     let (chain, answer) = refused;
-    assert_eq!(code(answer, 507), "storage_failed");
+    let code = code(answer, 507);
+    assert!(["quota_exceeded", "storage_failed"].contains(&&*code), "{code}");
     has_all(&server, &stored);
-    assert_eq!(server.text("/readyz").0, 200);
+    let (status, text) = server.text("/readyz");
+    assert!(status == 507 || text.contains("quota reached"), "{status} {text}");
     // With more space it goes on by itself.
     assert!(mount(&["-o", "remount,size=8m"]));
+    std::thread::sleep(Duration::from_secs(1));
     assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
     has_all(&server, &stored);
     server.terminate();

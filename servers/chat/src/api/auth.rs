@@ -1,16 +1,16 @@
 //! Who asks: devices sign their requests.
 
 use super::{App, Shared, read_json};
-use crate::now_ms;
+use crate::{now_ms, store::DeviceRow};
 use axum::{
     extract,
-    http::{Method, StatusCode, Uri, header, request::Parts},
+    http::{Extensions, Method, StatusCode, Uri, header, request::Parts},
 };
 use kez_core::{
     Code, Identity,
     chat::auth::{Binds, Credentials, Request},
 };
-use kez_server::problem::Problem;
+use kez_server::{client, problem::Problem};
 use serde::de::DeserializeOwned;
 
 /// Who asks.
@@ -36,20 +36,43 @@ impl Caller {
 
 /// The device that signed a request in its header.
 pub(super) async fn caller(app: &App, parts: &Parts, binds: Binds<'_>) -> Result<Caller, Problem> {
-    let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let value = value.ok_or_else(missing)?;
-    let credentials = Credentials::from_header(value).map_err(|e| refuse(app, e.into()))?;
-    admit(app, credentials, &parts.method, &parts.uri, binds).await
+    let credentials = match credentials(app, parts) {
+        Ok(credentials) => credentials,
+        Err(problem) => return Err(counted(app, &parts.extensions, problem)),
+    };
+    let done = admit(app, credentials, &parts.method, &parts.uri, binds).await;
+    done.map_err(|problem| counted(app, &parts.extensions, problem))
 }
 
-/// A body of JSON, and the device that signed the request with it.
+fn credentials(app: &Shared, parts: &Parts) -> Result<Credentials, Problem> {
+    let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    Credentials::from_header(value.ok_or_else(missing)?).map_err(|e| refuse(app, e.into()))
+}
+
+/// A request whose signature is refused counts as one that is not signed.
+fn counted(app: &Shared, extensions: &Extensions, problem: Problem) -> Problem {
+    match app.limiter.address(client::of_request(extensions)) {
+        Ok(()) => problem,
+        Err(seconds) => Problem::too_often(seconds),
+    }
+}
+
+/// A body of JSON, and the device that signed the request with it. The body is read only if the
+/// device that is named is one of this server.
 pub(super) async fn signed<T: DeserializeOwned>(
     app: &App,
     request: extract::Request,
 ) -> Result<(T, Caller), Problem> {
     let (parts, body) = request.into_parts();
+    let named = async {
+        let device = credentials(app, &parts)?.device.identity().clone();
+        active(app, &device).await.map(drop)
+    };
+    if let Err(problem) = named.await {
+        return Err(counted(app, &parts.extensions, problem).closing());
+    }
     let request = extract::Request::from_parts(parts.clone(), body);
-    let (value, bytes) = read_json(request).await?;
+    let (value, bytes) = read_json(app, request).await?;
     Ok((value, caller(app, &parts, Binds::Body(&bytes)).await?))
 }
 
@@ -108,25 +131,32 @@ pub(crate) async fn enter(
     path: &str,
     binds: Binds<'_>,
 ) -> Result<Caller, Problem> {
-    let unauthorized =
-        |code, why: &str| refuse(app, Problem::new(StatusCode::UNAUTHORIZED, code, why));
     let request = Request { origin: &app.origin, method, path, binds, at_ms: credentials.at_ms };
     let now = now_ms();
     credentials.verify(&request, now).map_err(|e| refuse(app, e.into()))?;
     let device = credentials.device.identity().clone();
-    let found = app.store.device(device.clone(), kez_server::now()).await?;
-    let found = found.ok_or_else(|| {
-        unauthorized(Code::AuthRefused, "the device is of no handle of this server")
-    })?;
-    if !found.active {
-        return Err(unauthorized(
-            Code::DeviceRevoked,
-            "the device was revoked, or its time is over",
-        ));
-    }
+    let found = active(app, &device).await?;
     // Only what verifies is remembered: others cannot fill the memory.
     if !app.seen.insert(credentials.nonce(), now).await {
-        return Err(unauthorized(Code::AuthRefused, "the signature was used already"));
+        return Err(unauthorized(app, Code::AuthRefused, "the signature was used already"));
     }
     Ok(Caller { device, handle: found.handle, person: found.person })
+}
+
+fn unauthorized(app: &Shared, code: Code, why: &str) -> Problem {
+    refuse(app, Problem::new(StatusCode::UNAUTHORIZED, code, why))
+}
+
+/// A device of a handle of this server, if it is in force.
+async fn active(app: &Shared, device: &Identity) -> Result<DeviceRow, Problem> {
+    let found = app.store.device(device.clone(), kez_server::now()).await?;
+    let found = found.ok_or_else(|| {
+        let why = "the device is of no handle of this server";
+        unauthorized(app, Code::AuthRefused, why)
+    })?;
+    if found.active {
+        return Ok(found);
+    }
+    let why = "the device was revoked, or its time is over";
+    Err(unauthorized(app, Code::DeviceRevoked, why))
 }

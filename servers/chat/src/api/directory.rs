@@ -3,7 +3,7 @@
 use super::{
     App, JSONL,
     auth::{caller, signed},
-    envelope, hex_id, read_json, unbase64,
+    envelope, hex_id, read_body, read_json, unbase64,
 };
 use crate::store::NewKeyPackage;
 use axum::{
@@ -17,10 +17,7 @@ use kez_core::{
     Chain, Code, Error, Timestamp,
     chat::{Handle, LIFETIME, SignedBundle, SignedHandle, auth::Binds},
 };
-use kez_server::{
-    body,
-    problem::{Problem, ProblemBody},
-};
+use kez_server::problem::{Problem, ProblemBody};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use utoipa::ToSchema;
@@ -79,7 +76,7 @@ pub(super) async fn register(
     request: Request,
 ) -> Result<Response, Problem> {
     app.limiter.address(peer.ip()).map_err(Problem::too_often)?;
-    let (body, _) = read_json::<Registration>(request).await?;
+    let (body, _) = read_json::<Registration>(&app, request).await?;
     let now = kez_server::now();
     let handle = SignedHandle::read(envelope(&body.record)?)?;
     let record = handle.record().clone();
@@ -123,7 +120,9 @@ async fn show(app: &App, handle: Handle) -> Result<HandleBody, Problem> {
 pub(super) async fn handle(
     State(app): State<App>,
     Path(handle): Path<String>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
 ) -> Result<Json<HandleBody>, Problem> {
+    app.limiter.address(peer.ip()).map_err(Problem::too_often)?;
     Ok(Json(show(&app, handle.parse()?).await?))
 }
 
@@ -156,7 +155,9 @@ pub(super) async fn release(
 pub(super) async fn chain(
     State(app): State<App>,
     Path(handle): Path<String>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
 ) -> Result<Response, Problem> {
+    app.limiter.address(peer.ip()).map_err(Problem::too_often)?;
     let bundle = app.store.chain(handle.parse()?).await?;
     Ok(([(header::CONTENT_TYPE, JSONL)], bundle).into_response())
 }
@@ -179,7 +180,7 @@ pub(super) async fn put_chain(
 ) -> Result<StatusCode, Problem> {
     app.limiter.address(peer.ip()).map_err(Problem::too_often)?;
     let handle: Handle = handle.parse()?;
-    let body = body::read(request, JSONL, "a chain has at most 1 MiB here").await?;
+    let (body, _memory) = read_body(&app, request, JSONL).await?;
     let chain = replay(body.to_vec(), kez_server::now()).await?;
     app.store.update_chain(handle, chain).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -19,8 +19,8 @@ use crate::{
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    extract::{Extension, Request, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware,
     response::Response,
     routing,
@@ -31,7 +31,10 @@ use kez_core::{
     json::{MAX_INTEGER, Value},
 };
 use kez_server::{
-    body, metrics,
+    body::{self, MaxBody, Rules},
+    client,
+    limit::{Pool, Share},
+    metrics,
     problem::{Problem, ProblemBody},
     replica::{self, Shared as _},
 };
@@ -56,6 +59,8 @@ const CHANGE: usize = 1024 * 1024;
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) limiter: Limiter,
+    /// The memory for the bodies of requests.
+    pub(crate) memory: Pool,
     pub(crate) seen: Seen,
     pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
@@ -91,7 +96,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(conversation::log))
         .routes(routes!(directory::put_bundle))
         .routes(routes!(directory::claim))
-        .layer(DefaultBodyLimit::max(MESSAGE))
+        .layer(Extension(MaxBody(MESSAGE)))
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(conversation::change))
@@ -99,7 +104,7 @@ fn routes() -> OpenApiRouter<App> {
                 .routes(routes!(directory::handle, directory::release))
                 .routes(routes!(directory::chain, directory::put_chain))
                 .routes(routes!(directory::put_key_packages, directory::key_packages))
-                .layer(DefaultBodyLimit::max(CHANGE)),
+                .layer(Extension(MaxBody(CHANGE))),
         )
         .routes(routes!(alive))
         .routes(routes!(ready))
@@ -175,9 +180,23 @@ impl From<Refusal> for Problem {
     }
 }
 
+/// Reads a body of a media type, of the size that its route allows.
+async fn read_body(
+    app: &Shared,
+    request: Request,
+    kind: &'static str,
+) -> Result<(Bytes, Share), Problem> {
+    let client = client::of_request(request.extensions());
+    let most = request.extensions().get::<MaxBody>().map_or(MESSAGE, |most| most.0);
+    body::read(request, client, Rules::new(kind, most, &app.memory)).await
+}
+
 /// Reads a body of JSON, and gives its bytes too, which the signature binds.
-async fn read_json<T: DeserializeOwned>(request: Request) -> Result<(T, Bytes), Problem> {
-    let bytes = body::read(request, JSON, "the body is too large").await?;
+async fn read_json<T: DeserializeOwned>(
+    app: &Shared,
+    request: Request,
+) -> Result<(T, Bytes), Problem> {
+    let (bytes, _memory) = read_body(app, request, JSON).await?;
     let value = serde_json::from_slice(&bytes).map_err(|e| {
         // The words of serde name members and positions, never values of strings.
         Problem::new(StatusCode::BAD_REQUEST, Code::Usage, format!("{:?} JSON", e.classify()))
@@ -213,6 +232,16 @@ fn hex_id(text: &str, digits: usize) -> Result<String, Problem> {
 /// A signed object in a string.
 fn envelope(text: &str) -> Result<Envelope, Problem> {
     Ok(Envelope::from_value(Value::parse(text.as_bytes())?)?)
+}
+
+/// Whether a request is answered when only the reserve of connections is left: one that a device
+/// signed, one that brings a sigchain, or a question about the server's health. A stream is none: it
+/// would hold its connection.
+pub(crate) fn is_urgent(parts: &Parts) -> bool {
+    let path = parts.uri.path();
+    matches!(path, "/healthz" | "/readyz")
+        || parts.headers.contains_key(header::AUTHORIZATION)
+        || (parts.method == Method::PUT && path.ends_with("/chain"))
 }
 
 /// That the process lives.

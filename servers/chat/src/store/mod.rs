@@ -22,6 +22,7 @@ use command::{Command, News, Output};
 use ed25519_dalek::SigningKey;
 use kez_core::{Code, Error};
 use kez_server::{
+    folder::Lock,
     nats,
     replica::{self, Progress, Shared},
     sqlite::{self, Failure, Readers, Schema, Writer, open_reader},
@@ -200,6 +201,8 @@ pub struct Store {
     broker: Arc<dyn Broker>,
     quotas: Quotas,
     stream: Option<Arc<Stream>>,
+    /// The data folder is this process's as long as the store is used.
+    _lock: Arc<Lock>,
 }
 
 impl Store {
@@ -209,9 +212,10 @@ impl Store {
     /// # Errors
     /// What the file system or SQLite says.
     pub fn open(dir: &Path, quotas: Quotas) -> Result<(Self, JoinHandle<()>), Failure> {
+        let lock = Lock::acquire(dir)?;
         let connection = SCHEMA.open(&dir.join(FILE), quotas.file)?;
         replica::refuse_copy(&connection, FILE)?;
-        Self::start(dir, connection, quotas)
+        Self::start(dir, (lock, connection), quotas)
     }
 
     /// Opens a store that is one of several on the operator's NATS: the stream there is what is
@@ -236,12 +240,13 @@ impl Store {
 
     fn start(
         dir: &Path,
-        connection: Connection,
+        (lock, connection): (Lock, Connection),
         quotas: Quotas,
     ) -> Result<(Self, JoinHandle<()>), Failure> {
         let (writer, thread) = Writer::start(connection)?;
         let (readers, broker) = (Readers::new(dir.join(FILE)), Arc::new(Local::default()));
-        Ok((Self { writer, readers, broker, quotas, stream: None }, thread))
+        let lock = Arc::new(lock);
+        Ok((Self { writer, readers, broker, quotas, stream: None, _lock: lock }, thread))
     }
 
     /// Who is told of what comes in.

@@ -18,6 +18,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD as BASE64};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use kez_core::{Code, Error};
 use kez_server::{
+    folder::Lock,
     nats::{self, Entry, HeaderMap, Keep, Log, Message, Nats, Refused, Shape},
     replica::{self, Progress, Replica},
     secret,
@@ -92,8 +93,9 @@ impl Stream {
         let (nats, log, key) = open(dir, quotas, settings).await?;
         let path = dir.join(FILE);
         let tables = [TABLE, outbox::TABLE].concat();
+        let lock = Lock::acquire(dir)?;
         let (connection, seq) = replica::open(&SCHEMA, &path, &log, "handles", &tables)?;
-        let (mut store, thread) = Store::start(dir, connection, quotas)?;
+        let (mut store, thread) = Store::start(dir, (lock, connection), quotas)?;
         let (applying, applied) = watch::channel(seq);
         let outbox = Outbox::new(inboxes);
         outbox.start(&nats, &store, applied.clone()).await?;

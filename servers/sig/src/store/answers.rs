@@ -1,33 +1,85 @@
-//! Bundles in memory, as they are served, so that most reads need no storage.
+//! Bundles in memory, as they are served: small ones are cached, and a large one is shared by all
+//! who read it at the same time.
 
 use axum::body::Bytes;
+use flate2::{Compress, Compression, FlushCompress};
 use kez_core::{Head, log::Proof};
+use kez_server::limit::Share;
 use lru::LruCache;
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
-/// How many bytes of bundles are kept.
+/// How many bytes of bundles are cached.
 const MAX_BYTES: usize = 64 << 20;
-/// Larger bundles are read each time.
+/// Larger bundles are not cached, only shared.
 const MAX_BUNDLE: usize = 1 << 20;
-/// How many chains, those included that are just being read.
+/// How many chains, including those that are being read.
 const MAX_CHAINS: NonZeroUsize = NonZeroUsize::new(100_000).expect("it is not 0");
 
 /// A chain as it is served.
-pub(super) struct Stored {
-    pub(super) head: Head,
+pub struct Stored {
+    /// The last event.
+    pub head: Head,
     /// The head's entry in the log.
     pub(super) leaf: u64,
-    pub(super) bundle: Bytes,
-    /// The proof that was given last: from which size, for which checkpoint.
+    /// The events, one a line.
+    pub bundle: Bytes,
+    deflated: OnceLock<Deflated>,
+    /// The proof that was made last: from which size, for which checkpoint.
     pub(super) proof: Mutex<Option<(u64, Arc<Proof>)>>,
+    /// The memory of a large bundle.
+    _share: Option<Share>,
+}
+
+/// A compressed bundle that more can be appended to.
+#[derive(Clone)]
+struct Deflated {
+    /// A DEFLATE stream (RFC 1951) without its last block.
+    bytes: Bytes,
+    crc: u32,
 }
 
 impl Stored {
-    pub(super) const fn new(head: Head, leaf: u64, bundle: Bytes) -> Self {
-        Self { head, leaf, bundle, proof: Mutex::new(None) }
+    pub(super) fn new(head: Head, leaf: u64, bundle: Bytes, share: Option<Share>) -> Self {
+        let (deflated, proof) = (OnceLock::new(), Mutex::new(None));
+        Self { head, leaf, bundle, deflated, proof, _share: share }
+    }
+
+    /// The bundle, followed by `more`, as a gzip file (RFC 1952) in parts. The bundle is compressed
+    /// once for all readers. Takes long for a large bundle.
+    #[must_use]
+    pub fn gzip(&self, more: &[u8]) -> [Bytes; 3] {
+        const HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+        let first = self.deflated.get_or_init(|| {
+            let bytes = deflate(&self.bundle, FlushCompress::Full).into();
+            Deflated { bytes, crc: crc32fast::hash(&self.bundle) }
+        });
+        let mut crc = crc32fast::Hasher::new_with_initial_len(first.crc, self.bundle.len() as u64);
+        crc.update(more);
+        let mut end = deflate(more, FlushCompress::Finish);
+        let length = (self.bundle.len() + more.len()) as u32;
+        end.extend(crc.finalize().to_le_bytes());
+        end.extend(length.to_le_bytes());
+        [Bytes::from_static(HEADER), first.bytes.clone(), end.into()]
+    }
+}
+
+/// Compresses to a stream that ends at a byte and needs nothing of what follows or precedes it.
+fn deflate(data: &[u8], flush: FlushCompress) -> Vec<u8> {
+    let mut compress = Compress::new(Compression::fast(), false);
+    let mut out = Vec::with_capacity(data.len() / 2 + 64);
+    loop {
+        let done = compress.total_in() as usize;
+        let before = out.len();
+        // The output only grows, so there is no error.
+        let _ = compress.compress_vec(&data[done..], &mut out, flush);
+        let full = out.len() == out.capacity();
+        if compress.total_in() as usize == data.len() && !full && out.len() >= before {
+            return out;
+        }
+        out.reserve(out.len().max(64));
     }
 }
 
@@ -36,6 +88,10 @@ impl Stored {
 struct Slot {
     version: u64,
     stored: Option<Arc<Stored>>,
+    /// A bundle that is too large for the cache, while a reader has it.
+    large: Weak<Stored>,
+    /// Held by the one reader that asks the storage.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 pub(super) struct Answers(Mutex<Inner>);
@@ -58,35 +114,39 @@ impl Answers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is kept.
+    /// The chain, if it is in memory.
     pub(super) fn get(&self, name: &str) -> Option<Arc<Stored>> {
-        self.lock().slots.get(name)?.stored.clone()
+        let mut inner = self.lock();
+        let slot = inner.slots.get(name)?;
+        slot.stored.clone().or_else(|| slot.large.upgrade())
     }
 
-    /// A ticket with which to keep what the storage will say.
-    pub(super) fn ticket(&self, name: &str) -> u64 {
+    /// A ticket with which to add what the storage will answer, and the lock to hold meanwhile.
+    pub(super) fn ticket(&self, name: &str) -> (u64, Arc<tokio::sync::Mutex<()>>) {
         let mut inner = self.lock();
         if let Some(slot) = inner.slots.get(name) {
-            return slot.version;
+            return (slot.version, slot.reading.clone());
         }
         inner.versions += 1;
-        let version = inner.versions;
-        let slot = Slot { version, stored: None };
+        let (version, reading) = (inner.versions, Arc::default());
+        let slot =
+            Slot { version, stored: None, large: Weak::new(), reading: Arc::clone(&reading) };
         if let Some((_, old)) = inner.slots.push(name.into(), slot) {
             inner.forget(&old);
         }
-        version
+        (version, reading)
     }
 
-    /// Keeps what the storage said, unless the chain has changed since the ticket was given.
+    /// Adds what the storage answered, unless the chain has changed since the ticket was given.
     pub(super) fn keep(&self, name: &str, ticket: u64, stored: &Arc<Stored>) {
-        if stored.bundle.len() > MAX_BUNDLE {
-            return;
-        }
         let mut inner = self.lock();
         let Some(slot) = inner.slots.get_mut(name).filter(|slot| slot.version == ticket) else {
             return;
         };
+        if is_large(stored.bundle.len()) {
+            slot.large = Arc::downgrade(stored);
+            return;
+        }
         if slot.stored.replace(stored.clone()).is_none() {
             inner.bytes += stored.bundle.len();
         }
@@ -96,18 +156,31 @@ impl Answers {
         }
     }
 
-    /// Forgets a chain that has changed. After this nobody is given what it was before.
+    /// Removes everything.
+    pub(super) fn clear(&self) {
+        let mut inner = self.lock();
+        inner.slots.clear();
+        inner.bytes = 0;
+    }
+
+    /// Removes a chain that has changed. After this no reader gets what it was before.
     pub(super) fn forget(&self, name: &str) {
         let mut inner = self.lock();
         inner.versions += 1;
         let version = inner.versions;
         if let Some(slot) = inner.slots.get_mut(name) {
             slot.version = version;
+            slot.large = Weak::new();
             if let Some(stored) = slot.stored.take() {
                 inner.bytes -= stored.bundle.len();
             }
         }
     }
+}
+
+/// Whether a bundle of this many bytes is too large for the cache.
+pub(super) const fn is_large(bytes: usize) -> bool {
+    bytes > MAX_BUNDLE
 }
 
 impl Inner {
@@ -127,13 +200,13 @@ mod tests {
         let name = "ed25519:abab";
         let stored = |seq: u64| {
             let head = Head { seq, id: ObjectId::digest("event", &seq.to_be_bytes()) };
-            Arc::new(Stored::new(head, seq, Bytes::from_static(b"a line\n")))
+            Arc::new(Stored::new(head, seq, Bytes::from_static(b"a line\n"), None))
         };
-        let old = answers.ticket(name);
+        let old = answers.ticket(name).0;
         answers.forget(name);
         answers.keep(name, old, &stored(1));
         assert!(answers.get(name).is_none());
-        let new = answers.ticket(name);
+        let new = answers.ticket(name).0;
         assert_ne!(old, new);
         answers.keep(name, new, &stored(2));
         assert_eq!(answers.get(name).unwrap().head.seq, 2);
@@ -145,10 +218,39 @@ mod tests {
         assert!(answers.get(name).is_none());
         assert_eq!(answers.lock().bytes, 0);
         // A place that was given up is not filled.
-        let old = answers.ticket(name);
+        let old = answers.ticket(name).0;
         answers.lock().slots.pop(name);
         answers.keep(name, old, &stored(1));
         assert!(answers.get(name).is_none());
+    }
+
+    #[test]
+    fn a_large_bundle_is_shared_while_it_is_read() {
+        let answers = Answers::default();
+        let (name, head) = ("ed25519:abab", Head { seq: 1, id: ObjectId::digest("event", b"") });
+        let large = Bytes::from(vec![b'x'; MAX_BUNDLE + 1]);
+        let stored = Arc::new(Stored::new(head, 0, large, None));
+        answers.keep(name, answers.ticket(name).0, &stored);
+        assert!(answers.get(name).is_some());
+        assert_eq!(answers.lock().bytes, 0);
+        drop(stored);
+        assert!(answers.get(name).is_none());
+    }
+
+    #[test]
+    fn a_bundle_is_compressed_once_and_appended_to() {
+        use std::io::Read as _;
+        let head = Head { seq: 1, id: ObjectId::digest("event", b"") };
+        for size in [0, 1, 100, 70_000, 3_000_000] {
+            let bundle: Vec<u8> = (0..size).map(|n: u32| (n.wrapping_mul(n) >> 7) as u8).collect();
+            let stored = Stored::new(head, 0, bundle.clone().into(), None);
+            for more in [&b""[..], b"proof\n"] {
+                let file = stored.gzip(more).concat();
+                let mut read = Vec::new();
+                flate2::read::GzDecoder::new(&*file).read_to_end(&mut read).unwrap();
+                assert_eq!(read, [&bundle[..], more].concat());
+            }
+        }
     }
 
     #[test]
@@ -158,8 +260,8 @@ mod tests {
         for n in 0..100 {
             let name = &format!("ed25519:{n:064x}");
             let head = Head { seq: 1, id: ObjectId::digest("event", b"") };
-            let ticket = answers.ticket(name);
-            answers.keep(name, ticket, &Arc::new(Stored::new(head, n, large.clone())));
+            let ticket = answers.ticket(name).0;
+            answers.keep(name, ticket, &Arc::new(Stored::new(head, n, large.clone(), None)));
         }
         let inner = answers.lock();
         assert_eq!(inner.bytes, MAX_BYTES);

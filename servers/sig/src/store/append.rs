@@ -1,7 +1,14 @@
 //! What an append would do to a chain: verified before the writer sees it.
 
-use super::{Refusal, find, lines};
-use kez_core::{Chain, Code, Envelope, Error, Event, Fork, Head, Identity, Timestamp};
+use super::{
+    Refusal,
+    evidence::{self, Branch},
+    find, lines,
+};
+use kez_core::{
+    Chain, Code, Envelope, Error, Event, Head, Identity, Op, Timestamp,
+    fork::{self, Merge},
+};
 use lru::LruCache;
 use rusqlite::Connection;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,6 +50,13 @@ impl Cache {
         Some(chain)
     }
 
+    /// Removes everything.
+    pub(super) fn clear(&self) {
+        let mut cache = self.lock();
+        cache.0.clear();
+        cache.1 = 0;
+    }
+
     /// Keeps a chain.
     pub(super) fn keep(&self, chain: Chain) {
         let mut cache = self.lock();
@@ -61,6 +75,13 @@ impl Cache {
 struct Posted {
     envelope: Envelope,
     event: Event,
+}
+
+impl Posted {
+    /// Whether the event does nothing but take power away from keys or claims.
+    const fn is_urgent(&self) -> bool {
+        matches!(self.event.op, Op::Revoke { .. } | Op::Rotate { .. } | Op::RevokeDevice { .. })
+    }
 }
 
 /// Reads a body of lines: `chain_empty` for no line, `chain_id` for another chain's, `chain_seq`
@@ -85,12 +106,16 @@ fn read_lines(name: &Identity, body: &[u8]) -> Result<Vec<Posted>, Error> {
 pub(super) struct Change {
     pub(super) name: Identity,
     pub(super) base: Option<Head>,
-    /// Evidence of a fork to keep.
-    pub(super) fork: Option<String>,
+    /// A branch to keep as evidence of a fork.
+    pub(super) branch: Option<Branch>,
     /// The chain afterwards, if it is another one.
     pub(super) chain: Option<Box<Chain>>,
+    /// The chain before, if the other one replaces its end.
+    pub(super) replaced: Option<Box<Chain>>,
     /// The position up to which the chain stays as it was.
     pub(super) after: u64,
+    /// Whether the new events do nothing but take power away from keys or claims.
+    pub(super) urgent: bool,
 }
 
 pub(super) enum Prepared {
@@ -102,6 +127,7 @@ pub(super) enum Prepared {
 /// Verifies lines against the stored chain. Beside the result it gives the stored chain back where
 /// that is as it was.
 pub(super) fn prepare(
+    db: &Connection,
     name: &Identity,
     body: &[u8],
     stored: Option<Chain>,
@@ -120,8 +146,8 @@ pub(super) fn prepare(
     match (further.first().map(|p| p.event.seq), base, stored) {
         (None, Some(head), stored) => (stored, Ok(Prepared::Known(head))),
         (Some(seq), base, stored) if seq == next => extend(name, base, stored, further, now),
-        (Some(seq), base, Some(chain)) if seq < next => {
-            let change = diverge(name, base, &chain, seq, further, now);
+        (Some(seq), _, Some(chain)) if seq < next => {
+            let change = diverge(db, &chain, seq, further, now);
             (Some(chain), change.map(|change| Prepared::Change(Box::new(change))))
         }
         (_, base, stored) => (stored, Err(Refusal::Conflict { head: base, fork: false })),
@@ -149,39 +175,69 @@ fn extend(
         // With some of the events in it, the chain is not what is stored.
         return ((n == 0 && base.is_some()).then_some(chain), Err(refusal));
     }
-    let after = base.map_or(0, |head| head.seq);
-    let change =
-        Change { name: name.clone(), base, fork: None, chain: Some(Box::new(chain)), after };
+    let change = Change {
+        name: name.clone(),
+        base,
+        branch: None,
+        chain: Some(Box::new(chain)),
+        replaced: None,
+        after: base.map_or(0, |head| head.seq),
+        urgent: base.is_some() && further.iter().all(Posted::is_urgent),
+    };
     (None, Ok(Prepared::Change(Box::new(change))))
 }
 
-/// Another history from `seq` on: kept as evidence if it verifies, and taken for the chain if
-/// only it rotates to the committed key.
+/// Another history from `seq` on: kept as evidence if it verifies. If it rotates, the committed
+/// key may settle the fork, and another branch may become the chain (SPEC.md, "Forks").
 fn diverge(
-    name: &Identity,
-    base: Option<Head>,
-    chain: &Chain,
+    db: &Connection,
+    stored: &Chain,
     seq: u64,
     further: &[Posted],
     now: Timestamp,
 ) -> Result<Change, Refusal> {
-    let common = usize::try_from(seq - 1).unwrap_or(usize::MAX);
-    let mut bundle: String = chain.lines().iter().take(common).map(|l| format!("{l}\n")).collect();
-    for posted in further {
-        bundle += &posted.envelope.to_canonical();
-        bundle.push('\n');
+    let base = stored.head();
+    // What comes before was verified when it was stored.
+    let mut branch = stored.truncated(usize::try_from(seq - 1).unwrap_or(usize::MAX));
+    for (n, posted) in further.iter().enumerate() {
+        branch.append(&posted.envelope, now).map_err(|error| match error.code() {
+            // Its first event follows another one than ours: nobody can tell a fork.
+            Code::ChainPrev if n == 0 => Refusal::Conflict { head: base, fork: false },
+            _ => Refusal::Invalid(error),
+        })?;
     }
-    let branch = Chain::replay(bundle.as_bytes(), Some(name), now);
-    let branch = branch.map_err(|error| match error.code() {
-        // Its first event follows another one than ours: nobody can tell a fork.
-        Code::ChainPrev => Refusal::Conflict { head: base, fork: false },
-        _ => Refusal::Invalid(error),
-    })?;
-    let Some(fork) = Fork::of(chain.clone(), branch.clone())? else {
-        return Err(Refusal::Conflict { head: base, fork: false });
-    };
-    let evidence = fork.to_canonical();
-    let chain = fork.into_settled().ok().filter(|settled| *settled == branch);
-    let chain = chain.map(Box::new);
-    Ok(Change { name: name.clone(), base, fork: Some(evidence), chain, after: seq - 1 })
+    let rotates = further.iter().any(|posted| matches!(posted.event.op, Op::Rotate { .. }));
+    let settled = if rotates { settle(db, stored, &branch)? } else { None };
+    let after = settled.as_ref().map_or(seq - 1, |chain| common(stored, chain));
+    let settles = settled.as_ref() == Some(&branch);
+    Ok(Change {
+        name: stored.name().clone(),
+        base,
+        branch: if settles { None } else { Branch::of(&branch, seq, rotates) },
+        replaced: settled.as_ref().map(|_| Box::new(stored.clone())),
+        chain: settled.map(Box::new),
+        after,
+        urgent: further.iter().all(Posted::is_urgent),
+    })
+}
+
+/// The chain that the committed key chooses among the stored one, a new branch and those that are
+/// evidence, if that is not the stored one.
+fn settle(db: &Connection, stored: &Chain, branch: &Chain) -> Result<Option<Chain>, Refusal> {
+    let mut copies = vec![stored.clone(), branch.clone()];
+    if let Some(row) = find(db, stored.name())? {
+        for (_, other) in evidence::load(db, row.id)? {
+            copies.push(other.onto(stored)?);
+        }
+    }
+    match fork::merge(copies)? {
+        Merge::Settled(chain) => Ok(Some(*chain).filter(|chain| chain.head() != stored.head())),
+        Merge::Same(_) | Merge::Fork(_) => Ok(None),
+    }
+}
+
+/// The number of events with which both chains begin.
+fn common(one: &Chain, two: &Chain) -> u64 {
+    let same = |seq: &u64| one.id_at(*seq).is_some() && one.id_at(*seq) == two.id_at(*seq);
+    (1..).take_while(same).count() as u64
 }

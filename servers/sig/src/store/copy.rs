@@ -1,6 +1,6 @@
 //! Copies of the data: a backup of all of it while the server runs, and the chains by themselves.
 
-use super::{FILE, Refusal, SCHEMA, Store, lines};
+use super::{FILE, Refusal, SCHEMA, Store, Unlimited, lines};
 use crate::log::{self, KEY_FILE, LogKey};
 use kez_core::{Chain, Identity, Timestamp};
 use kez_server::sqlite::{self, Failure, open_reader};
@@ -50,7 +50,7 @@ fn each(
     db: &Connection,
     mut work: impl FnMut(&Identity, &str) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
-    let mut query = db.prepare("SELECT id, name FROM chains ORDER BY id")?;
+    let mut query = db.prepare("SELECT id, name FROM chains WHERE removed IS NULL ORDER BY id")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let name = Identity::from_canonical(&row.get::<_, String>(1)?)?;
@@ -98,7 +98,7 @@ pub async fn import(
             if let Some(name) = name {
                 chains += 1;
                 let body = std::mem::take(&mut bundle).into();
-                match store.append(name.clone(), body, kez_server::now()).await {
+                match store.append(name.clone(), body, kez_server::now(), &Unlimited).await {
                     Ok(_) => {}
                     Err(full @ Refusal::Failed(_)) => return Err(full),
                     Err(why) => refused.push((name, why)),

@@ -1,10 +1,11 @@
 //! From a file of one server to a stream that several share, and back.
 
-use super::{FILE, Options, Refusal, SCHEMA, Store, stream};
+use super::{FILE, Options, Refusal, SCHEMA, Store, evidence, stream};
 use crate::log;
 use axum::body::Bytes;
 use kez_core::Identity;
 use kez_server::{
+    folder::Lock,
     nats::{self, Entry, HeaderMap, Log},
     replica::{self, Shared as _},
     sqlite::Failure,
@@ -30,6 +31,8 @@ pub async fn to_nats(
     settings: &nats::Settings,
 ) -> Result<u64, Refusal> {
     let file = dir.join(FILE);
+    // No server uses the folder now. The lock is taken again for the copy.
+    drop(Lock::acquire(dir)?);
     fs::metadata(&file).map_err(Failure::of(&file))?;
     let db = SCHEMA.open(&file, None)?;
     let (log, _) = stream::open(dir, options, settings).await?;
@@ -87,17 +90,19 @@ fn totals(db: &Connection) -> Result<Totals, Refusal> {
     Ok((
         count("SELECT count(*) FROM chains")?,
         count("SELECT count(*) FROM events")?,
-        count("SELECT count(*) FROM chains WHERE fork IS NOT NULL")?,
+        count("SELECT count(*) FROM branches")?,
         nodes,
     ))
 }
 
 async fn publish(db: &Connection, log: &Log) -> Result<(), Refusal> {
-    let mut query = db.prepare("SELECT id, name, fork FROM chains ORDER BY id")?;
+    let mut query = db.prepare("SELECT id, name FROM chains WHERE removed IS NULL ORDER BY id")?;
     let mut chains = query.query([])?;
     while let Some(row) = chains.next()? {
         let name = Identity::from_canonical(&row.get::<_, String>(1)?)?;
-        chain(log, &name, &super::lines(db, row.get(0)?)?, row.get(2)?).await?;
+        let lines = super::lines(db, row.get(0)?)?;
+        let forks = evidence::objects(db, row.get(0)?, || Ok(lines.clone()))?;
+        chain(log, &name, &lines, &forks.unwrap_or_default()).await?;
     }
     let (size, mut last) = (log::size(db)?, 0);
     for from in (0..size).step_by(ENTRIES) {
@@ -108,13 +113,8 @@ async fn publish(db: &Connection, log: &Log) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A chain's events and the evidence of its fork.
-async fn chain(
-    log: &Log,
-    name: &Identity,
-    lines: &str,
-    fork: Option<String>,
-) -> Result<(), Refusal> {
+/// A chain's events and the evidence of its forks.
+async fn chain(log: &Log, name: &Identity, lines: &str, forks: &str) -> Result<(), Refusal> {
     let subject = stream::subject(name);
     let (mut body, mut last) = (String::new(), 0);
     for line in lines.split_inclusive('\n') {
@@ -125,8 +125,8 @@ async fn chain(
         body += line;
     }
     last = send(log, "chain", subject.clone(), last, body.into()).await?;
-    if let Some(fork) = fork {
-        send(log, "fork", subject, last, fork.into()).await?;
+    for fork in forks.lines() {
+        last = send(log, "fork", subject.clone(), last, fork.to_owned().into()).await?;
     }
     Ok(())
 }

@@ -1,17 +1,21 @@
-//! Chains in one SQLite file, of a server that is alone or of one of several (`stream`). Requests are verified side by side; one thread writes, and commits
-//! many of them at once, so that the disk is waited for once a batch and not once a request. What
-//! was acknowledged was committed with `synchronous=FULL` before. Each new head is an entry of the
+//! Chains in one SQLite file, of a server that is alone or of one of several (`stream`). Requests
+//! are verified side by side. One thread writes, and commits many of them at once, so that the disk
+//! is waited for once a batch and not once a request. A request is acknowledged after its commit
+//! with `synchronous=FULL`. Each new head is an entry of the
 //! log as well, in the same transaction, and a checkpoint is signed after the commit.
 
 mod answers;
 mod append;
 pub mod copy;
+mod evidence;
 pub mod migrate;
+pub mod operator;
 mod stream;
 mod writer;
 
 use crate::log::{self, LogKey};
-use answers::{Answers, Stored};
+pub use answers::Stored;
+use answers::{Answers, is_large};
 use append::{Cache, Change, Prepared, prepare};
 use axum::body::Bytes;
 use kez_core::{
@@ -19,25 +23,36 @@ use kez_core::{
     log::{Checkpoint, Proof},
 };
 use kez_server::{
+    folder::{Lock, Room, Space},
+    limit::{Allowance, Exhausted, Pool},
     nats,
     replica::{self, Progress, Shared},
     sqlite::{Failure, Readers, Schema},
+    topics::{Subscription, Topics},
 };
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 use std::{
     fmt,
+    net::IpAddr,
     path::Path,
     sync::{Arc, PoisonError},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 use stream::Stream;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use writer::{Done, Job, Work, Writer};
 
 /// How many requests may wait for the writer before others are told to come back.
 const QUEUE: usize = 4096;
 /// How often an append is prepared again since its chain grew meanwhile.
 const MAX_ROUNDS: usize = 16;
+/// The memory in bytes for bundles that are too large for the cache. One client may cause a quarter
+/// of it.
+const LARGE: usize = 256 << 20;
+/// The bytes that a chain may append in a day when only the reserve is left.
+const RESERVE: u64 = 64 << 10;
+const DAY: Duration = Duration::from_hours(24);
 /// How many entries of one answer about a subject.
 pub const MAX_CLAIMANTS: usize = 100;
 
@@ -45,7 +60,7 @@ pub const MAX_CLAIMANTS: usize = 100;
 const FILE: &str = "sigchains.db";
 
 /// Its tables.
-const SCHEMA: Schema = Schema { version: 1, sql: &[CHAINS, log::SCHEMA] };
+const SCHEMA: Schema = Schema { version: 2, sql: &[CHAINS, evidence::SCHEMA, log::SCHEMA] };
 
 const CHAINS: &str = "
 CREATE TABLE IF NOT EXISTS chains (
@@ -54,7 +69,8 @@ CREATE TABLE IF NOT EXISTS chains (
     seq INTEGER NOT NULL,
     head TEXT NOT NULL,
     leaf INTEGER NOT NULL,
-    fork TEXT
+    removed TEXT,
+    removed_at INTEGER
 ) STRICT;
 CREATE TABLE IF NOT EXISTS events (
     chain INTEGER NOT NULL REFERENCES chains (id),
@@ -67,7 +83,7 @@ CREATE TABLE IF NOT EXISTS subjects (
     chain INTEGER NOT NULL REFERENCES chains (id),
     seq INTEGER NOT NULL,
     claim TEXT NOT NULL,
-    PRIMARY KEY (subject, chain, seq)
+    PRIMARY KEY (subject, chain)
 ) STRICT, WITHOUT ROWID;
 ";
 
@@ -84,6 +100,12 @@ pub enum Refusal {
         /// Whether evidence of a fork is served.
         fork: bool,
     },
+    /// The operator removed the chain.
+    Removed,
+    /// The client has used up a limit: the seconds to wait.
+    Limited(u64),
+    /// The quota is reached, and this is nothing that the reserve is for.
+    Quota,
     /// The storage does not do it.
     Failed(Failure),
 }
@@ -100,6 +122,11 @@ impl fmt::Display for Refusal {
         match self {
             Self::Invalid(error) => error.fmt(f),
             Self::Conflict { .. } => f.write_str(Code::HeadConflict.summary()),
+            Self::Removed => f.write_str("the operator removed this chain"),
+            Self::Limited(seconds) => write!(f, "too much at once; retry in {seconds} s"),
+            Self::Quota => {
+                f.write_str("the quota is reached: only revocations and rotations are stored")
+            }
             Self::Failed(failure) => failure.fmt(f),
         }
     }
@@ -132,13 +159,36 @@ pub struct Appended {
     pub new: bool,
 }
 
-/// A chain's new head, for those who listen.
-#[derive(Clone, Debug)]
-pub struct NewHead {
-    /// Whose.
-    pub name: Identity,
-    /// The head.
-    pub head: Head,
+/// What a client may do, as its appends are verified and stored.
+pub trait Admission: Sync {
+    /// Whether lines may be stored, once they are verified.
+    ///
+    /// # Errors
+    /// `Limited`.
+    fn admit(&self, addition: Addition) -> Result<(), Refusal>;
+    /// Counts the processor time of a verification, also of lines that are refused.
+    fn spent(&self, time: Duration);
+}
+
+/// The operator may do everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Unlimited;
+
+impl Admission for Unlimited {
+    fn admit(&self, _: Addition) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn spent(&self, _: Duration) {}
+}
+
+/// A verified append, before it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Addition {
+    /// The number of bytes.
+    pub bytes: u64,
+    /// Whether it does nothing but take power away from keys or claims of a stored chain.
+    pub urgent: bool,
 }
 
 /// Somebody who claims a subject, from an `add` event.
@@ -159,7 +209,12 @@ pub struct Store {
     readers: Arc<Readers>,
     cache: Arc<Cache>,
     answers: Arc<Answers>,
-    heads: broadcast::Sender<NewHead>,
+    heads: Topics<Head>,
+    /// The memory of large bundles that are being read.
+    large: Pool,
+    space: Arc<Space>,
+    /// The bytes of the reserve that each chain may use.
+    reserve: Arc<Allowance<Identity>>,
     key: Arc<LogKey>,
     checkpoint: watch::Receiver<Arc<Checkpoint>>,
     cosigned: Arc<watch::Sender<Option<Arc<Checkpoint>>>>,
@@ -182,10 +237,11 @@ impl Store {
     /// # Errors
     /// What the file system or SQLite says.
     pub fn open(dir: &Path, options: &Options) -> Result<(Self, JoinHandle<()>), Refusal> {
+        let lock = Lock::acquire(dir)?;
         let connection = SCHEMA.open(&dir.join(FILE), options.quota)?;
         replica::refuse_copy(&connection, FILE)?;
         let key = LogKey::open(dir, options.log_name.as_deref())?;
-        Self::start(dir, connection, key, None)
+        Self::start(dir, options, (lock, connection), key, None)
     }
 
     /// Opens a store that is one of several on the operator's NATS: the stream there is what is
@@ -205,18 +261,21 @@ impl Store {
     /// Starts the writer, which tells how far it is if it applies a stream.
     fn start(
         dir: &Path,
-        connection: Connection,
+        options: &Options,
+        (lock, connection): (Lock, Connection),
         key: LogKey,
         applied: Option<watch::Sender<u64>>,
     ) -> Result<(Self, JoinHandle<()>), Refusal> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let (heads, _) = broadcast::channel(4096);
+        let heads = Topics::new(16);
         let (answers, cache): (Arc<Answers>, Arc<Cache>) = Default::default();
         let key = Arc::new(key);
         let size = log::size(&connection)?;
+        let version = connection.pragma_query_value(None, "data_version", |row| row.get(0))?;
         let first = Arc::new(key.checkpoint(&connection, size)?);
         let (signed, checkpoint) = watch::channel(first);
         let writer = Writer {
+            _lock: lock,
             connection,
             heads: heads.clone(),
             key: key.clone(),
@@ -225,20 +284,33 @@ impl Store {
             answers: answers.clone(),
             cache: cache.clone(),
             changed: Vec::new(),
+            version,
             applied,
         };
         let thread = std::thread::Builder::new().name("writer".into());
         let thread = thread.spawn(move || writer.run(queue)).map_err(Failure::of(dir))?;
         let cosigned = Arc::new(watch::channel(None).0);
         let readers = Readers::new(dir.join(FILE));
-        let stream = None;
-        let store =
-            Self { jobs, readers, cache, answers, heads, key, checkpoint, cosigned, stream };
+        let store = Self {
+            jobs,
+            readers,
+            cache,
+            answers,
+            heads,
+            large: Pool::new(LARGE, LARGE / 4),
+            space: Arc::new(Space::new(dir, options.quota)),
+            reserve: Arc::new(Allowance::new(RESERVE, DAY)),
+            key,
+            checkpoint,
+            cosigned,
+            stream: None,
+        };
         Ok((store, thread))
     }
 
-    /// Verifies lines and appends them; what is here already is passed over. All of it is stored,
-    /// or none. When this returns, the disk has it.
+    /// Verifies lines and appends them; events that are stored already are passed over. All lines
+    /// are stored, or none. When this returns, the disk has them. `client` is asked once the lines
+    /// are verified, and can refuse them.
     ///
     /// # Errors
     /// Why nothing was appended.
@@ -247,6 +319,7 @@ impl Store {
         name: Identity,
         body: Bytes,
         now: Timestamp,
+        client: &dyn Admission,
     ) -> Result<Appended, Refusal> {
         // The signatures are verified here, by as many as there are cores; the writer only looks
         // whether the chain is still what they were verified against.
@@ -254,17 +327,26 @@ impl Store {
         for _ in 0..MAX_ROUNDS {
             let (cache, own, lines) = (self.cache.clone(), name.clone(), body.clone());
             let shared = self.stream.is_some();
-            let prepared = self.read(move |db| {
-                // First: if the chain grows between the two, the stream refuses what follows.
-                let after = if shared { stream::last(db, &own)? } else { 0 };
-                let stored = cache.load(&*db.unchecked_transaction()?, &own)?;
-                let (unchanged, prepared) = prepare(&own, &lines, stored, now);
-                unchanged.into_iter().for_each(|chain| cache.keep(chain));
-                Ok((prepared?, after))
+            let verified = self.read(move |db| {
+                Ok(kez_server::measure(|| {
+                    // First: if the chain grows between the two, the stream refuses what follows.
+                    let after = if shared { stream::last(db, &own)? } else { 0 };
+                    let stored = cache.load(&*db.unchecked_transaction()?, &own)?;
+                    let (unchanged, prepared) = prepare(db, &own, &lines, stored, now);
+                    unchanged.into_iter().for_each(|chain| cache.keep(chain));
+                    Ok((prepared?, after, used(db)?))
+                }))
             });
-            let (change, after) = match (prepared.await, &self.stream) {
-                (Ok((Prepared::Change(change), after)), _) => (change, after),
-                (Ok((Prepared::Known(head), _)), _) => {
+            let (prepared, time) = verified.await?;
+            client.spent(time);
+            let (change, after) = match (prepared, &self.stream) {
+                (Ok((Prepared::Change(change), after, used)), _) => {
+                    let addition = Addition { bytes: body.len() as u64, urgent: change.urgent };
+                    client.admit(addition)?;
+                    self.check_room(&name, addition, used)?;
+                    (change, after)
+                }
+                (Ok((Prepared::Known(head), ..)), _) => {
                     return Ok(Appended { head, new: false });
                 }
                 // Nobody is told so by a server that may be behind.
@@ -290,6 +372,29 @@ impl Store {
         Err(Failure::Busy.into())
     }
 
+    /// Whether there is room. The reserve is for urgent events of stored chains, some for each.
+    fn check_room(&self, name: &Identity, addition: Addition, used: u64) -> Result<(), Refusal> {
+        match self.space.room(used) {
+            Room::Plenty => Ok(()),
+            Room::Reserve if addition.urgent => {
+                let now = Instant::now();
+                self.reserve.check(name, now).map_err(Refusal::Limited)?;
+                self.reserve.charge(name, addition.bytes, now);
+                Ok(())
+            }
+            Room::Reserve => Err(Refusal::Quota),
+            Room::None => Err(Failure::Full.into()),
+        }
+    }
+
+    /// How much room there is for further events.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn room(&self) -> Result<Room, Refusal> {
+        Ok(self.space.room(self.read(used).await?))
+    }
+
     async fn write(&self, change: Box<Change>) -> Result<Done, Refusal> {
         let (reply, answer) = oneshot::channel();
         let job = Job { work: Work::Change(change), reply: Some(reply) };
@@ -297,10 +402,16 @@ impl Store {
         answer.await.unwrap_or_else(|_| Err(Refusal::storage("the writer is gone")))
     }
 
-    /// New heads from now on.
+    /// A chain's new heads from now on.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<NewHead> {
-        self.heads.subscribe()
+    pub fn subscribe(&self, name: &Identity) -> Subscription<Head> {
+        self.heads.subscribe(name.as_str())
+    }
+
+    /// Notices what the operator's command changed in the file.
+    pub(crate) fn refresh(&self) {
+        // A full queue means that the next one does.
+        let _ = self.jobs.try_send(Job { work: Work::Refresh, reply: None });
     }
 
     /// How many appends wait for the writer.
@@ -353,19 +464,12 @@ impl Store {
         self.read(move |db| log::tile(db, &path, size)).await
     }
 
-    /// A chain's lines after a position with the proof that its head is in the log, which the
-    /// reader last saw with `size` entries.
+    /// The proof that a chain's head is in the log, for a reader that last saw the log with `size`
+    /// entries.
     ///
     /// # Errors
-    /// `Storage`; `Invalid` for a name that is none.
-    pub async fn proven(
-        &self,
-        name: &str,
-        after: u64,
-        size: u64,
-    ) -> Result<Option<(Head, Bytes, Arc<Proof>)>, Refusal> {
-        let Some(stored) = self.stored(name).await? else { return Ok(None) };
-        let (head, lines) = (stored.head, after_line(&stored.bundle, after));
+    /// `Storage`.
+    pub async fn prove(&self, stored: &Stored, size: u64) -> Result<Arc<Proof>, Refusal> {
         let leaf = stored.leaf;
         let published = self.checkpoint();
         let checkpoint = if published.size() > leaf && published.size() >= size {
@@ -381,7 +485,7 @@ impl Store {
             && from == size
             && proof.checkpoint == *checkpoint
         {
-            return Ok(Some((head, lines, proof)));
+            return Ok(proof);
         }
         let to = checkpoint.size();
         let proofs = self
@@ -390,21 +494,41 @@ impl Store {
         let (key, checkpoint) = (self.key.public().clone(), (*checkpoint).clone());
         let proof = Arc::new(Proof { key, checkpoint, index: leaf, inclusion, consistency });
         *stored.proof.lock().unwrap_or_else(PoisonError::into_inner) = Some((size, proof.clone()));
-        Ok(Some((head, lines, proof)))
+        Ok(proof)
     }
 
-    /// A chain, from memory or from the file.
-    async fn stored(&self, name: &str) -> Result<Option<Arc<Stored>>, Refusal> {
-        // Checking a key costs more than finding what is kept under its name.
+    /// A chain, from memory or from the file, for a client.
+    ///
+    /// # Errors
+    /// `Storage`; `Invalid` for a name that is none; `Limited` if the client reads too many large
+    /// chains at once.
+    pub async fn chain(&self, name: &str, client: IpAddr) -> Result<Option<Arc<Stored>>, Refusal> {
+        // Checking a key costs more than finding the chain by its name.
         if let Some(stored) = self.answers.get(name) {
             return Ok(Some(stored));
         }
         let own = chain_name(name)?;
-        let ticket = self.answers.ticket(name);
+        let (ticket, reading) = self.answers.ticket(name);
+        // One reader asks the storage, and the others share what it gets.
+        let _reading = reading.lock().await;
+        if let Some(stored) = self.answers.get(name) {
+            return Ok(Some(stored));
+        }
+        let large = self.large.clone();
         let found = self.read(move |db| {
             let tx = db.unchecked_transaction()?;
             let Some(row) = find(&tx, &own)? else { return Ok(None) };
-            Ok(Some(Arc::new(Stored::new(row.head, row.leaf, lines(&tx, row.id)?.into()))))
+            let bytes = size_of_bundle(&tx, row.id)?;
+            let share = if is_large(bytes) {
+                Some(large.take(client, bytes).map_err(|why| match why {
+                    Exhausted::Client => Refusal::Limited(5),
+                    Exhausted::Total => Failure::Busy.into(),
+                })?)
+            } else {
+                None
+            };
+            let bundle = lines(&tx, row.id)?.into();
+            Ok(Some(Arc::new(Stored::new(row.head, row.leaf, bundle, share))))
         });
         let found = found.await?;
         if let Some(stored) = &found {
@@ -427,45 +551,53 @@ impl Store {
     /// # Errors
     /// `Storage`; `Invalid` for a name that is none.
     pub async fn head(&self, name: &str) -> Result<Option<Head>, Refusal> {
-        Ok(self.stored(name).await?.map(|stored| stored.head))
+        if let Some(stored) = self.answers.get(name) {
+            return Ok(Some(stored.head));
+        }
+        let name = chain_name(name)?;
+        self.read(move |db| Ok(find(db, &name)?.map(|row| row.head))).await
     }
 
-    /// A chain's head, and its lines after a position, from one state of the chain.
-    ///
-    /// # Errors
-    /// `Storage`; `Invalid` for a name that is none.
-    pub async fn lines(&self, name: &str, after: u64) -> Result<Option<(Head, Bytes)>, Refusal> {
-        let stored = self.stored(name).await?;
-        Ok(stored.map(|stored| (stored.head, after_line(&stored.bundle, after))))
-    }
-
-    /// The evidence of a chain's fork.
+    /// The evidence of a chain's forks: fork objects, one a line.
     ///
     /// # Errors
     /// `Storage`.
     pub async fn fork(&self, name: Identity) -> Result<Option<String>, Refusal> {
         self.read(move |db| {
-            let mut query = db.prepare_cached("SELECT fork FROM chains WHERE name = ?")?;
-            Ok(query.query_row([name.as_str()], |row| row.get(0)).optional()?.flatten())
+            let tx = db.unchecked_transaction()?;
+            let Some(row) = find(&tx, &name)? else { return Ok(None) };
+            evidence::objects(&tx, row.id, || lines(&tx, row.id))
         })
         .await
     }
 
-    /// Who claims a subject: the first [`MAX_CLAIMANTS`], in the order of their chains' age.
+    /// Who claims a subject: up to [`MAX_CLAIMANTS`] chains, each once with its latest `add`, in the
+    /// order of their age, and the row after which there are more.
     ///
     /// # Errors
     /// `Storage`.
-    pub async fn claimants(&self, subject: Identity) -> Result<Vec<Claimant>, Refusal> {
+    pub async fn claimants(
+        &self,
+        subject: Identity,
+        after: u64,
+    ) -> Result<(Vec<Claimant>, Option<u64>), Refusal> {
         self.read(move |db| {
             let mut query = db.prepare_cached(
-                "SELECT chains.name, subjects.seq, subjects.claim FROM subjects
+                "SELECT chains.name, subjects.seq, subjects.claim, chains.id FROM subjects
                  JOIN chains ON chains.id = subjects.chain
-                 WHERE subject = ? ORDER BY subjects.chain, subjects.seq LIMIT ?",
+                 WHERE subject = ?1 AND subjects.chain > ?2 ORDER BY subjects.chain LIMIT ?3",
             )?;
-            let rows = query.query_map(params![subject.as_str(), MAX_CLAIMANTS as i64], |row| {
-                Ok(Claimant { primary: row.get(0)?, seq: row.get(1)?, claim: row.get(2)? })
+            let most = MAX_CLAIMANTS as u64 + 1;
+            let rows = query.query_map(params![subject.as_str(), after, most], |row| {
+                let claimant =
+                    Claimant { primary: row.get(0)?, seq: row.get(1)?, claim: row.get(2)? };
+                Ok((claimant, row.get(3)?))
             })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let mut all: Vec<(Claimant, u64)> = rows.collect::<Result<_, _>>()?;
+            let more = all.len() > MAX_CLAIMANTS;
+            all.truncate(MAX_CLAIMANTS);
+            let next = all.last().map(|(_, row)| *row).filter(|_| more);
+            Ok((all.into_iter().map(|(claimant, _)| claimant).collect(), next))
         })
         .await
     }
@@ -493,13 +625,17 @@ struct Row {
 }
 
 fn find(db: &Connection, name: &Identity) -> Result<Option<Row>, Refusal> {
-    let mut query = db.prepare_cached("SELECT id, seq, head, leaf FROM chains WHERE name = ?")?;
-    let row = query.query_row([name.as_str()], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?))
-    });
-    let Some((id, seq, head, leaf)) = row.optional()? else { return Ok(None) };
-    let head = ObjectId::parse(&head).map_err(|e| Refusal::storage(format!("a head: {e}")))?;
-    Ok(Some(Row { id, head: Head { seq, id: head }, leaf }))
+    let mut query =
+        db.prepare_cached("SELECT id, seq, head, leaf, removed FROM chains WHERE name = ?")?;
+    let mut rows = query.query([name.as_str()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    if row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?.is_some() {
+        return Err(Refusal::Removed);
+    }
+    let head = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+    let head = ObjectId::parse(head).map_err(|e| Refusal::storage(format!("a head: {e}")))?;
+    let head = Head { seq: row.get(1)?, id: head };
+    Ok(Some(Row { id: row.get(0)?, head, leaf: row.get(3)? }))
 }
 
 /// The key identity of that text.
@@ -511,8 +647,9 @@ pub fn chain_name(text: &str) -> Result<Identity, Error> {
     if name.is_key() { Ok(name) } else { Err(Error::about(Code::KeyExpected, name)) }
 }
 
-/// What follows a position: a line is an event.
-fn after_line(bundle: &Bytes, after: u64) -> Bytes {
+/// What of a bundle follows a position: a line is an event.
+#[must_use]
+pub fn after_line(bundle: &Bytes, after: u64) -> Bytes {
     let mut ends = bundle.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
     let from = match usize::try_from(after) {
         Ok(0) => 0,
@@ -520,6 +657,20 @@ fn after_line(bundle: &Bytes, after: u64) -> Bytes {
         Err(_) => bundle.len(),
     };
     bundle.slice(from..)
+}
+
+/// The bytes of the file that are in use.
+fn used(db: &Connection) -> Result<u64, Refusal> {
+    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+    let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+    Ok(pages * pragma("page_size")?)
+}
+
+fn size_of_bundle(db: &Connection, chain: i64) -> Result<usize, Refusal> {
+    let mut query = db.prepare_cached(
+        "SELECT coalesce(sum(octet_length(line) + 1), 0) FROM events WHERE chain = ?",
+    )?;
+    Ok(query.query_row([chain], |row| row.get(0))?)
 }
 
 fn lines(db: &Connection, chain: i64) -> Result<String, Refusal> {

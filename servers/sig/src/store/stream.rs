@@ -12,6 +12,7 @@ use crate::log::{KEY_FILE, LogKey};
 use axum::body::Bytes;
 use kez_core::{Code, Error, Identity};
 use kez_server::{
+    folder::Lock,
     nats::{self, Entry, HeaderMap, Keep, Log, Message, Nats, Refused, Shape},
     replica::{self, Progress, Replica},
     sqlite::Failure,
@@ -55,11 +56,13 @@ impl Stream {
         options: &Options,
         settings: &nats::Settings,
     ) -> Result<(Store, JoinHandle<()>), Refusal> {
+        let lock = Lock::acquire(dir)?;
         let (log, key) = open(dir, options, settings).await?;
         let path = dir.join(FILE);
         let (connection, seq) = replica::open(&SCHEMA, &path, &log, "chains", TABLE)?;
         let (applying, applied) = watch::channel(seq);
-        let (mut store, thread) = Store::start(dir, connection, key, Some(applying))?;
+        let (mut store, thread) =
+            Store::start(dir, options, (lock, connection), key, Some(applying))?;
         let replica = Replica::follow(log, applied, store.jobs.clone(), job);
         store.stream = Some(Self(replica).into());
         Ok((store, thread))

@@ -1,18 +1,19 @@
 //! The thread that writes.
 
 use super::{
-    NewHead, Refusal,
+    Refusal,
     answers::Answers,
     append::{Cache, Change, Prepared, prepare},
+    evidence::{self, Branch},
     find, stream,
 };
 use crate::log::{self, LogKey};
 use axum::body::Bytes;
 use kez_core::{Chain, Code, Error, Fork, Head, Identity, Op, Timestamp, log::Checkpoint};
-use kez_server::{replica, sqlite::Failure};
+use kez_server::{folder::Lock, replica, sqlite::Failure, topics::Topics};
 use rusqlite::{Connection, params};
 use std::{sync::Arc, thread, time::Duration};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many requests one commit may hold.
 const MAX_BATCH: usize = 256;
@@ -31,6 +32,8 @@ pub(super) enum Work {
     Change(Box<Change>),
     /// The next message of the stream: there is no way around it.
     Told(Told),
+    /// Looks whether another process changed the file.
+    Refresh,
 }
 
 /// A message of the stream, which anybody may have put there.
@@ -76,8 +79,10 @@ pub(super) enum Done {
 }
 
 pub(super) struct Writer {
+    /// The data folder is this process's as long as it writes.
+    pub(super) _lock: Lock,
     pub(super) connection: Connection,
-    pub(super) heads: broadcast::Sender<NewHead>,
+    pub(super) heads: Topics<Head>,
     pub(super) key: Arc<LogKey>,
     /// How many entries the log has, those of the open transaction included.
     pub(super) size: u64,
@@ -86,6 +91,8 @@ pub(super) struct Writer {
     pub(super) cache: Arc<Cache>,
     /// The chains that the open transaction changed.
     pub(super) changed: Vec<Chain>,
+    /// SQLite's version of the file, which other processes' writes change.
+    pub(super) version: i64,
     /// Up to where the stream is applied, if there is one.
     pub(super) applied: Option<watch::Sender<u64>>,
 }
@@ -150,8 +157,7 @@ impl Writer {
             }
             for chain in changed {
                 if let Some(head) = chain.head() {
-                    // Nobody may be listening.
-                    let _ = self.heads.send(NewHead { name: chain.name().clone(), head });
+                    self.heads.publish(chain.name().as_str(), head);
                 }
                 self.cache.keep(chain);
             }
@@ -171,6 +177,7 @@ impl Writer {
     fn work(&mut self, work: Work) -> Result<Done, Refusal> {
         match work {
             Work::Change(change) => self.make(*change, true),
+            Work::Refresh => self.refresh(),
             Work::Told(told) => {
                 stream::note(&self.connection, &told)?;
                 self.connection.execute_batch("SAVEPOINT message")?;
@@ -188,6 +195,16 @@ impl Writer {
         }
     }
 
+    /// Clears the caches if another process changed the file.
+    fn refresh(&mut self) -> Result<Done, Refusal> {
+        let version = self.connection.pragma_query_value(None, "data_version", |row| row.get(0))?;
+        if std::mem::replace(&mut self.version, version) != version {
+            self.answers.clear();
+            self.cache.clear();
+        }
+        Ok(Done::Moved)
+    }
+
     /// Applies a message of the stream. What does not hold is refused; only the storage fails.
     fn apply(&mut self, told: &Told) -> Result<Done, Refusal> {
         let refused = |code: Code| Ok(Done::Refused(Error::from(code).into()));
@@ -202,18 +219,14 @@ impl Writer {
         }
         let Some(name) = &told.name else { return refused(Code::KeyExpected) };
         if told.kind == Kind::Fork {
-            let Ok(fork) = Fork::from_json(&told.body, told.at) else {
-                return refused(Code::Forked);
-            };
-            self.keep_evidence(fork.chain(), &fork.to_canonical())?;
-            return Ok(Done::Migrated);
+            return self.keep_fork(name, told);
         }
         let stored = self.cache.load(&self.connection, name)?;
-        let (unchanged, prepared) = prepare(name, &told.body, stored, told.at);
+        let (unchanged, prepared) = prepare(&self.connection, name, &told.body, stored, told.at);
         unchanged.into_iter().for_each(|chain| self.cache.keep(chain));
         match prepared {
             // A chain that is moved has one history.
-            Ok(Prepared::Change(change)) if told.kind == Kind::Chain && change.fork.is_some() => {
+            Ok(Prepared::Change(change)) if told.kind == Kind::Chain && change.branch.is_some() => {
                 refused(Code::HeadConflict)
             }
             Ok(Prepared::Change(change)) => self.make(*change, told.kind == Kind::Post),
@@ -227,15 +240,18 @@ impl Writer {
     /// becomes an entry of the log.
     fn make(&mut self, change: Change, enter: bool) -> Result<Done, Refusal> {
         let stored = find(&self.connection, &change.name)?;
-        if stored.map(|row| row.head) != change.base {
+        if stored.as_ref().map(|row| row.head) != change.base {
             return Ok(Done::Moved);
         }
-        if let Some(fork) = &change.fork {
-            self.keep_evidence(&change.name, fork)?;
+        if let (Some(row), Some(branch)) = (&stored, change.branch) {
+            evidence::add(&self.connection, row.id, branch)?;
         }
         let Some(chain) = change.chain else { return Ok(Done::Forked(change.base)) };
         let head = chain.head().ok_or(Code::ChainEmpty).map_err(Error::from)?;
-        let id = self.save(&chain, head, change.after, change.fork.is_some())?;
+        let id = self.save(&chain, head, change.after, change.replaced.is_some())?;
+        if let Some(old) = change.replaced {
+            evidence::replace(&self.connection, id, (&old, &chain), change.after + 1)?;
+        }
         if enter {
             log::add(&self.connection, self.size, id, chain.name(), head)?;
             self.size += 1;
@@ -244,11 +260,24 @@ impl Writer {
         Ok(Done::Appended(head))
     }
 
-    fn keep_evidence(&self, name: &Identity, fork: &str) -> Result<(), Refusal> {
-        self.connection
-            .prepare_cached("UPDATE chains SET fork = ?2 WHERE name = ?1")?
-            .execute(params![name.as_str(), fork])?;
-        Ok(())
+    /// Of a migration: keeps the branch that a fork object shows beside the stored chain.
+    fn keep_fork(&self, name: &Identity, told: &Told) -> Result<Done, Refusal> {
+        let db = &self.connection;
+        let fork = Fork::from_json(&told.body, told.at).ok().filter(|fork| fork.chain() == name);
+        let (Some(fork), Some(row)) = (fork, find(db, name)?) else {
+            return Ok(Done::Refused(Error::from(Code::Forked).into()));
+        };
+        let Some(stored) = self.cache.load(db, name)? else { return Ok(Done::Moved) };
+        let seq = fork.seq();
+        let (a, b) = fork.branches();
+        let other = if a.id_at(seq) == stored.id_at(seq) { b } else { a };
+        let rotates =
+            other.events().iter().any(|e| e.seq >= seq && matches!(e.op, Op::Rotate { .. }));
+        if let Some(branch) = Branch::of(other, seq, rotates) {
+            evidence::add(db, row.id, branch)?;
+        }
+        self.cache.keep(stored);
+        Ok(Done::Migrated)
     }
 
     /// Enters heads into the log, as it was elsewhere; some of them are of branches that lost.
@@ -285,19 +314,21 @@ impl Writer {
                 |row| row.get(0),
             )?;
         if replace {
-            for table in ["events", "subjects"] {
-                let sql = format!("DELETE FROM {table} WHERE chain = ? AND seq > ?");
-                db.execute(&sql, params![id, after])?;
-            }
+            db.execute("DELETE FROM events WHERE chain = ? AND seq > ?", params![id, after])?;
+            db.execute("DELETE FROM subjects WHERE chain = ?", [id])?;
         }
         let skip = usize::try_from(after).unwrap_or(usize::MAX);
         let mut events =
             db.prepare_cached("INSERT INTO events (chain, seq, line) VALUES (?, ?, ?)")?;
-        let mut subjects = db.prepare_cached(
-            "INSERT INTO subjects (subject, chain, seq, claim) VALUES (?, ?, ?, ?)",
-        )?;
         for (event, line) in chain.events().iter().zip(chain.lines()).skip(skip) {
             events.execute(params![id, event.seq, line])?;
+        }
+        // A chain counts once for a subject, however often it adds it.
+        let mut subjects = db.prepare_cached(
+            "INSERT INTO subjects (subject, chain, seq, claim) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (subject, chain) DO UPDATE SET seq = ?3, claim = ?4",
+        )?;
+        for event in chain.events().iter().skip(if replace { 0 } else { skip }) {
             if let Op::Add { subject, claim, .. } = &event.op {
                 subjects.execute(params![subject.as_str(), id, event.seq, claim.to_string()])?;
             }

@@ -30,11 +30,14 @@ impl std::ops::DerefMut for Server {
 
 impl Server {
     pub fn start(data: &Path, options: &[&str]) -> Self {
-        let rates = ["--address-rate", "1000000", "--chain-rate", "1000000"];
+        let rates = ["--address-rate", "--read-rate", "--chain-rate", "--address-bytes"];
+        let rates = rates.iter().flat_map(|name| [name, "1000000000"]);
         let mut command = Command::new(env!("CARGO_BIN_EXE_kez-sig-server"));
         command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
         command.envs(nats_url(data).map(|url| ("NATS_URL", url)));
-        command.args(if options.contains(&"--chain-rate") { &[][..] } else { &rates });
+        if !options.contains(&"--chain-rate") {
+            command.args(rates);
+        }
         Self(Process::start(command.args(options).stderr(Stdio::null())))
     }
 
