@@ -397,6 +397,10 @@ pub(crate) enum SigchainCommand {
         /// The nostr key that signs the carrying events (the chain's key, if it is one)
         #[arg(long, value_name = "NAME")]
         nostr_key: Option<String>,
+        /// Give sigchain servers your history although they have another one: everyone who asks them
+        /// then sees that the chain is forked. For a stolen key; it cannot be undone
+        #[arg(long, conflicts_with_all = ["dir", "relay", "nostr_key"])]
+        evidence: bool,
         #[command(flatten)]
         own: Own,
     },

@@ -1,8 +1,10 @@
-//! `kez sigchain export --evidence`: what sigchain servers have of other histories of a chain.
+//! Evidence of forks at sigchain servers: `kez sigchain export --evidence` reads it, and
+//! `kez sigchain publish --evidence` gives a server another history than the one that it has.
 
 use crate::{
     host::{Access, Net},
     output::{Out, clean},
+    places::{Places, give_evidence},
     run::Context,
 };
 use kez_core::{
@@ -29,15 +31,12 @@ pub(super) async fn export(
     context: &Context<'_, impl Net>,
     out: &Out<'_>,
     chain: &Chain,
-    servers: &[String],
+    servers: Vec<String>,
     file: Option<&Path>,
 ) -> Result<u8> {
-    if servers.is_empty() {
-        let why = "name a server with --server, or as sig_servers in config.toml";
-        return Err(Error::about(Code::Usage, why));
-    }
+    let servers = named_or_configured(context, chain, servers)?;
     let (mut objects, mut answers, mut failed) = (Vec::new(), Vec::new(), None);
-    for server in servers {
+    for server in &servers {
         let (forks, error) = ask(context, chain, server).await;
         let reason = error.as_ref().map(Error::code);
         answers.push(Answer { server: server.clone(), objects: forks.len(), reason });
@@ -75,6 +74,46 @@ pub(super) async fn export(
         None => out.hint("kez: the servers have no evidence of another history"),
     }
     Ok(code)
+}
+
+/// The servers that the user named, else those of the configuration.
+fn named_or_configured(
+    context: &Context<'_, impl Net>,
+    chain: &Chain,
+    named: Vec<String>,
+) -> Result<Vec<String>> {
+    let servers =
+        if named.is_empty() { Places::configured(context, chain)?.servers } else { named };
+    if servers.is_empty() {
+        let why = "name a server with --server, or as sig_servers in config.toml";
+        return Err(Error::about(Code::Usage, why));
+    }
+    Ok(servers)
+}
+
+/// Gives servers the chain, although they may have another history.
+///
+/// # Errors
+/// `usage` without a server; that of the first server that refuses it.
+pub(super) async fn give(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    chain: &Chain,
+    servers: Vec<String>,
+) -> Result<u8> {
+    for server in named_or_configured(context, chain, servers)? {
+        let is_evidence = give_evidence(&context.net.net, chain, &server).await?;
+        let value = serde_json::json!({
+            "schema": "kez.published/1",
+            "chain": chain.name(),
+            "head": chain.head(),
+            "place": server,
+            "evidence": is_evidence,
+        });
+        let what = if is_evidence { "stored as evidence of a fork at" } else { "published" };
+        out.result(&value, &format!("{what} {}", clean(&server)));
+    }
+    Ok(0)
 }
 
 /// A server's evidence on a chain. What verifies counts, even if the rest does not.

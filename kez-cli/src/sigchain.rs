@@ -118,9 +118,7 @@ pub(super) async fn run(
         }
         SigchainCommand::Export { out: file, evidence: true, server, own } => {
             let chain = own_chain(context, &own)?;
-            let configured = Places::configured(context, &chain)?.servers;
-            let servers = if server.is_empty() { configured } else { server };
-            return evidence::export(context, out, &chain, &servers, file.as_deref()).await;
+            return evidence::export(context, out, &chain, server, file.as_deref()).await;
         }
         SigchainCommand::Export { out: file, own, .. } => {
             let chain = own_chain(context, &own)?;
@@ -145,7 +143,11 @@ pub(super) async fn run(
             import(context, out, &file)?;
         }
         SigchainCommand::Verify { file } => return verify(context, out, &file),
-        SigchainCommand::Publish { dir, relay, server, nostr_key, own } => {
+        SigchainCommand::Publish { server, evidence: true, own, .. } => {
+            let chain = own_chain(context, &own)?;
+            return evidence::give(context, out, &chain, server).await;
+        }
+        SigchainCommand::Publish { dir, relay, server, nostr_key, own, .. } => {
             let chain = own_chain(context, &own)?;
             let places = Places { dir, relays: relay, servers: server, nostr_key };
             if places.is_empty() {

@@ -706,10 +706,10 @@ fn evidence_is_exported() {
     let none = me.ok(&["sigchain", "export", "--evidence"]);
     assert_eq!((&none["evidence"], &none["servers"][0]["objects"]), (&json!(""), &json!(0)));
     me.ok(&["sigchain", "add", "dns:c.example"]);
-    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-    let post = agent.post(format!("{server}/v1/sigchains/{primary}"));
-    let answer = post.header("content-type", "application/jsonl").send(me.bundle()).unwrap();
-    assert_eq!(answer.status(), 409);
+    let publish = ["sigchain", "publish", "--server", &server];
+    me.run(&publish).fails(6, "head_conflict");
+    let given = me.ok(&[&publish[..], &["--evidence"]].concat());
+    assert_eq!(given["evidence"], json!(true));
     let file = me.home.join("evidence.jsonl");
     let export = |more: &[&str]| me.run(&[&["sigchain", "export", "--evidence"], more].concat());
     let found = export(&["--out", file.to_str().unwrap()]);
@@ -830,4 +830,30 @@ fn a_clock_that_servers_contradict() {
     look();
     assert_eq!(claim().code, 0);
     me.ok(&revoke);
+}
+
+/// The owner's rotation to the key on paper takes a thief's place at a server.
+#[test]
+fn a_settled_fork_is_published() {
+    let (server, _) = sig_server(&folder("cli-settled-data"), None);
+    let config = "danger_allow_loopback = true\nrelays = []\n";
+    let me = User::new("cli-settled", &format!("{config}sig_servers = [\"{server}\"]\n"));
+    let primary = me.key("me", "ed25519");
+    let paper = me.ok(&["key", "new", "--next"])["secret"].as_str().unwrap().to_owned();
+    for subject in ["dns:a.example", "dns:b.example"] {
+        me.claim(subject, "json", &["--offline"]);
+    }
+    me.ok(&["sigchain", "add", "dns:a.example"]);
+    let thief = me.copy("cli-settled-thief");
+    thief.ok(&["sigchain", "add", "dns:b.example"]);
+    thief.ok(&["sigchain", "publish", "--server", &server]);
+    let args =
+        ["sigchain", "rotate", "--name", "second", "--no-passphrase", "--reason", "compromised"];
+    assert_eq!(me.run_with(&format!("{paper}\n"), &args).code, 0);
+    me.ok(&["sigchain", "publish", "--server", &server]);
+    // A second run changes nothing, and the thief's history is no longer taken.
+    me.ok(&["sigchain", "publish", "--server", &server]);
+    thief.run(&["sigchain", "publish", "--server", &server]).fails(6, "head_conflict");
+    let served = ureq::get(format!("{server}/v1/sigchains/{primary}")).call().unwrap();
+    assert_eq!(served.into_body().read_to_string().unwrap(), me.bundle());
 }
