@@ -11,16 +11,23 @@
 
 mod common;
 
-use common::User;
+use common::{User, folder};
+use kez_chat_server::{
+    Server,
+    store::{Quotas, Store},
+};
 use std::{
     fs,
     io::Write as _,
     path::Path,
     process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
 };
 
-/// System calls that change files or their names, or print.
-const CALLS: &str = "write,pwrite64,writev,ftruncate,fsync,fdatasync,rename,renameat,renameat2,link,\
+/// System calls that change files or their names, or print. A kill before `fsync` leaves the same files
+/// as one before the call after it.
+const CALLS: &str = "write,pwrite64,writev,ftruncate,rename,renameat,renameat2,link,\
                      linkat,symlink,symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir";
 
 /// A call of a run: its name, and which of the calls of that name it is, from 1.
@@ -65,10 +72,25 @@ fn kill_everywhere(
     stdin: &str,
     check: impl Fn(&User, i32, &str),
 ) {
-    let calls = traced(&start.copy(&format!("crash-{name}-count")).home, args, stdin, None);
-    assert!(calls.len() > 4, "{name} changes nothing");
+    let begin =
+        |name: &str| (start.copy(name).native(), args.iter().map(|a| (*a).into()).collect());
+    kill_each(name, begin, stdin, check);
+}
+
+/// As [`kill_everywhere`], of a command that is begun anew each time: `begin` makes a home of a name,
+/// and the arguments.
+fn kill_each(
+    name: &str,
+    begin: impl Fn(&str) -> (User, Vec<String>),
+    stdin: &str,
+    check: impl Fn(&User, i32, &str),
+) {
+    let (counted, args) = begin(&format!("crash-{name}-count"));
+    let calls = traced(&counted.home, &words(&args), stdin, None);
+    assert!(calls.len() > 2, "{name} changes nothing");
     for kill in &calls {
-        let victim = start.copy(&format!("crash-{name}")).native();
+        let (victim, args) = begin(&format!("crash-{name}"));
+        let args = &words(&args);
         traced(&victim.home, args, stdin, Some(kill));
         // Commands that only read work at once.
         assert_eq!(victim.run(&["key", "list"]).code, 0);
@@ -80,6 +102,10 @@ fn kill_everywhere(
         assert!(!victim.home.join("journal.json").exists(), "{name}, kill {kill:?}");
     }
     println!("{name}: killed before each of {} system calls", calls.len());
+}
+
+fn words(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
 }
 
 fn code_of(run: &common::Run) -> String {
@@ -192,4 +218,143 @@ fn a_second_next_key() {
     me.ok(&["sigchain", "add", "dns:b.example"]);
     fs::write(me.home.join("next-key"), waiting).unwrap();
     rotates(&me, &papers);
+}
+
+/// The real chat server, until the process ends. Returns its URL.
+fn chat_server(name: &str) -> String {
+    let (store, _) = Store::open(&folder(name), Quotas::default()).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tell.send(url.clone()).unwrap();
+            let mut server = Server::new(store, url);
+            server.limits.per_address = std::num::NonZeroU32::MAX;
+            server.serve(listener, std::future::pending()).await.unwrap();
+        });
+    });
+    told.recv().unwrap()
+}
+
+const CHAT: &str = "danger_allow_loopback = true\nrelays = []\n";
+
+/// A registration makes a device's key, an event, and an account here and at the server. Run again it
+/// goes on with the same device.
+#[test]
+fn a_registration() {
+    let server = chat_server("crash-chat-data");
+    let count = AtomicUsize::new(0);
+    let begin = |name: &str| {
+        let user = User::new(name, CHAT).native();
+        user.key("default", "ed25519");
+        let handle = format!("u{}", count.fetch_add(1, Ordering::SeqCst));
+        let args = ["chat", "register", &handle, "--server", &server, "--no-passphrase"];
+        (user, args.map(str::to_owned).to_vec())
+    };
+    kill_each("register", begin, "", |user, exit, code| {
+        assert_eq!(exit, 0, "{code}");
+        let devices = user.run(&["chat", "devices"]);
+        assert_eq!((devices.code, devices.stdout.lines().count()), (0, 1), "{}", devices.stdout);
+        assert_eq!(user.ok(&["sigchain", "show"])["head"]["seq"], 1);
+    });
+}
+
+/// A user with a device, and a file with a passphrase for its way to another machine.
+struct Mover {
+    user: User,
+    passphrase: String,
+}
+
+impl Mover {
+    fn new(name: &str) -> Self {
+        let server = chat_server(&format!("{name}-data"));
+        let user = User::new(name, CHAT).native();
+        user.key("default", "ed25519");
+        user.ok(&["chat", "register", "alice", "--server", &server, "--no-passphrase"]);
+        let passphrase = user.home.join("passphrase");
+        fs::write(&passphrase, "correct horse").unwrap();
+        Self { user, passphrase: passphrase.to_str().unwrap().to_owned() }
+    }
+
+    fn with(&self, args: &[&str]) -> Vec<String> {
+        let all = [&["--passphrase-file", self.passphrase.as_str()], args].concat();
+        all.into_iter().map(str::to_owned).collect()
+    }
+
+    /// A copy of the user, the file that the device goes into, and the command.
+    fn export(&self, name: &str) -> (User, String, Vec<String>) {
+        let user = self.user.copy(name).native();
+        let file = user.home.join("device").to_str().unwrap().to_owned();
+        let args = self.with(&["chat", "export", &file]);
+        (user, file, args)
+    }
+
+    fn import(&self, file: &str) -> Vec<String> {
+        self.with(&["chat", "import", file, "--device", "moved", "--no-passphrase"])
+    }
+}
+
+/// A device that leaves is here or in the file, with its key and all records.
+#[test]
+fn a_device_that_leaves() {
+    let mover = Mover::new("crash-leaving");
+    let begin = |name: &str| {
+        let (user, _, args) = mover.export(name);
+        (user, args)
+    };
+    kill_each("export", begin, "", |user, exit, code| {
+        // The file may have been written before the command was killed.
+        assert!(exit == 0 || code == "usage", "{exit} {code}");
+        let other = User::new("crash-export-other", CHAT).native();
+        let file = user.home.join("device");
+        let taken = other.run(&words(&mover.import(file.to_str().unwrap())));
+        assert_eq!(taken.code, 0, "{}{}", taken.stdout, taken.stderr);
+        other.ok(&["chat", "devices"]);
+        assert_ne!(user.run(&["chat", "list"]).code, 0, "the device lives twice");
+    });
+}
+
+/// A device that arrives is there as a whole, once.
+#[test]
+fn a_device_that_arrives() {
+    let mover = Mover::new("crash-arriving");
+    let (gone, file, args) = mover.export("crash-arriving-from");
+    assert_eq!(gone.run(&words(&args)).code, 0);
+    let begin = |name: &str| (User::new(name, CHAT).native(), mover.import(&file));
+    kill_each("import-device", begin, "", |user, exit, code| {
+        // The command may have been done when it was killed.
+        assert!(exit == 0 || code == "state_refused", "{exit} {code}");
+        user.ok(&["chat", "devices"]);
+    });
+}
+
+/// Every new name of a file is synced before the next one changes, so that a power failure leaves the
+/// steps in their order.
+#[test]
+fn names_are_synced_in_order() {
+    let (me, papers) = owner("crash-sync", true);
+    let log = me.home.with_extension("strace");
+    let mut command = Command::new("strace");
+    let calls = "trace=rename,renameat,renameat2,unlink,unlinkat,fsync,fdatasync";
+    command.args(["-f", "-qq", "-y", "-e", "signal=none", "-e", calls, "-o"]).arg(&log);
+    command.args([env!("CARGO_BIN_EXE_kez"), "sigchain", "rotate", "--name", "second"]);
+    command.arg("--no-passphrase").env("KEZ_HOME", &me.home).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{}", papers[0]).unwrap();
+    assert!(child.wait().unwrap().success());
+    let log = fs::read_to_string(log).unwrap();
+    // The link that names the owner of the lock means nothing after a restart.
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("lock.node")).collect();
+    let changes = |line: &str| line.contains("rename") || line.contains("unlink");
+    let places: Vec<usize> = (0..lines.len()).filter(|n| changes(lines[*n])).collect();
+    // The journal, the key, the chain, the commitment that waited, and the journal again.
+    assert_eq!(places.len(), 5, "{log}");
+    for place in places {
+        let path = lines[place].split('"').rfind(|part| part.starts_with('/')).unwrap();
+        let dir = format!("<{}>", Path::new(path).parent().unwrap().display());
+        let next = lines.get(place + 1).copied().unwrap_or_default();
+        assert!(next.contains("fsync") && next.contains(&dir), "{}\n{next}", lines[place]);
+    }
 }
