@@ -23,6 +23,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   api             hold the servers against their OpenAPI documents
   size [chat]     how large the WebAssembly modules are, against their budgets, and what each crate costs
   bench [npm]     verification costs, beside the bare signatures (npm: beside what JavaScript has)
+  bench abuse sig|chat [seconds]
+                  attacks by one address, and what an honest client sees during each
   bench chat [subscribers] [idle streams]
                   from a POST to every open stream, beside nchan and NATS; what idle streams cost
   bench nats [subscribers]...
@@ -68,6 +70,11 @@ fn main() -> ExitCode {
                 let words = ["bench", "-p", "kez-sig-server", "--bench", "load", "--"];
                 cargo(&[&words[..], numbers].concat())
             })
+        }
+        ["bench", "abuse", which @ ("sig" | "chat"), ref seconds @ ..] => {
+            let package = format!("kez-{which}-server");
+            let words = ["bench", "-p", &package, "--bench", "abuse", "--"];
+            cargo(&[&words[..], seconds].concat())
         }
         ["bench", "chat", ref numbers @ ..] => {
             let programs = ["nginx", "nats-server"];

@@ -284,9 +284,7 @@ async fn chain(
     }
     // The bytes differ, so the tag does (RFC 9110, section 8.8.1).
     version += ".gzip";
-    let compress = move || stored.gzip(&last).map(|part| hold(part, &stored)).into();
-    let parts = tokio::task::spawn_blocking(compress).await;
-    let parts = parts.map_err(|e| Refusal::Failed(Failure::Storage(e.to_string())))?;
+    let parts = stored.gzip(&last).await?.map(|part| hold(part, &stored)).into();
     let mut response = vary(versioned(&headers, &version, JSONL, parts));
     if response.status() == StatusCode::OK {
         let gzip = HeaderValue::from_static("gzip");

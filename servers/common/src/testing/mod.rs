@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod attack;
+pub mod crash;
 pub mod network;
 
 use network::{Network, Place};

@@ -4,12 +4,13 @@
 use axum::body::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
 use kez_core::{Head, log::Proof};
-use kez_server::limit::Share;
+use kez_server::{limit::Share, sqlite::Failure};
 use lru::LruCache;
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
+use tokio::sync::OnceCell;
 
 /// How many bytes of bundles are cached.
 const MAX_BYTES: usize = 64 << 20;
@@ -26,7 +27,7 @@ pub struct Stored {
     pub(super) leaf: u64,
     /// The events, one a line.
     pub bundle: Bytes,
-    deflated: OnceLock<Deflated>,
+    deflated: OnceCell<Deflated>,
     /// The proof that was made last: from which size, for which checkpoint.
     pub(super) proof: Mutex<Option<(u64, Arc<Proof>)>>,
     /// The memory of a large bundle.
@@ -43,26 +44,35 @@ struct Deflated {
 
 impl Stored {
     pub(super) fn new(head: Head, leaf: u64, bundle: Bytes, share: Option<Share>) -> Self {
-        let (deflated, proof) = (OnceLock::new(), Mutex::new(None));
+        let (deflated, proof) = (OnceCell::new(), Mutex::new(None));
         Self { head, leaf, bundle, deflated, proof, _share: share }
     }
 
     /// The bundle, followed by `more`, as a gzip file (RFC 1952) in parts. The bundle is compressed
-    /// once for all readers. Takes long for a large bundle.
-    #[must_use]
-    pub fn gzip(&self, more: &[u8]) -> [Bytes; 3] {
+    /// once for all readers.
+    ///
+    /// # Errors
+    /// `Storage` if the runtime ends.
+    pub async fn gzip(&self, more: &[u8]) -> Result<[Bytes; 3], Failure> {
         const HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-        let first = self.deflated.get_or_init(|| {
-            let bytes = deflate(&self.bundle, FlushCompress::Full).into();
-            Deflated { bytes, crc: crc32fast::hash(&self.bundle) }
+        let first = self.deflated.get_or_try_init(async || {
+            let bundle = self.bundle.clone();
+            let compress = move || Deflated {
+                bytes: deflate(&bundle, FlushCompress::Full).into(),
+                crc: crc32fast::hash(&bundle),
+            };
+            // A large bundle takes long. The other readers wait without a thread.
+            let done = tokio::task::spawn_blocking(compress).await;
+            done.map_err(|e| Failure::Storage(e.to_string()))
         });
+        let first = first.await?;
         let mut crc = crc32fast::Hasher::new_with_initial_len(first.crc, self.bundle.len() as u64);
         crc.update(more);
         let mut end = deflate(more, FlushCompress::Finish);
         let length = (self.bundle.len() + more.len()) as u32;
         end.extend(crc.finalize().to_le_bytes());
         end.extend(length.to_le_bytes());
-        [Bytes::from_static(HEADER), first.bytes.clone(), end.into()]
+        Ok([Bytes::from_static(HEADER), first.bytes.clone(), end.into()])
     }
 }
 
@@ -237,15 +247,15 @@ mod tests {
         assert!(answers.get(name).is_none());
     }
 
-    #[test]
-    fn a_bundle_is_compressed_once_and_appended_to() {
+    #[tokio::test]
+    async fn a_bundle_is_compressed_once_and_appended_to() {
         use std::io::Read as _;
         let head = Head { seq: 1, id: ObjectId::digest("event", b"") };
         for size in [0, 1, 100, 70_000, 3_000_000] {
             let bundle: Vec<u8> = (0..size).map(|n: u32| (n.wrapping_mul(n) >> 7) as u8).collect();
             let stored = Stored::new(head, 0, bundle.clone().into(), None);
             for more in [&b""[..], b"proof\n"] {
-                let file = stored.gzip(more).concat();
+                let file = stored.gzip(more).await.unwrap().concat();
                 let mut read = Vec::new();
                 flate2::read::GzDecoder::new(&*file).read_to_end(&mut read).unwrap();
                 assert_eq!(read, [&bundle[..], more].concat());
