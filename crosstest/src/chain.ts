@@ -72,7 +72,7 @@ export class Chain {
     return chain!
   }
 
-  /** Steps 2g to 2q. */
+  /** Steps 2g to 2r. */
   append({ event, object }: { event: Event; object: o.Envelope }, clock: number): void {
     const { op } = event
     const n = this.events.length + 1
@@ -85,13 +85,14 @@ export class Chain {
     if (event.at > clock + 600) refuse('chain_future')
     if (event.next !== undefined && this.next !== undefined && op.type !== 'rotate') refuse('next_refused')
     const signers = this.#signers(event, n)
+    this.#checkCommitment(event)
     const same = signers.length === object.sigs.length && signers.every((key, i) => key === object.sigs[i].key)
     if (!same) refuse('chain_signer') // KEZ-CHN-07
     for (const sig of object.sigs) o.verifySignature(object, sig)
     this.apply(event)
   }
 
-  /** Steps 2n and 2o: whether the operation fits, and who signs it. */
+  /** Steps 2n and 2p: whether the operation fits, and who signs it. */
   #signers({ op, critical }: Event, n: number): string[] {
     const current = this.period.key
     switch (op.type) {
@@ -115,6 +116,13 @@ export class Chain {
       default:
         return [current]
     }
+  }
+
+  /** Step 2o: the key that is committed to after the event was never part of the chain (KEZ-CHN-27). */
+  #checkCommitment({ op, next }: Event): void {
+    const committed = op.type === 'rotate' ? next : (next ?? this.next)
+    const added = op.type === 'rotate' ? [op.to] : op.type === 'add_device' ? [op.device] : []
+    if ([...this.used, ...added].some((key) => commitment(key) === committed)) refuse('key_used')
   }
 
   apply(event: Event): void {

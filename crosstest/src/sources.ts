@@ -71,8 +71,9 @@ function sourcesOf({ config, memories, primary, claimSources, subject }: Gatheri
     add(url, url.startsWith('wss:') ? 'relay' : isServer ? 'server' : 'named')
   }
   for (const { base } of config.servers) add(`${base.replace(/\/$/, '')}${path}`, 'server')
-  const listed = [...(memories.chains.get(primary)?.listings.values() ?? [])].map((l) => l.subject)
-  for (const s of [subject ?? '', ...listed].filter((s) => s.startsWith('dns:'))) {
+  const listed = [...(memories.chains.get(primary)?.listings.values() ?? [])].map((l) => l.subject).reverse()
+  const domains = new Set([subject ?? '', ...listed].filter((s) => s.startsWith('dns:')))
+  for (const s of [...domains].slice(0, 16)) {
     add(`https://${s.slice(4)}/.well-known/kez/${primary.replace(':', '/')}.jsonl`, 'well-known')
   }
   if (primary.startsWith('nostr:')) for (const url of config.relays) add(url, 'quorum')
@@ -116,14 +117,29 @@ async function fetchBundle(source: Source, g: Gathering): Promise<Answer> {
 }
 
 /** Step 2: a server's evidence of a fork. */
-async function fetchFork(source: Source, g: Gathering): Promise<Chain[] | Refused> {
+async function fetchFork(source: Source, g: Gathering): Promise<{ branches: Chain[]; error?: Refused }> {
   const got: Fetched | Refused = await tried(get(g.t, `${source.url}/fork`, 'same host', '*/*', MAX_FORK))
-  if (got instanceof Refused) return got.code === 'offline' ? [] : got
-  if ([404, 405, 410].includes(got.status)) return []
-  if (got.status !== 200) return new Refused('http_status')
-  const branches = attempt(() => readFork(got.body, g.clock))
-  if (branches instanceof Refused) return branches
-  return branches[0].name === g.primary ? branches : new Refused('fork_refused', 'another chain')
+  if (got instanceof Refused) return { branches: [], error: got.code === 'offline' ? undefined : got }
+  if ([404, 405, 410].includes(got.status)) return { branches: [] }
+  if (got.status !== 200) return { branches: [], error: new Refused('http_status') }
+  const all: Chain[] = []
+  let error: Refused | undefined
+  for (const line of lines(got.body)) {
+    const branches = all.length < 2 * 64 ? attempt(() => readFork(line, g.clock)) : new Refused('too_large')
+    if (branches instanceof Refused) return { branches: all, error: branches }
+    if (branches[0].name === g.primary) all.push(...branches)
+    else error = new Refused('fork_refused', 'another chain')
+  }
+  return { branches: all, error }
+}
+
+function* lines(body: Uint8Array): Generator<Uint8Array> {
+  for (let start = 0; start === 0 || start < body.length; ) {
+    const end = body.indexOf(10, start)
+    yield body.subarray(start, end < 0 ? body.length : end)
+    start = end < 0 ? body.length : end + 1
+    if (start === 0) return
+  }
 }
 
 async function askRelays(relays: Source[], g: Gathering): Promise<{ answers: Answer[]; events: NostrEvent[] }> {
@@ -183,11 +199,9 @@ export async function gather(g: Gathering): Promise<History> {
     else if (answer.what === 'partial') partial.push(...answer.chains)
   }
   for (const { source, got } of forks) {
-    if (!(got instanceof Refused)) whole.push(...got)
-    else {
-      const server = answers.find((a) => a.source === source)!
-      if (server.what === 'absent') Object.assign(server, { what: 'failed', code: got.code })
-    }
+    whole.push(...got.branches)
+    const server = answers.find((a) => a.source === source)!
+    if (got.error && server.what === 'absent') Object.assign(server, { what: 'failed', code: got.error.code })
   }
   const refusal = answers.find((a) => a.log !== undefined)?.log
   const remembered = memories.chains.get(primary)

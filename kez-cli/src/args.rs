@@ -3,7 +3,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kez_core::{
-    Identity, Timestamp,
+    DEFAULT_ACCOUNTS, Identity, Timestamp,
     channel::{ap, bluesky, dns, github, nostr},
     chat::Handle,
     import::Source,
@@ -72,6 +72,9 @@ pub(crate) enum Command {
     Id {
         /// Anything that names an identity
         identity: String,
+        /// Check up to this many accounts; the budget of requests, hosts and seconds grows with it
+        #[arg(long, value_name = "ACCOUNTS", default_value_t = DEFAULT_ACCOUNTS)]
+        limit: usize,
     },
     /// Draw an identity
     Graph {
@@ -80,6 +83,9 @@ pub(crate) enum Command {
         /// The form of the drawing
         #[arg(long, default_value = "dot")]
         format: GraphFormat,
+        /// Check up to this many accounts, as `kez id` does
+        #[arg(long, value_name = "ACCOUNTS", default_value_t = DEFAULT_ACCOUNTS)]
+        limit: usize,
         /// Write to this file instead of stdout
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -139,6 +145,9 @@ pub(crate) enum KeyCommand {
         /// sigchain will commit to it with the next event
         #[arg(long, conflicts_with = "name")]
         next: bool,
+        /// Replace a next key that your sigchain has not committed to yet: its paper becomes void
+        #[arg(long, requires = "next")]
+        replace: bool,
         /// Store the key unencrypted: anybody who reads the file can act as you
         #[arg(long)]
         no_passphrase: bool,
@@ -349,11 +358,18 @@ pub(crate) enum SigchainCommand {
         #[command(flatten)]
         own: Own,
     },
-    /// Print your chain as a bundle
+    /// Print your chain as a bundle, or the evidence of other histories of it
     Export {
         /// Write to this file instead of stdout
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Export what sigchain servers have of other histories of your chain: fork objects, one a
+        /// line, which anyone can check offline with `kez sigchain verify`
+        #[arg(long)]
+        evidence: bool,
+        /// Ask this sigchain server, instead of those in config.toml (may be given several times)
+        #[arg(long, value_name = "URL", requires = "evidence")]
+        server: Vec<String>,
         #[command(flatten)]
         own: Own,
     },
@@ -362,7 +378,7 @@ pub(crate) enum SigchainCommand {
         /// The file, or - for stdin
         file: PathBuf,
     },
-    /// Verify a bundle, or a fork object, from a file, offline
+    /// Verify a bundle, or fork objects, from a file, offline
     Verify {
         /// The file, or - for stdin
         file: PathBuf,
@@ -381,6 +397,10 @@ pub(crate) enum SigchainCommand {
         /// The nostr key that signs the carrying events (the chain's key, if it is one)
         #[arg(long, value_name = "NAME")]
         nostr_key: Option<String>,
+        /// Give sigchain servers your history although they have another one: everyone who asks them
+        /// then sees that the chain is forked. For a stolen key; it cannot be undone
+        #[arg(long, conflicts_with_all = ["dir", "relay", "nostr_key"])]
+        evidence: bool,
         #[command(flatten)]
         own: Own,
     },

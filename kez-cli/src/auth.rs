@@ -113,7 +113,7 @@ pub(super) fn visit(out: &Out<'_>, url: &str) {
     if out.json {
         out.json_line(&serde_json::json!({ "schema": "kez.authorize/1", "url": url }));
     } else {
-        out.hint(&format!("Open this page, and allow it:\n\n  {}\n", clean(url)));
+        out.hint_lines(&format!("Open this page, and allow it:\n\n  {}\n", clean(url)));
     }
 }
 
@@ -353,7 +353,10 @@ async fn authorize(
     if out.json {
         out.json_line(&serde_json::json!({ "schema": "kez.authorize/1", "url": url }));
     } else {
-        out.hint(&format!("Open this page, allow it, and copy the code:\n\n  {}\n", clean(&url)));
+        out.hint_lines(&format!(
+            "Open this page, allow it, and copy the code:\n\n  {}\n",
+            clean(&url)
+        ));
     }
     let code = read_secret(context, file, "Code: ")?;
     app.redeem(publisher, account, &code, &proof_key).await
@@ -391,7 +394,7 @@ async fn by_device(
         }));
     } else {
         let (url, code) = (clean(&device.url), clean(&device.user_code));
-        out.hint(&format!("Open this page, and type the code {code}:\n\n  {url}\n"));
+        out.hint_lines(&format!("Open this page, and type the code {code}:\n\n  {url}\n"));
     }
     while context.host.now() < device.expires_at {
         context.net.net.pause(device.interval.saturating_mul(1000)).await;

@@ -3,6 +3,7 @@
 //! replaces an older one, so that a proof that was removed does not come back from here.
 
 use crate::{
+    clock,
     home::Home,
     host::{Access, Net},
 };
@@ -29,6 +30,8 @@ pub struct Cached<'a, N> {
     pub net: N,
     home: &'a Home<'a>,
     policy: CachePolicy,
+    /// URLs of the servers whose dates are hints for the right time.
+    clocks: Vec<String>,
 }
 
 /// What the cache has for a request.
@@ -52,7 +55,10 @@ impl<N: Net> Transport for Cached<'_, N> {
             Look::Stale(etag) => {
                 let answer = self.net.fetch_if(request, etag.as_deref()).await;
                 match answer {
-                    Ok(answer) => Ok(self.store(request, answer)),
+                    Ok(answer) => {
+                        clock::observe(self.home, &self.clocks, request, &answer);
+                        Ok(self.store(request, answer))
+                    }
                     Err(failure) => {
                         if failure.code == Code::HostUnknown {
                             self.store_unknown_host(request);
@@ -98,7 +104,14 @@ enum Said {
 impl<'a, N> Cached<'a, N> {
     /// A network, behind the cache of a home.
     pub const fn new(net: N, home: &'a Home<'a>, policy: CachePolicy) -> Self {
-        Self { net, home, policy }
+        Self { net, home, policy, clocks: Vec::new() }
+    }
+
+    /// Takes the dates of answers below these URLs for hints, against which the clock is checked
+    /// before something is signed.
+    #[must_use]
+    pub fn with_clocks(self, clocks: Vec<String>) -> Self {
+        Self { clocks, ..self }
     }
 
     fn path(&self, request: &Request) -> PathBuf {

@@ -5,11 +5,12 @@ mod moving;
 use crate::{
     args::{ChatCommand, Own, WithAccount},
     claim,
-    home::storage,
+    home::{Lock, storage},
     host::{Access, Events as _, Net},
-    output::{Out, clean},
+    output::{Out, clean, indented},
     run::Context,
     sigchain,
+    transaction::Transaction,
 };
 use kez_core::{
     Chain, Code, Error, History, Identity, Op, Result, Scheme, SecretKey,
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 /// The largest record that is read, in bytes.
 const MAX_RECORD: usize = 64 * 1024 * 1024;
-/// The file beside the records that whoever uses an account has locked.
+/// The file beside an account's records that the command which uses the account locks.
 const LOCK: &str = "lock";
 
 pub(super) async fn run(
@@ -218,7 +219,7 @@ impl<'a, N: Net> Account<'a, N> {
     /// Gives the server the newest own chain, once.
     async fn publish(&self, seat: &Seat<'_, N>) -> Result<()> {
         let own = seat.client.device().certificate().primary();
-        let chain = self.context.home.chain(own, self.context.host.now())?;
+        let chain = self.context.home.chain(own)?;
         let Some((chain, head)) = chain.and_then(|c| c.head().map(|head| (c, head))) else {
             return Ok(());
         };
@@ -252,10 +253,9 @@ fn write_public(context: &Context<'_, impl Net>, path: &Path, public: &Public) -
     context.home.write(path, &text, Access::Private)
 }
 
-/// Takes an account's folder, until the result is dropped; waits for whoever has it.
-fn lock(context: &Context<'_, impl Net>, dir: &Path) -> Result<Box<dyn std::any::Any>> {
-    let path = dir.join(LOCK);
-    context.host.lock(&path).map_err(storage(&path))
+/// Takes the lock of an account's directory, until the result is dropped.
+fn lock(context: &Context<'_, impl Net>, dir: &Path) -> Result<Lock> {
+    context.home.lock_file(&dir.join(LOCK))
 }
 
 /// What the client gets of this machine.
@@ -310,7 +310,7 @@ impl<N: Net> Platform for Desk<'_, N> {
         };
         verifier.sources.extend(sources.iter().cloned());
         // A damaged one counts for nothing here; whoever writes to it says so.
-        let own = self.context.home.chain(primary, self.context.host.now()).unwrap_or_default();
+        let own = self.context.home.chain(primary).unwrap_or_default();
         verifier.bundles.extend(own.map(|chain| chain.to_bundle().into_bytes()));
         verifier.history(primary, &[], None).await
     }
@@ -323,7 +323,7 @@ impl<N: Net> Platform for Desk<'_, N> {
 /// An account that was taken up.
 struct Seat<'a, N> {
     client: Client<Desk<'a, N>>,
-    _lock: Box<dyn std::any::Any>,
+    _lock: Lock,
 }
 
 impl<N: Net> Seat<'_, N> {
@@ -389,7 +389,7 @@ impl<N: Net> Seat<'_, N> {
             &overview.id[..12],
             overview.state.as_str(),
             clean(&name),
-            people.join(", ")
+            clean(&people.join(", "))
         );
         out.result(&value, text.trim_end());
         Ok(())
@@ -424,10 +424,10 @@ impl<N: Net> Seat<'_, N> {
         let doubt = entry.doubt.map(|code| format!(" [{code}]")).unwrap_or_default();
         let who = from.unwrap_or_default();
         let text = match kind {
-            "text" => format!("{} {who}{doubt}: {about}", entry.at),
-            _ => format!("{} {who} * {kind} {about}{doubt}", entry.at),
+            "text" => format!("{} {who}{doubt}: {}", entry.at, indented(&about)),
+            _ => format!("{} {who} * {kind} {}{doubt}", entry.at, clean(&about)),
         };
-        out.result(&value, clean(&text).trim_end());
+        out.result(&value, text.trim_end());
         Ok(())
     }
 
@@ -562,6 +562,7 @@ async fn register(
         chain = known.chain;
     }
     let owner = sigchain::current_key(context, &chain)?;
+    let mut transaction = Transaction::new();
     let secret = match context.keys().entry(&new.device) {
         Ok(_) => context.open(&new.device)?,
         Err(error) if error.code() == Code::KeyNotFound => {
@@ -572,7 +573,8 @@ async fn register(
             } else {
                 Some(context.new_passphrase()?)
             };
-            context.keys().add(&new.device, &secret, passphrase.as_ref().map(|p| p.as_str()))?;
+            let passphrase = passphrase.as_ref().map(|p| p.as_str());
+            context.keys().add(&mut transaction, &new.device, &secret, passphrase)?;
             secret
         }
         Err(error) => return Err(error),
@@ -584,7 +586,7 @@ async fn register(
             not_after: new.not_after.map(|s| context.now.plus(s)),
             name: None,
         };
-        sigchain::extend(context, out, &mut chain, op, &[&owner, &secret])?;
+        sigchain::extend(context, out, &mut chain, op, &[&owner, &secret], transaction)?;
     }
     let record = HandleRecord {
         handle: new.handle.clone(),

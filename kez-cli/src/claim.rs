@@ -2,9 +2,10 @@
 
 use crate::{
     args::ClaimCommand,
+    clock,
     host::{Access, Net},
     keystore::Entry,
-    output::Out,
+    output::{Out, clean},
     run::Context,
 };
 use kez_core::{
@@ -32,7 +33,7 @@ pub(super) async fn run(
         key,
     } = command;
     let entry = signing_key(context, key.as_deref())?;
-    let chains = context.home.chains(context.now)?;
+    let chains = context.home.chains()?;
     let chain = chains.into_iter().find(|c| c.current_key().identity() == &entry.identity);
     let chain = chain.map_or_else(|| Chain::new(&entry.identity), Ok)?;
     let primary = chain.name().clone();
@@ -44,6 +45,8 @@ pub(super) async fn run(
     claim.expires_at = expires.map(|s| context.now.plus(s));
     claim.sources = chain_url;
     claim.head = claim.head.filter(|_| !no_head);
+    // The look-up may have found out that the clock is wrong.
+    clock::signing_time(context)?;
     let mut envelope = claim.to_envelope()?;
     envelope.sign(&context.open(&entry.name)?, &context.host.random()?)?;
     let signed = SignedClaim::verify(envelope)?;
@@ -64,12 +67,12 @@ pub(super) async fn run(
     match &file {
         Some(path) => {
             context.home.write(path, text.as_bytes(), Access::Public)?;
-            out.result(&value, &format!("wrote {}", path.display()));
+            out.result(&value, &format!("wrote {}", clean(&path.display().to_string())));
         }
         None => out.result(&value, &text),
     }
     if !out.json {
-        out.hint(&format!("\n{steps}"));
+        out.hint_lines(&format!("\n{steps}"));
     }
     Ok(0)
 }

@@ -4,7 +4,7 @@ use crate::{
     args::{DoctorArgs, Own, WatchArgs},
     home::storage,
     host::{Access, Net},
-    output::{Out, clean},
+    output::{Out, clean, json_text},
     places::Places,
     publish::{self, Wish},
     run::Context,
@@ -153,17 +153,17 @@ impl Finding {
         let at = self.at.map(|at| format!(" ({at})")).unwrap_or_default();
         let mut text = format!(
             "{state:<7} {}: {}{at} [{}]",
-            self.about,
+            clean(&self.about),
             self.problem.summary(),
             self.problem.name()
         );
         if let Some(detail) = &self.detail {
-            text.push_str(&format!("\n        {detail}"));
+            text.push_str(&format!("\n        {}", clean(detail)));
         }
         if !self.fixed {
             text.push_str(&format!("\n        {}", self.problem.remedy()));
         }
-        clean(&text)
+        text
     }
 }
 
@@ -404,7 +404,7 @@ pub(super) async fn watch(
             let Some(hook) = &args.hook else {
                 return Ok(exit_code(&findings));
             };
-            let code = context.host.run(hook, &to_json(&chain, &findings).to_string());
+            let code = context.host.run(hook, &json_text(&to_json(&chain, &findings)));
             let code = code.map_err(storage(hook))?;
             if code != 0 {
                 out.hint(&format!("kez: warning: {} ended with {code}", hook.display()));

@@ -1,6 +1,10 @@
 //! The user's directory: keys, own chains, remembered chains, cache and configuration.
 
-use crate::host::{Access, Host, Stream};
+use crate::{
+    host::{Access, Host, Stream},
+    output::clean,
+    transaction,
+};
 use kez_core::{
     Chain, Code, Error, Identity, Memory, ObjectId, Result, Timestamp, chain::MAX_BUNDLE,
     chain_path,
@@ -16,6 +20,23 @@ use std::{
 pub struct Home<'a> {
     pub(crate) host: &'a dyn Host,
     root: PathBuf,
+}
+
+/// A lock that this process holds until the value is dropped. It also ends with the process.
+pub struct Lock {
+    _held: Box<dyn Any>,
+}
+
+/// A clock by which no date is in the future, for the user's own chains.
+pub(crate) const ANY_DATE: Timestamp = Timestamp::from_seconds(i64::MAX);
+/// The time between two attempts to take a lock, in milliseconds.
+const POLL: u32 = 20;
+/// The time in milliseconds after which a command says that it waits for a lock.
+const NOTICE: u32 = 1000;
+
+/// The path of an own chain below the directory.
+pub(crate) fn own_chain(chain: &Identity) -> String {
+    format!("sigchains/{}.jsonl", chain_path(chain))
 }
 
 /// Turns an I/O error into `storage_failed` with the path. Its words are those of the kind of
@@ -49,7 +70,7 @@ impl<'a> Home<'a> {
     }
 
     fn own_chain(&self, chain: &Identity) -> PathBuf {
-        self.path(&format!("sigchains/{}.jsonl", chain_path(chain)))
+        self.path(&own_chain(chain))
     }
 
     /// Where that is remembered: a chain by its name, a server's log by a digest of its URL.
@@ -60,11 +81,12 @@ impl<'a> Home<'a> {
         })
     }
 
-    /// The user's own chains, replayed.
+    /// The user's own chains, replayed. Dates in the future are accepted: they are the user's, who
+    /// must be able to read, export and revoke.
     ///
     /// # Errors
     /// `storage_failed`, or what a damaged chain file fails with.
-    pub fn chains(&self, now: Timestamp) -> Result<Vec<Chain>> {
+    pub fn chains(&self) -> Result<Vec<Chain>> {
         let mut chains = Vec::new();
         for scheme in ["nostr", "ed25519"] {
             let dir = self.path(&format!("sigchains/{scheme}"));
@@ -72,7 +94,7 @@ impl<'a> Home<'a> {
                 if name.ends_with(".jsonl") {
                     let path = dir.join(name);
                     let bundle = self.read(&path, MAX_BUNDLE)?;
-                    chains.push(Chain::replay(&bundle, None, now)?);
+                    chains.push(Chain::replay(&bundle, None, ANY_DATE)?);
                 }
             }
         }
@@ -84,9 +106,9 @@ impl<'a> Home<'a> {
     ///
     /// # Errors
     /// As [`Home::chains`].
-    pub fn chain(&self, name: &Identity, now: Timestamp) -> Result<Option<Chain>> {
+    pub fn chain(&self, name: &Identity) -> Result<Option<Chain>> {
         let bundle = self.look_up(&self.own_chain(name), MAX_BUNDLE)?;
-        bundle.map(|bundle| Chain::replay(&bundle, Some(name), now)).transpose()
+        bundle.map(|bundle| Chain::replay(&bundle, Some(name), ANY_DATE)).transpose()
     }
 
     /// Writes an own chain, whole or not at all.
@@ -99,21 +121,56 @@ impl<'a> Home<'a> {
         Ok(path)
     }
 
-    /// Holds the directory's lock until what is returned is dropped, so that two commands do not
-    /// append to one chain at once.
+    /// Takes the lock of the whole directory, and holds it until the result is dropped, so that two
+    /// commands do not append to one chain at once. Then completes the changes of a command that was
+    /// killed in the middle of them.
     ///
     /// # Errors
     /// `storage_failed`.
-    pub fn lock(&self) -> Result<Box<dyn Any>> {
-        let path = self.path("lock");
-        self.host.lock(&path).map_err(storage(&path))
+    pub fn lock(&self) -> Result<Lock> {
+        let lock = self.lock_file(&self.path("lock"))?;
+        transaction::recover(self)?;
+        Ok(lock)
     }
 
-    /// The names in a directory; none if it is not there.
+    /// Completes the changes of a command that was killed in the middle of them, if there are any.
+    ///
+    /// # Errors
+    /// As [`Home::lock`].
+    pub fn recover(&self) -> Result<()> {
+        if transaction::is_pending(self) { self.lock().map(drop) } else { Ok(()) }
+    }
+
+    /// Takes the lock of one file. If another command holds it for a second, prints what this one
+    /// waits for.
+    pub(crate) fn lock_file(&self, path: &Path) -> Result<Lock> {
+        let mut waited = 0;
+        loop {
+            if let Some(held) = self.host.try_lock(path).map_err(storage(path))? {
+                return Ok(Lock { _held: held });
+            }
+            if waited == NOTICE {
+                let text = format!(
+                    "kez: waiting for another kez command, which holds the lock {}\n",
+                    clean(&path.display().to_string())
+                );
+                self.host.print(Stream::Err, &text);
+            }
+            self.host.sleep(POLL);
+            waited += POLL;
+        }
+    }
+
+    /// The names in a directory; none if it does not exist. Names that begin with a dot are left
+    /// out: they are temporary files of commands that were killed.
     pub(crate) fn list(&self, dir: &Path) -> Result<Vec<String>> {
         match self.host.list(dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            other => other.map_err(storage(dir)),
+            other => {
+                let mut names = other.map_err(storage(dir))?;
+                names.retain(|name| !name.starts_with('.'));
+                Ok(names)
+            }
         }
     }
 
@@ -153,6 +210,7 @@ impl Memory for Home<'_> {
             return;
         }
         if let Err(error) = self.write(&self.seen(name), text.as_bytes(), Access::Private) {
+            let error = clean(&error.to_string());
             let text = format!("kez: warning: what was seen could not be remembered: {error}\n");
             self.host.print(Stream::Err, &text);
         }

@@ -100,13 +100,14 @@ pub trait Host {
     /// # Errors
     /// Those of the system.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
-    /// Writes a file whole or not at all, synced, with the directories above it. Unless it shall
-    /// be replaced, one that is there makes it fail with `AlreadyExists`.
+    /// Writes a file whole or not at all, and makes the directories above it. When it returns, the
+    /// file, its name and these directories survive a power failure. Without `replace`, an existing
+    /// file makes it fail with `AlreadyExists`.
     ///
     /// # Errors
     /// Those of the system; an old file is then as it was.
     fn write(&self, path: &Path, bytes: &[u8], access: Access, replace: bool) -> io::Result<()>;
-    /// Removes a file.
+    /// Removes a file, durably when it returns.
     ///
     /// # Errors
     /// Those of the system.
@@ -127,11 +128,14 @@ pub trait Host {
     /// # Errors
     /// As [`Host::keyring_get`].
     fn keyring_set(&self, name: &str, secret: Option<&str>) -> io::Result<()>;
-    /// Waits for the lock of a path, and holds it until the result is dropped or the process ends.
+    /// Takes the lock of a path, and holds it until the result is dropped or the process ends. Makes
+    /// the file, which stays. `None` if another process, or this one, holds it.
     ///
     /// # Errors
     /// Those of the system.
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any>>;
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any>>>;
+    /// Blocks for this many milliseconds.
+    fn sleep(&self, milliseconds: u32);
 }
 
 /// What the network is made with.

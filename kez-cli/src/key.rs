@@ -2,16 +2,17 @@
 
 use crate::{
     args::{KeyCommand, KeyType},
-    host::{Access, Net, Stream},
+    host::{Net, Stream},
     keystore::Entry,
     output::Out,
     run::Context,
+    transaction::Transaction,
 };
-use kez_core::{Code, Error, Result, Scheme, SecretKey, commitment};
+use kez_core::{Chain, Code, Error, ObjectId, Result, Scheme, SecretKey, commitment};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Where the commitment to the next key waits for the chain's next event.
+/// The file with the commitment to the next key, which waits for the chain's next event.
 pub(crate) const NEXT: &str = "next-key";
 
 impl From<KeyType> for Scheme {
@@ -29,7 +30,9 @@ pub(super) fn run(
     command: KeyCommand,
 ) -> Result<u8> {
     match command {
-        KeyCommand::New { kind, next: true, .. } => return new_next(context, out, kind),
+        KeyCommand::New { kind, next: true, replace, .. } => {
+            return new_next(context, out, kind, replace);
+        }
         KeyCommand::New { kind, name, no_passphrase, .. } => {
             let key = generate(context, kind.into())?;
             store(context, out, &name, &key, no_passphrase)?;
@@ -82,20 +85,38 @@ pub(super) fn read_secret(
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-pub(super) fn store(
+/// Stores a key, and nothing else.
+fn store(
     context: &Context<'_, impl Net>,
     out: &Out<'_>,
     name: &str,
     key: &SecretKey,
     no_passphrase: bool,
-) -> Result<Entry> {
-    let passphrase = if no_passphrase { None } else { Some(context.new_passphrase()?) };
-    let entry = context.keys().add(name, key, passphrase.as_ref().map(|p| p.as_str()))?;
-    show(out, &entry);
-    if no_passphrase {
+) -> Result<()> {
+    let passphrase = new_passphrase(context, no_passphrase)?;
+    let _lock = context.home.lock()?;
+    let mut transaction = Transaction::new();
+    let passphrase = passphrase.as_ref().map(|p| p.as_str());
+    let entry = context.keys().add(&mut transaction, name, key, passphrase)?;
+    transaction.commit(context.home)?;
+    show_stored(out, &entry);
+    Ok(())
+}
+
+/// The passphrase for a new key; none if it is to be stored unencrypted.
+pub(super) fn new_passphrase(
+    context: &Context<'_, impl Net>,
+    no_passphrase: bool,
+) -> Result<Option<Zeroizing<String>>> {
+    (!no_passphrase).then(|| context.new_passphrase()).transpose()
+}
+
+/// Shows a key that was just stored.
+pub(super) fn show_stored(out: &Out<'_>, entry: &Entry) {
+    show(out, entry);
+    if !entry.encrypted {
         out.hint("kez: warning: the key is stored unencrypted");
     }
-    Ok(entry)
 }
 
 fn show(out: &Out<'_>, entry: &Entry) {
@@ -109,9 +130,34 @@ fn show(out: &Out<'_>, entry: &Entry) {
     out.result(&value, &format!("{}  {}  {state}", entry.name, entry.identity));
 }
 
-/// The next key goes to paper and nowhere else; only its commitment is kept, and only once the
-/// paper copy has been read back, where somebody is there to do so.
-fn new_next(context: &Context<'_, impl Net>, out: &Out<'_>, kind: KeyType) -> Result<u8> {
+/// The commitment of an earlier `kez key new --next` that no chain has taken up yet.
+pub(super) fn waiting(context: &Context<'_, impl Net>) -> Result<Option<ObjectId>> {
+    let path = context.home.path(NEXT);
+    let Some(text) = context.home.look_up(&path, 256)? else { return Ok(None) };
+    let text = std::str::from_utf8(&text).ok().map(str::trim);
+    let commitment = text.and_then(|text| ObjectId::parse(text).ok());
+    let damaged = || {
+        let why = format!("{} is damaged: remove it, then make a new next key", path.display());
+        Error::about(Code::StorageFailed, why)
+    };
+    commitment.map(Some).ok_or_else(damaged)
+}
+
+/// Whether an event of the chain has taken up the commitment. Then the file is only a leftover.
+pub(super) fn is_taken_up(chain: &Chain, commitment: ObjectId) -> bool {
+    chain.events().iter().any(|event| event.next == Some(commitment))
+}
+
+/// Prints a next key for paper. Only its commitment is stored, and on a terminal only after the user
+/// has read the paper copy back.
+fn new_next(
+    context: &Context<'_, impl Net>,
+    out: &Out<'_>,
+    kind: KeyType,
+    replace: bool,
+) -> Result<u8> {
+    let _lock = context.home.lock()?;
+    refuse_second(context, replace)?;
     let key = generate(context, kind.into())?;
     let commitment = commitment(key.public().identity());
     let secret = Zeroizing::new(key.expose_text());
@@ -138,12 +184,22 @@ fn new_next(context: &Context<'_, impl Net>, out: &Out<'_>, kind: KeyType) -> Re
             ));
         }
     }
-    context.home.write(
-        &context.home.path(NEXT),
-        commitment.to_string().as_bytes(),
-        Access::Private,
-    )?;
+    let mut transaction = Transaction::new();
+    transaction.write(NEXT.to_owned(), commitment.to_string());
+    transaction.commit(context.home)?;
     out.hint("kez: your chain commits to it with its next event; then only this key can take over");
     out.hint("kez: to use it: kez sigchain rotate");
     Ok(0)
+}
+
+/// Refuses to make the paper of an earlier next key void, unless the user asks for it.
+fn refuse_second(context: &Context<'_, impl Net>, replace: bool) -> Result<()> {
+    let Some(commitment) = waiting(context)? else { return Ok(()) };
+    let chains = context.home.chains()?;
+    if replace || chains.iter().any(|chain| is_taken_up(chain, commitment)) {
+        return Ok(());
+    }
+    let why = "a next key on paper waits for your chain's next event already; \
+               `--replace` makes that paper void";
+    Err(Error::about(Code::Usage, why))
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     home::{Home, storage},
-    host::Access,
+    transaction::Transaction,
 };
 use kez_core::{
     Code, Error, Identity, Result, SecretKey,
@@ -89,12 +89,19 @@ impl<'a> Keystore<'a> {
         KeyFile::read(&text).map_err(|_| Error::about(Code::KeyFile, path.display()))
     }
 
-    /// Stores a key under a new name. `None` for the passphrase stores it unencrypted.
+    /// Adds a key under a new name to a transaction, which stores it. `None` for the passphrase
+    /// stores it unencrypted. The caller holds the lock, so that no other command takes the name.
     ///
     /// # Errors
     /// `key_exists`, `storage_failed`.
-    pub fn add(&self, name: &str, key: &SecretKey, passphrase: Option<&str>) -> Result<Entry> {
-        let path = self.path(name)?;
+    pub(crate) fn add(
+        &self,
+        transaction: &mut Transaction,
+        name: &str,
+        key: &SecretKey,
+        passphrase: Option<&str>,
+    ) -> Result<Entry> {
+        self.path(name)?;
         let identity = key.public().identity().clone();
         if self.list()?.iter().any(|e| e.name == name || e.identity == identity) {
             return Err(Error::about(Code::KeyExists, name));
@@ -103,13 +110,7 @@ impl<'a> Keystore<'a> {
             None => KeyFile::plain(key),
             Some(passphrase) => self.seal(key, passphrase)?,
         };
-        let text = file.to_text();
-        match self.home.host.write(&path, text.as_bytes(), Access::Private, false) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::about(Code::KeyExists, name));
-            }
-            other => other.map_err(storage(&path))?,
-        }
+        transaction.write(format!("keys/{name}.json"), file.to_text().to_string());
         Ok(Entry { name: name.to_owned(), identity, encrypted: passphrase.is_some() })
     }
 

@@ -5,8 +5,10 @@ mod auth;
 mod cache;
 mod chat;
 mod claim;
+mod clock;
 mod config;
 mod doctor;
+mod evidence;
 mod graph;
 pub mod home;
 pub mod host;
@@ -18,6 +20,7 @@ pub mod places;
 mod publish;
 mod run;
 mod sigchain;
+mod transaction;
 mod verify;
 
 pub use cache::{CachePolicy, Cached};

@@ -1,5 +1,9 @@
-//! What people and programs read: text or JSON on stdout, hints on stderr. Text that may come
-//! from elsewhere never reaches a terminal with control characters.
+//! Output: text or JSON on stdout, hints on stderr.
+//!
+//! Text from other parties (servers' words, relays' notices, names, messages, file names) must not be
+//! able to look like output of the command. Each such text passes through [`clean`], which keeps it on
+//! one line, or through [`indented`], which keeps it from beginning a line. JSON passes through
+//! [`json_text`].
 
 use crate::host::{Host, Stream};
 use kez_core::{Code, Error, Graph, Kind, Note, Progress, Report, Status, Timestamp, human_span};
@@ -32,23 +36,19 @@ impl<'a> Out<'a> {
         self.host.print(Stream::Out, &format!("{text}\n"));
     }
 
-    /// Prints one JSON object. What could steer a terminal stands in strings only, and is escaped.
+    /// Prints one JSON object.
     pub(crate) fn json_line(&self, value: &impl Serialize) {
-        let text = serde_json::to_string(value).unwrap_or_default();
-        let mut out = String::with_capacity(text.len());
-        for c in text.chars() {
-            if is_steering(c) {
-                out.push_str(&format!("\\u{:04x}", c as u32));
-            } else {
-                out.push(c);
-            }
-        }
-        self.line(&out);
+        self.line(&json_text(value));
     }
 
-    /// Prints a line for people, beside the data.
+    /// Prints one line for people, beside the data. Text from other parties in it is harmless.
     pub(crate) fn hint(&self, text: &str) {
         self.host.print(Stream::Err, &format!("{}\n", clean(text)));
+    }
+
+    /// Prints several lines for people. Text from other parties in them passed through [`clean`].
+    pub(crate) fn hint_lines(&self, text: &str) {
+        text.split('\n').for_each(|line| self.hint(line));
     }
 
     /// A live log of the verification, if somebody is watching.
@@ -112,19 +112,52 @@ pub(crate) const fn exit_code(code: Code) -> u8 {
     }
 }
 
-/// Control, bidirectional and zero-width characters. All are below U+10000.
+/// Whether a character could change how other text is shown: controls with line feeds, line and
+/// paragraph separators, bidirectional controls, and invisible format characters.
 fn is_steering(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
-/// Makes text from elsewhere safe to show: control, bidirectional and zero-width characters
-/// become `\u{…}`, line feeds stay.
+/// Makes text from another party safe to print within a line: characters that could begin a line or
+/// change how other text is shown become `\u{…}`.
 pub(crate) fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_steering(c) && c != '\n' {
+        if is_steering(c) {
             out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// As [`clean`], for text of several lines. All but the first are indented, so that none looks like a
+/// line of the command.
+pub(crate) fn indented(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n    ")
+}
+
+/// One JSON object in one line. Characters that [`clean`] escapes are escaped in its strings, too.
+pub(crate) fn json_text(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_steering(c) {
+            let units = c.encode_utf16(&mut [0; 2]).to_vec();
+            out.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             out.push(c);
         }
@@ -269,15 +302,92 @@ pub(crate) fn graph_text(out: &Out<'_>, graph: &Graph, now: Timestamp) -> String
     };
     text.push_str(&format!("  {chain}\n"));
     if let Some(reason) = graph.reason.filter(|_| matches!(graph.chain, "known" | "unknown")) {
-        let detail = graph.detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
+        let detail = graph.detail.as_ref().map(|d| format!(" ({})", clean(d))).unwrap_or_default();
         text.push_str(&format!("  {} {}{detail}\n", reason, reason.summary()));
     }
     for device in &graph.devices {
         let state = if device.revoked.is_some() { "revoked" } else { "active" };
         text.push_str(&format!("  device {} {state}\n", device.key));
     }
+    // A stranger's chain may list thousands of accounts.
+    let hidden = unchecked(graph).count().saturating_sub(SHOWN_UNCHECKED);
+    let mut left = SHOWN_UNCHECKED;
     for edge in &graph.edges {
+        if is_unchecked(edge) {
+            if left == 0 {
+                continue;
+            }
+            left -= 1;
+        }
         text.push_str(&format!("  {}\n", edge_line(out, edge, now)));
     }
+    if hidden > 0 {
+        text.push_str(&format!(
+            "  … and {} that were not checked\n",
+            count(hidden as u64, "account")
+        ));
+    }
     text
+}
+
+/// How many accounts that were not checked are shown in text. JSON has all of them.
+const SHOWN_UNCHECKED: usize = 10;
+
+/// The accounts of an identity that a limit kept from being checked.
+pub(crate) fn unchecked(graph: &Graph) -> impl Iterator<Item = &Report> {
+    graph.edges.iter().filter(|edge| is_unchecked(edge))
+}
+
+fn is_unchecked(report: &Report) -> bool {
+    report.reason == Some(Code::SearchIncomplete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the text, it stays within its line, and nothing in it steers a terminal.
+    #[test]
+    fn text_of_others_stays_in_its_place() {
+        let steering = [
+            "\n",
+            "\r\n",
+            "\r",
+            "\u{b}",
+            "\u{c}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{2029}",
+            "\u{1b}[2K",
+            "\u{9b}2K",
+            "\u{8}",
+            "\0",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{200b}",
+            "\u{200d}",
+            "\u{feff}",
+            "\u{ad}",
+            "\u{180e}",
+            "\u{fff9}",
+            "\u{e0041}",
+            "\u{61c}",
+        ];
+        for between in steering {
+            let text = format!("x{between}valid  dns:bank.example");
+            let line = clean(&text);
+            assert!(!line.chars().any(is_steering), "{line:?}");
+            assert!(line.contains("\\u{"), "{line:?}");
+            let lines = indented(&text);
+            let later: Vec<&str> = lines.split('\n').skip(1).collect();
+            assert!(later.iter().all(|line| line.starts_with("    ")), "{lines:?}");
+            assert!(!lines.chars().any(|c| is_steering(c) && c != '\n'), "{lines:?}");
+            // JSON keeps the text, in other characters.
+            let json = json_text(&text);
+            assert!(!json.chars().any(is_steering), "{json:?}");
+            assert_eq!(serde_json::from_str::<String>(&json).ok(), Some(text));
+        }
+        assert_eq!(clean("Zoë שלום 👍 a\tb"), "Zoë שלום 👍 a\\u{9}b");
+        assert_eq!(indented("one\r\ntwo\n\nthree"), "one\n    two\n    \n    three");
+    }
 }

@@ -13,7 +13,7 @@ use kez_core::{
     chain_path,
     channel::{carrier_source, chain_authors, chain_carrier, further_filters, source_url},
     claim::MAX_SOURCES,
-    publish::{appended_at_server, missing_at_server, server_url},
+    publish::{appended_at_server, given_as_evidence, missing_at_server, server_url},
     transport::{Body, Call, Failure, Request},
 };
 use std::{
@@ -325,9 +325,28 @@ pub async fn to_server(net: &impl Net, chain: &Chain, base: &str, now: Timestamp
     if lines.is_empty() {
         return Ok(());
     }
-    let body = Some(("application/jsonl", lines));
-    let call = Call { method: "POST", url: url.clone(), authorization: None, dpop: None, body };
-    let answer = net.call(call).await.map_err(refused(&url))?;
-    let Body::Http { status, bytes, .. } = answer.body else { return Ok(()) };
+    let (status, bytes) = post(net, &url, lines).await?;
     appended_at_server(status, &bytes).map_err(at(&url))
+}
+
+/// Gives a sigchain server the whole chain, although it may have another history. Returns whether the
+/// server took it as evidence of a fork, and not as the chain.
+///
+/// # Errors
+/// `publish_refused`.
+pub(crate) async fn give_evidence(net: &impl Net, chain: &Chain, base: &str) -> Result<bool> {
+    let url = server_url(base, chain);
+    let (status, bytes) = post(net, &url, chain.to_bundle()).await?;
+    given_as_evidence(status, &bytes).map_err(at(&url))
+}
+
+/// Posts lines of a chain. Returns the status and the body of the answer.
+async fn post(net: &impl Net, url: &str, lines: String) -> Result<(u16, Vec<u8>)> {
+    let body = Some(("application/jsonl", lines));
+    let url = url.to_owned();
+    let call = Call { method: "POST", url: url.clone(), authorization: None, dpop: None, body };
+    match net.call(call).await.map_err(refused(&url))?.body {
+        Body::Http { status, bytes, .. } => Ok((status, bytes)),
+        _ => Err(Error::about(Code::PublishRefused, format!("{url}: no HTTP answer"))),
+    }
 }

@@ -4,12 +4,13 @@
 
 use crate::{
     args::{PublishArgs, Service},
-    auth, claim,
+    auth, claim, clock,
     host::Net,
     output::{Out, clean, report_text},
     places::Places,
     run::Context,
     sigchain,
+    transaction::Transaction,
 };
 use kez_core::{
     Chain, Code, Error, Identity, ObjectId, Op, Proof, Question, Reason, Report, Result, Scheme,
@@ -344,6 +345,7 @@ async fn current_claim(
     new.expires_at = wish.expires.or(lifetime).map(|seconds| new.created_at.plus(seconds));
     // Strangers ask no sources but those that the claim names.
     new.sources = places.sources(context, chain);
+    clock::signing_time(context)?;
     let mut envelope = new.to_envelope()?;
     envelope.sign(owner, &context.host.random()?)?;
     let signed = SignedClaim::verify(envelope)?;
@@ -468,7 +470,7 @@ fn list(
             account: claim.account.clone(),
             url: url.filter(|url| url.starts_with("https://")).map(String::from),
         };
-        sigchain::extend(context, out, chain, op, &[owner])?;
+        sigchain::extend(context, out, chain, op, &[owner], Transaction::new())?;
         seq = chain.head().map(|head| head.seq);
     }
     let older = chain.listings().into_iter().filter(|(listing, revoked)| {
@@ -477,7 +479,7 @@ fn list(
     let older: Vec<ObjectId> = older.map(|(listing, _)| listing.claim).collect();
     for id in older {
         let op = Op::Revoke { target: Target::Claim(id), reason: Reason::Superseded, text: None };
-        sigchain::extend(context, out, chain, op, &[owner])?;
+        sigchain::extend(context, out, chain, op, &[owner], Transaction::new())?;
     }
     Ok(seq)
 }

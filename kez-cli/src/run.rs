@@ -4,7 +4,7 @@ use crate::{
     args::{Cli, Command, Global, VerifyCommand},
     auth,
     cache::{CachePolicy, Cached},
-    chat, claim,
+    chat, claim, clock,
     config::Config,
     doctor,
     home::{Home, storage},
@@ -68,6 +68,7 @@ async fn dispatch<N: Net>(
         _ => {}
     }
     let home = Home::find(host)?;
+    home.recover()?;
     let config = Config::load(&home, cli.global.danger_allow_loopback)?;
     if config.danger_allow_loopback {
         out.hint("kez: warning: plain http and servers on this machine are allowed (tests only)");
@@ -79,7 +80,8 @@ async fn dispatch<N: Net>(
     let context = Context {
         host,
         home: &home,
-        net: Cached::new(connect(config.settings()), &home, policy),
+        net: Cached::new(connect(config.settings()), &home, policy)
+            .with_clocks(clock::trusted(&config.endpoints()?)),
         now: global.at.unwrap_or_else(|| host.now()),
         config,
         global,
@@ -88,9 +90,9 @@ async fn dispatch<N: Net>(
         Command::Key(command) => key::run(&context, out, command),
         Command::Claim(command) => claim::run(&context, out, command).await,
         Command::Verify(command) => verify::run(&context, out, command).await,
-        Command::Id { identity } => verify::id(&context, out, &identity).await,
-        Command::Graph { identity, format, out: file } => {
-            verify::graph(&context, out, &identity, format, file.as_deref()).await
+        Command::Id { identity, limit } => verify::id(&context, out, &identity, limit).await,
+        Command::Graph { identity, format, limit, out: file } => {
+            verify::graph(&context, out, &identity, limit, format, file.as_deref()).await
         }
         Command::Sigchain(command) => sigchain::run(&context, out, command).await,
         Command::Publish(wish) => publish::run(&context, out, wish).await,
@@ -156,6 +158,7 @@ impl<'a, N: Net> Context<'a, N> {
             now: self.now,
             clock: self.host.now(),
             progress,
+            budget: None,
         })
     }
 

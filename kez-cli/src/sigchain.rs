@@ -2,21 +2,21 @@
 
 use crate::{
     args::{Own, ReasonArg, SigchainCommand},
-    claim,
-    home::storage,
+    claim, clock, evidence, home,
     host::{Access, Net},
     key,
     output::{Out, clean},
     places::Places,
     run::Context,
+    transaction::Transaction,
 };
 use kez_core::{
     Chain, Code, Error, Event, Fork, Identity, ObjectId, Op, Reason, Result, Scheme, SecretKey,
     Target, commitment,
-    fork::{Merge, merge},
+    fork::{MAX_FORK, Merge, merge, read_evidence},
     json::Value,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl From<ReasonArg> for Reason {
     fn from(reason: ReasonArg) -> Self {
@@ -103,16 +103,26 @@ pub(super) async fn run(
                 name,
             };
             let owner = current_key(context, &chain)?;
-            append_signed(context, out, &mut chain, op, &[&owner, &secret])?;
+            let transaction = Transaction::new();
+            append_signed(context, out, &mut chain, op, &[&owner, &secret], transaction)?;
         }
         SigchainCommand::RevokeDevice { device, reason, own } => {
             let _lock = context.home.lock()?;
             let mut chain = own_chain(context, &own)?;
             append(context, out, &mut chain, Op::RevokeDevice { device, reason: reason.into() })?;
         }
-        SigchainCommand::Show { own } => show(out, &own_chain(context, &own)?),
-        SigchainCommand::Export { out: file, own } => {
+        SigchainCommand::Show { own } => {
             let chain = own_chain(context, &own)?;
+            clock::warn(context, out, &chain);
+            show(out, &chain);
+        }
+        SigchainCommand::Export { out: file, evidence: true, server, own } => {
+            let chain = own_chain(context, &own)?;
+            return evidence::export(context, out, &chain, server, file.as_deref()).await;
+        }
+        SigchainCommand::Export { out: file, own, .. } => {
+            let chain = own_chain(context, &own)?;
+            clock::warn(context, out, &chain);
             let bundle = chain.to_bundle();
             let value = serde_json::json!({
                 "schema": "kez.bundle/1",
@@ -123,7 +133,7 @@ pub(super) async fn run(
             match file {
                 Some(path) => {
                     context.home.write(&path, bundle.as_bytes(), Access::Public)?;
-                    out.result(&value, &format!("wrote {}", path.display()));
+                    out.result(&value, &format!("wrote {}", clean(&path.display().to_string())));
                 }
                 None => out.result(&value, &bundle),
             }
@@ -133,7 +143,11 @@ pub(super) async fn run(
             import(context, out, &file)?;
         }
         SigchainCommand::Verify { file } => return verify(context, out, &file),
-        SigchainCommand::Publish { dir, relay, server, nostr_key, own } => {
+        SigchainCommand::Publish { server, evidence: true, own, .. } => {
+            let chain = own_chain(context, &own)?;
+            return evidence::give(context, out, &chain, server).await;
+        }
+        SigchainCommand::Publish { dir, relay, server, nostr_key, own, .. } => {
             let chain = own_chain(context, &own)?;
             let places = Places { dir, relays: relay, servers: server, nostr_key };
             if places.is_empty() {
@@ -155,7 +169,7 @@ pub(super) async fn run(
 
 /// The user's chain that is meant.
 pub(super) fn own_chain(context: &Context<'_, impl Net>, own: &Own) -> Result<Chain> {
-    let mut chains = context.home.chains(context.host.now())?;
+    let mut chains = context.home.chains()?;
     if let Some(name) = &own.chain {
         chains.retain(|c| c.name() == name);
     }
@@ -173,7 +187,7 @@ pub(super) fn current_key(context: &Context<'_, impl Net>, chain: &Chain) -> Res
 
 fn append(context: &Context<'_, impl Net>, out: &Out<'_>, chain: &mut Chain, op: Op) -> Result<()> {
     let key = current_key(context, chain)?;
-    append_signed(context, out, chain, op, &[&key])
+    append_signed(context, out, chain, op, &[&key], Transaction::new())
 }
 
 fn append_signed(
@@ -182,45 +196,51 @@ fn append_signed(
     chain: &mut Chain,
     op: Op,
     signers: &[&SecretKey],
+    transaction: Transaction,
 ) -> Result<()> {
-    let (value, text) = extend(context, out, chain, op, signers)?;
+    let (value, text) = extend(context, out, chain, op, signers, transaction)?;
     out.result(&value, &text);
     out.hint("kez: publish it: kez sigchain publish");
     Ok(())
 }
 
-/// Signs an event, appends it to a chain, and stores the chain. Gives what to print.
+/// Signs an event, appends it to a chain, and stores the chain, together with what else is in the
+/// transaction. On an error the chain is as before. Returns what to print.
 pub(super) fn extend(
     context: &Context<'_, impl Net>,
     out: &Out<'_>,
     chain: &mut Chain,
     op: Op,
     signers: &[&SecretKey],
+    mut transaction: Transaction,
 ) -> Result<(serde_json::Value, String)> {
+    // Another command may have held the lock for a while, so the clock is read now.
+    let now = clock::event_time(context, out, chain, &op)?;
     let rotates = matches!(op, Op::Rotate { .. });
-    // Another command may have held the lock for a while.
-    let now = context.global.at.unwrap_or_else(|| context.host.now());
+    let waiting = key::waiting(context)?;
+    // The file may outlive the event that took the commitment up.
+    let left_over = waiting.is_some_and(|next| key::is_taken_up(chain, next));
     let mut event = Event::new(chain.name().clone(), chain.head(), now, op);
     // A commitment that waits goes in with the first event that may carry it.
-    let waiting = context.home.path(key::NEXT);
-    let next = context
-        .home
-        .read(&waiting, 256)
-        .ok()
-        .and_then(|text| ObjectId::parse(std::str::from_utf8(&text).ok()?.trim()).ok());
-    event.next = next.filter(|_| rotates || chain.next().is_none());
-    let committed = event.next.is_some();
+    event.next = waiting.filter(|_| !left_over && (rotates || chain.next().is_none()));
     let mut envelope = event.to_envelope()?;
     for signer in signers {
         envelope.sign(signer, &context.host.random()?)?;
     }
-    let id = envelope.id();
-    chain.append(&envelope, now)?;
-    let path = context.home.save_chain(chain)?;
-    if committed {
-        context.host.remove(&waiting).map_err(storage(&waiting))?;
+    let mut longer = chain.clone();
+    longer.append(&envelope, now)?;
+    let path = home::own_chain(longer.name());
+    let file: PathBuf = context.home.path(&path);
+    transaction.write(path, longer.to_bundle());
+    if event.next.is_some() || left_over {
+        transaction.remove(key::NEXT.to_owned());
+    }
+    transaction.commit(context.home)?;
+    *chain = longer;
+    if event.next.is_some() {
         out.hint("kez: the chain now commits to your next key");
     }
+    let id = envelope.id();
     let value = serde_json::json!({
         "schema": "kez.event/1",
         "chain": chain.name(),
@@ -228,7 +248,7 @@ pub(super) fn extend(
         "id": id,
         "op": event.op.name(),
         "next_committed": chain.next().is_some(),
-        "file": path,
+        "file": file,
     });
     Ok((value, format!("event {} {} {}", event.seq, event.op.name(), id)))
 }
@@ -245,6 +265,7 @@ fn rotate(
     op: impl FnOnce(kez_core::Key) -> Op,
 ) -> Result<()> {
     let stored = to.map(|name| context.open(name)).transpose()?;
+    let mut transaction = Transaction::new();
     match chain.next() {
         Some(next) => {
             let (new, fresh) = match stored {
@@ -264,18 +285,25 @@ fn rotate(
             if commitment(new.public().identity()) != next {
                 return Err(Code::NextMismatch.into());
             }
-            if fresh {
-                // Stored before the chain is: a chain whose key is lost could never go on.
-                key::store(context, out, name, &new, no_passphrase)?;
+            // Stored together with the chain: a chain whose key is lost could never go on.
+            let added = fresh.then(|| {
+                let passphrase = key::new_passphrase(context, no_passphrase)?;
+                let passphrase = passphrase.as_ref().map(|p| p.as_str());
+                context.keys().add(&mut transaction, name, &new, passphrase)
+            });
+            let added = added.transpose()?;
+            append_signed(context, out, chain, op(new.public().clone()), &[&new], transaction)?;
+            if let Some(entry) = added {
+                key::show_stored(out, &entry);
             }
-            append_signed(context, out, chain, op(new.public().clone()), &[&new])?;
         }
         None => {
             let new = stored.ok_or_else(|| {
                 Error::about(Code::Usage, "name the new key with --to (make it with `kez key new`)")
             })?;
             let old = current_key(context, chain)?;
-            append_signed(context, out, chain, op(new.public().clone()), &[&old, &new])?;
+            let op = op(new.public().clone());
+            append_signed(context, out, chain, op, &[&old, &new], transaction)?;
         }
     }
     if chain.next().is_none() {
@@ -310,16 +338,17 @@ fn show(out: &Out<'_>, chain: &Chain) {
             "  {:>4}  {}  {:<13} {what}{void}\n",
             event.seq,
             event.created_at,
-            event.op.name()
+            clean(event.op.name())
         ));
     }
-    out.result(&chain.summary(), &clean(&text));
+    out.result(&chain.summary(), &text);
 }
 
 fn import(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result<()> {
     let bundle = context.read_input(file, kez_core::chain::MAX_BUNDLE)?;
-    let theirs = Chain::replay(&bundle, None, context.now)?;
-    let mine = context.home.chain(theirs.name(), context.now)?;
+    // It becomes the user's own, which may be dated in the future.
+    let theirs = Chain::replay(&bundle, None, home::ANY_DATE)?;
+    let mine = context.home.chain(theirs.name())?;
     let merged = match mine {
         None => theirs,
         Some(mine) => match merge(vec![mine, theirs])? {
@@ -343,24 +372,35 @@ fn import(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result
 }
 
 fn verify(context: &Context<'_, impl Net>, out: &Out<'_>, file: &Path) -> Result<u8> {
-    let bytes = context.read_input(file, kez_core::chain::MAX_BUNDLE)?;
+    let bytes = context.read_input(file, MAX_FORK)?;
     // A fork object is one JSON object with a type; a bundle's lines have a payload.
     let is_fork = Value::parse(&bytes).is_ok_and(|v| v.get("type") == Some(&"fork".into()))
         || bytes.starts_with(br#"{"a":"#);
     if is_fork {
-        let fork = Fork::from_json(&bytes, context.now)?;
-        let settled = fork.is_settled();
-        let value = serde_json::json!({
-            "schema": "kez.fork/1",
-            "chain": fork.chain(),
-            "seq": fork.seq(),
-            "settled": settled,
-        });
-        let state = if settled { "settled by the committed key" } else { "not settled" };
-        let text = format!("fork of {} from event {} on, {state}", fork.chain(), fork.seq());
-        out.result(&value, &text);
-        return Ok(if settled { 0 } else { 6 });
+        let (forks, error) = read_evidence(&bytes, context.now);
+        // One object may have several lines of its own.
+        let forks = match error {
+            Some(_) if forks.is_empty() => vec![Fork::from_json(&bytes, context.now)?],
+            Some(error) => return Err(error),
+            None => forks,
+        };
+        return Ok(forks.iter().map(|fork| show_fork(out, fork)).max().unwrap_or_default());
     }
     show(out, &Chain::replay(&bytes, None, context.now)?);
     Ok(0)
+}
+
+/// Shows a verified fork object. Returns its exit code.
+fn show_fork(out: &Out<'_>, fork: &Fork) -> u8 {
+    let settled = fork.is_settled();
+    let value = serde_json::json!({
+        "schema": "kez.fork/1",
+        "chain": fork.chain(),
+        "seq": fork.seq(),
+        "settled": settled,
+    });
+    let state = if settled { "settled by the committed key" } else { "not settled" };
+    let text = format!("fork of {} from event {} on, {state}", fork.chain(), fork.seq());
+    out.result(&value, &text);
+    if settled { 0 } else { 6 }
 }

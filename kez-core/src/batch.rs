@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use wnaf::{WnafBase, WnafScalar, array::sizes::U5};
 
 /// A signature whose check is put off.
+#[derive(Clone)]
 pub(crate) struct Pending {
     pub(crate) key: Arc<Key>,
     pub(crate) suite: Suite,
@@ -25,6 +26,12 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// Bytes that are equal for equal signatures of one message by one key.
+    pub(crate) fn name(&self) -> Vec<u8> {
+        let key = self.key.identity().as_str().as_bytes();
+        [key, self.suite.as_str().as_bytes(), &self.message, &self.sig].concat()
+    }
+
     fn verify(&self) -> crate::Result<()> {
         self.key.verify(self.suite, &self.message, &self.sig)
     }

@@ -182,6 +182,7 @@ pub struct Chain {
     revoked_subjects: Map<Vec<Revocation>>,
     devices: Map<Device>,
     void_claims: Map<()>,
+    /// The commitments to all keys and devices that were ever part of the chain.
     used_keys: Map<()>,
     skipped: Vec<u64>,
 }
@@ -216,7 +217,7 @@ impl Chain {
     pub fn new(primary: &Identity) -> Result<Self> {
         let key = Key::from_identity(primary)?;
         let mut used_keys = Map::default();
-        used_keys.insert(primary, ());
+        used_keys.insert(commitment(primary), ());
         let era = Era { key: primary.clone(), from: 1, until: None, compromised_since: None };
         Ok(Self {
             name: primary.clone(),
@@ -274,6 +275,17 @@ impl Chain {
         Self::whole(Self::replay_lines(bundle, Some(name), far, |_| Ok(()))?)
     }
 
+    /// As [`Chain::replay`], with another check of the signatures: it gets all of them, each with the
+    /// number of its line, and returns the place of the first bad one.
+    pub(crate) fn replay_checked(
+        bundle: &[u8],
+        name: Option<&Identity>,
+        now: Timestamp,
+        check: impl FnOnce(&[(usize, batch::Pending)]) -> Result<(), (usize, Error)>,
+    ) -> Result<Self> {
+        Self::whole(Self::replay_lines(bundle, name, now, check)?)
+    }
+
     fn whole((chain, error): (Option<Self>, Option<Error>)) -> Result<Self> {
         match error {
             Some(error) => Err(error),
@@ -287,7 +299,7 @@ impl Chain {
         bundle: &[u8],
         name: Option<&Identity>,
         now: Timestamp,
-        check: impl Fn(&[(usize, batch::Pending)]) -> Result<(), (usize, Error)>,
+        check: impl FnOnce(&[(usize, batch::Pending)]) -> Result<(), (usize, Error)>,
     ) -> Result<(Option<Self>, Option<Error>)> {
         if bundle.len() > MAX_BUNDLE {
             return Err(Error::about(Code::TooLarge, "a chain has at most 32 MiB"));
@@ -390,6 +402,7 @@ impl Chain {
             return Err(Error::about(Code::ChainFuture, event.created_at));
         }
         let signers = self.signers(event)?;
+        self.check_commitment(event)?;
         let keys: Vec<&Key> = signers.iter().map(|k| &**k).collect();
         envelope
             .check_set(&keys)
@@ -402,11 +415,27 @@ impl Chain {
         Ok(())
     }
 
+    /// Refuses an event after which the chain would commit to a key that was part of it. Such a key
+    /// is never rotated to (KEZ-CHN-13), so the chain could not rotate again.
+    fn check_commitment(&self, event: &Event) -> Result<()> {
+        let (next, added) = match &event.op {
+            Op::Rotate { to, .. } => (event.next, Some(to)),
+            Op::AddDevice { device, .. } => (event.next.or(self.next), Some(device)),
+            _ => (event.next, None),
+        };
+        let Some(next) = next else { return Ok(()) };
+        let is_added = added.is_some_and(|key| commitment(key.identity()) == next);
+        if is_added || self.used_keys.contains(next) {
+            return Err(Error::about(Code::KeyUsed, "the committed next key is part of the chain"));
+        }
+        Ok(())
+    }
+
     /// Who must sign the event, in order; checks the operation's own rules on the way.
     fn signers(&self, event: &Event) -> Result<Vec<Arc<Key>>> {
         let current = || alloc::vec![self.current.clone()];
         let fresh = |key: &Key| {
-            if self.used_keys.contains(key.identity()) {
+            if self.used_keys.contains(commitment(key.identity())) {
                 return Err(Error::about(Code::KeyUsed, key));
             }
             Ok(Arc::new(key.clone()))
@@ -478,7 +507,7 @@ impl Chain {
                     until: None,
                     compromised_since: None,
                 });
-                self.used_keys.insert(to.identity(), ());
+                self.used_keys.insert(commitment(to.identity()), ());
                 self.current = Arc::new(to.clone());
                 self.next = event.next;
                 if let Some(since) = *compromised_since {
@@ -487,7 +516,7 @@ impl Chain {
             }
             Op::AddDevice { device, caps, not_after, name } => {
                 let key = device.identity();
-                self.used_keys.insert(key, ());
+                self.used_keys.insert(commitment(key), ());
                 let device = Device {
                     key: key.clone(),
                     seq,

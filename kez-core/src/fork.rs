@@ -2,13 +2,18 @@
 //! (SPEC.md, "Forks").
 
 use crate::{
-    Chain, Code, Envelope, Error, Identity, Result, Timestamp, event,
+    Chain, Code, Envelope, Error, Identity, Result, Timestamp, batch, event,
     json::{Members, Value},
+    map::Map,
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 /// The largest fork object in bytes: two bundles.
 pub const MAX_FORK: usize = 2 * crate::chain::MAX_BUNDLE;
+/// The most fork objects in one server's evidence.
+pub const MAX_OBJECTS: usize = 64;
+/// The most bytes of the branches that one server's evidence has, each branch from its first event.
+const MAX_BRANCHES: usize = 2 * MAX_FORK;
 
 /// What copies of one chain are together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +178,12 @@ impl Fork {
         (&self.a, &self.b)
     }
 
+    /// Both branches, in the object's order.
+    #[must_use]
+    pub fn into_branches(self) -> (Chain, Chain) {
+        (self.a, self.b)
+    }
+
     /// Whether the fork is settled.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
@@ -201,6 +212,10 @@ impl Fork {
         if bytes.len() > MAX_FORK {
             return Err(Code::TooLarge.into());
         }
+        Self::read(bytes, now, &mut Verified::default())
+    }
+
+    fn read(bytes: &[u8], now: Timestamp, verified: &mut Verified) -> Result<Self> {
         let value = Value::parse_around_envelopes(bytes)?;
         let mut m = Members::of(&value)?;
         match m.required("kez")? {
@@ -215,7 +230,7 @@ impl Fork {
         let (a, b) = (m.array("a")?, m.array("b")?);
         m.finish()?;
         let a = bundle(a, "")?;
-        let chain_a = Chain::replay(a.as_bytes(), None, now)?;
+        let chain_a = verified.replay(&a, None, now)?;
         let first = b.first().cloned().ok_or(Code::ForkRefused)?;
         let seq = crate::Event::from_payload(Envelope::from_value(first)?.payload())?.seq;
         let from = usize::try_from(seq - 1).unwrap_or(usize::MAX);
@@ -224,12 +239,66 @@ impl Fork {
             return Err(Code::ForkRefused.into());
         }
         let b = bundle(b, &prefix.concat())?;
-        let chain_b = Chain::replay(b.as_bytes(), Some(chain_a.name()), now)?;
+        let chain_b = verified.replay(&b, Some(chain_a.name()), now)?;
         match Self::of(chain_a.clone(), chain_b)? {
             Some(fork) if fork.seq == seq && fork.a == chain_a => Ok(fork),
             _ => Err(Code::ForkRefused.into()),
         }
     }
+}
+
+/// What was verified already of several fork objects. They share most of their events.
+#[derive(Default)]
+struct Verified {
+    signatures: Map<()>,
+    bytes: usize,
+}
+
+impl Verified {
+    fn replay(&mut self, bundle: &str, name: Option<&Identity>, now: Timestamp) -> Result<Chain> {
+        self.bytes += bundle.len();
+        if self.bytes > MAX_BRANCHES {
+            return Err(Error::about(Code::TooLarge, "all branches together"));
+        }
+        Chain::replay_checked(bundle.as_bytes(), name, now, |pending| {
+            let new = |(_, one): &&(usize, batch::Pending)| !self.signatures.contains(one.name());
+            let fresh: Vec<(usize, batch::Pending)> = pending.iter().filter(new).cloned().collect();
+            batch::verify(&fresh).map_err(|(at, error)| {
+                let number = fresh[at].0;
+                (pending.iter().position(|(n, _)| *n == number).unwrap_or_default(), error)
+            })?;
+            for (_, one) in &fresh {
+                self.signatures.insert(one.name(), ());
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Reads a sigchain server's evidence: fork objects, one a line. Objects behind one that is refused
+/// are not read; those before it count.
+///
+/// Returns the objects, and why reading ended early. There are at most [`MAX_OBJECTS`], in at most
+/// [`MAX_FORK`] bytes.
+#[must_use]
+pub fn read_evidence(bytes: &[u8], now: Timestamp) -> (Vec<Fork>, Option<Error>) {
+    let mut forks = Vec::new();
+    if bytes.len() > MAX_FORK {
+        return (forks, Some(Code::TooLarge.into()));
+    }
+    let mut verified = Verified::default();
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    for (n, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        if n == MAX_OBJECTS {
+            let error = Error::about(Code::TooLarge, "more than 64 fork objects");
+            return (forks, Some(error));
+        }
+        match Fork::read(line, now, &mut verified) {
+            Ok(fork) => forks.push(fork),
+            Err(error) => return (forks, Some(error)),
+        }
+    }
+    (forks, None)
 }
 
 /// A fork object of canonical events: all of the first branch, and the second one from the

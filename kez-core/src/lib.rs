@@ -58,6 +58,6 @@ pub use proof::{Encoding, Proof};
 pub use time::{MAX_SKEW, Timestamp, human_span};
 pub use transport::{Endpoints, Place, Transport};
 pub use verify::{
-    Case, Graph, History, Known, Lookup, Memory, NoMemory, Note, Progress, Question, Report,
-    Status, Verdict, Verifier, judge,
+    Budget, Case, DEFAULT_ACCOUNTS, Graph, History, Known, Lookup, Memory, NoMemory, Note,
+    Progress, Question, Report, Status, Verdict, Verifier, evidence_request, judge,
 };

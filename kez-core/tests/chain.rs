@@ -145,3 +145,55 @@ fn who_can_take_over() {
         assert!(!rotate(&thief, &[&thief]));
     }
 }
+
+/// KEZ-CHN-27: no event makes a chain commit to a key that it can never rotate to. A refused event
+/// leaves the chain as it was, and a commitment to a fresh key still fits in its place.
+#[test]
+fn a_commitment_to_a_used_key_is_refused() {
+    let first = key(Scheme::Ed25519, 1);
+    let (second, third) = (key(Scheme::Ed25519, 2), key(Scheme::Nostr, 3));
+    let (device, void, fresh) =
+        (key(Scheme::Ed25519, 4), key(Scheme::Ed25519, 5), key(Scheme::Ed25519, 6));
+    let attempt = |chain: &mut Chain, op: Op, next: Option<&SecretKey>, by: &[&SecretKey]| {
+        let mut event = Event::new(chain.name().clone(), chain.head(), at(0), op);
+        event.next = next.map(|key| kez_core::commitment(key.public().identity()));
+        let mut envelope = event.to_envelope().unwrap();
+        for signer in by {
+            envelope.sign(signer, &[0; 32]).unwrap();
+        }
+        chain.append(&envelope, at(0)).map_err(|error| error.code())
+    };
+    let rotate = |to: &SecretKey, compromised_since| Op::Rotate {
+        to: to.public().clone(),
+        reason: Reason::Compromised,
+        compromised_since,
+    };
+    let device_op = |key: &SecretKey| Op::AddDevice {
+        device: key.public().clone(),
+        caps: vec![],
+        not_after: None,
+        name: None,
+    };
+    let mut chain = Chain::new(first.public().identity()).unwrap();
+    attempt(&mut chain, device_op(&device), None, &[&first, &device]).unwrap();
+    attempt(&mut chain, device_op(&void), None, &[&first, &void]).unwrap();
+    attempt(&mut chain, rotate(&second, Some(2)), None, &[&first, &second]).unwrap();
+    let before = chain.clone();
+    for used in [&first, &second, &device, &void] {
+        let refused = Err(Code::KeyUsed);
+        assert_eq!(attempt(&mut chain, add(1), Some(used), &[&second]), refused);
+        let rotation = attempt(&mut chain, rotate(&third, None), Some(used), &[&second, &third]);
+        assert_eq!(rotation, refused);
+        assert_eq!(chain, before);
+    }
+    let itself = attempt(&mut chain, rotate(&third, None), Some(&third), &[&second, &third]);
+    assert_eq!(itself, Err(Code::KeyUsed));
+    attempt(&mut chain, add(1), Some(&fresh), &[&second]).unwrap();
+    // A device never takes the committed key, or the rotation to it would be refused.
+    let taken = attempt(&mut chain, device_op(&fresh), None, &[&second, &fresh]);
+    assert_eq!(taken, Err(Code::KeyUsed));
+    attempt(&mut chain, rotate(&fresh, None), Some(&third), &[&fresh]).unwrap();
+    attempt(&mut chain, rotate(&third, None), None, &[&third]).unwrap();
+    let again = Chain::replay(chain.to_bundle().as_bytes(), None, at(0)).unwrap();
+    assert_eq!(again, chain);
+}

@@ -81,14 +81,14 @@ impl Host for Machine {
         names.collect()
     }
 
-    /// By a synced temporary file and a rename, so that a crash or a full disk leaves the old
-    /// content.
+    /// Writes a temporary file, syncs it, renames it and syncs the directory, so that a crash or a
+    /// full disk leaves the old content or the new.
     fn write(&self, path: &Path, bytes: &[u8], access: Access, replace: bool) -> io::Result<()> {
         let (mode, dir_mode) = match access {
             Access::Private => (0o600, 0o700),
             Access::Public => (0o644, 0o755),
         };
-        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = parent(path);
         make_dir(dir, dir_mode)?;
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
@@ -99,11 +99,13 @@ impl Host for Machine {
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         let done = if replace { file.persist(path) } else { file.persist_noclobber(path) };
-        done.map(drop).map_err(|e| e.error)
+        done.map_err(|e| e.error)?;
+        sync_dir(dir)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        fs::remove_file(path)?;
+        sync_dir(parent(path))
     }
 
     fn run(&self, program: &Path, input: &str) -> io::Result<i32> {
@@ -134,72 +136,90 @@ impl Host for Machine {
         }
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any>> {
-        make_dir(path.parent().unwrap_or(Path::new(".")), 0o700)?;
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any>>> {
+        make_dir(parent(path), 0o700)?;
         let file = fs::File::options().create(true).truncate(false).write(true).open(path)?;
-        file.lock()?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
         #[cfg(unix)]
-        return Ok(Box::new(Lock { link: link(path)?, _file: file }));
+        return Ok(NodeLock::take(path)?.map(|node| Box::new((node, file)) as Box<dyn Any>));
         #[cfg(not(unix))]
-        Ok(Box::new(file))
+        Ok(Some(Box::new(file)))
+    }
+
+    fn sleep(&self, milliseconds: u32) {
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds.into()));
     }
 }
 
-/// A lock that the npm command sees too. Node has none of the system's: there a link names the
-/// owner, which a dead one loses.
+/// The lock that the npm command takes. Node has no access to the system's locks, so a symbolic link
+/// names the process that holds it. This command takes both.
 #[cfg(unix)]
-struct Lock {
-    link: PathBuf,
-    /// Let go of after the link.
-    _file: fs::File,
-}
+struct NodeLock(PathBuf);
 
 #[cfg(unix)]
-impl Drop for Lock {
+impl Drop for NodeLock {
     fn drop(&mut self) {
-        // One that stays is noticed by its dead owner.
-        let _ = fs::remove_file(&self.link);
+        // If this fails, the next command sees that the process has ended.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Makes the link of a lock, once it is nobody else's.
 #[cfg(unix)]
-fn link(path: &Path) -> io::Result<PathBuf> {
-    use rustix::{
-        io::Errno,
-        process::{Pid, test_kill_process},
-    };
-
-    let mut name = path.as_os_str().to_owned();
-    name.push(".node");
-    let mine = PathBuf::from(name);
-    let this = process::id().to_string();
-    loop {
-        match std::os::unix::fs::symlink(&this, &mine) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            done => return done.map(|()| mine),
-        }
-        let owner = match fs::read_link(&mine) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            owner => owner?,
-        };
-        // What has this process's number was left by an earlier one.
-        let other = owner.to_str().filter(|number| **number != *this);
-        let pid = other.and_then(|number| number.parse().ok()).and_then(Pid::from_raw);
-        let alive = pid.is_some_and(|pid| match test_kill_process(pid) {
-            Ok(()) => true,
-            Err(error) => error == Errno::PERM,
-        });
-        if alive {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        } else if let Err(error) = fs::remove_file(&mine)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
+impl NodeLock {
+    /// `None` if a running process holds the lock.
+    fn take(path: &Path) -> io::Result<Option<Self>> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".node");
+        let link = PathBuf::from(name);
+        let this = process_name(process::id()).unwrap_or_else(|| process::id().to_string());
+        loop {
+            match std::os::unix::fs::symlink(&this, &link) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                done => return done.map(|()| Some(Self(link))),
+            }
+            let owner = match fs::read_link(&link) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                owner => owner?.to_string_lossy().into_owned(),
+            };
+            let pid = owner.split(':').next().and_then(|pid| pid.parse().ok());
+            if owner != this && pid.and_then(process_name).is_some_and(|name| name == owner) {
+                return Ok(None);
+            }
+            if let Err(error) = fs::remove_file(&link)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
         }
     }
 }
 
+/// Names a running process so that no later one has the same name: process ids are reused, so its
+/// start time belongs to the name. `None` if the process has ended. The npm command does the same.
+#[cfg(unix)]
+fn process_name(pid: u32) -> Option<String> {
+    if cfg!(target_os = "linux") {
+        // `pid (command) state …`: the start, in ticks since the boot, is the 22nd field.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        if matches!(fields.first(), Some(&("Z" | "X"))) {
+            return None;
+        }
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        return Some(format!("{pid}:{}:{}", fields.get(19)?, boot.trim()));
+    }
+    let mut ps = process::Command::new("ps");
+    ps.args(["-o", "lstart=", "-p", &pid.to_string()]).env("LC_ALL", "C").env("TZ", "UTC");
+    let start = String::from_utf8(ps.output().ok()?.stdout).ok()?;
+    let start = start.split_whitespace().collect::<Vec<_>>().join("-");
+    (!start.is_empty()).then(|| format!("{pid}:{start}"))
+}
+
+/// Makes a directory and those above it. The names of new ones are synced.
 fn make_dir(dir: &Path, mode: u32) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -207,7 +227,20 @@ fn make_dir(dir: &Path, mode: u32) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
     #[cfg(not(unix))]
     let _ = mode;
-    builder.create(dir)
+    let missing = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+    let missing: Vec<&Path> = missing.collect();
+    builder.create(dir)?;
+    missing.into_iter().try_for_each(|dir| sync_dir(parent(dir)))
+}
+
+/// The directory of a file.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the names in a directory durable. Other systems than Unix do so themselves.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) { fs::File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
 /// A place in the system's keyring.

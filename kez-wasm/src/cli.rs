@@ -61,9 +61,11 @@ extern "C" {
     fn remove(this: &Machine, path: &str) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch)]
     fn run(this: &Machine, program: &str, input: &str) -> Result<i32, JsValue>;
-    /// Gives the function that releases the lock.
-    #[wasm_bindgen(method, catch)]
-    fn lock(this: &Machine, path: &str) -> Result<Function, JsValue>;
+    /// Gives the function that releases the lock; `undefined` if another process holds it.
+    #[wasm_bindgen(method, catch, js_name = tryLock)]
+    fn try_lock(this: &Machine, path: &str) -> Result<Option<Function>, JsValue>;
+    #[wasm_bindgen(method)]
+    fn sleep(this: &Machine, milliseconds: u32);
     /// Gives the `fetch` that the settings ask for.
     #[wasm_bindgen(method, js_name = fetchWith)]
     fn fetch_with(this: &Machine, loopback: bool, hosts: Array) -> Function;
@@ -122,7 +124,7 @@ struct Lock(Function);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A lock file that stays is noticed by its dead owner.
+        // If this fails, the next command sees that the process has ended.
         let _ = self.0.call0(&JsValue::UNDEFINED);
     }
 }
@@ -207,9 +209,13 @@ impl Host for Node {
         self.0.keyring_set(name, secret).map_err(|e| io_error(&e))
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any>> {
-        let release = self.0.lock(&text(path)).map_err(|e| io_error(&e))?;
-        Ok(Box::new(Lock(release)))
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any>>> {
+        let release = self.0.try_lock(&text(path)).map_err(|e| io_error(&e))?;
+        Ok(release.map(|release| Box::new(Lock(release)) as Box<dyn Any>))
+    }
+
+    fn sleep(&self, milliseconds: u32) {
+        self.0.sleep(milliseconds);
     }
 }
 

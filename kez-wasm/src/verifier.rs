@@ -10,7 +10,7 @@ use crate::{
 };
 use js_sys::{Function, Reflect};
 use kez_core::{
-    Code, Endpoints, Error, Identity, Input, Memory, Progress, Question, Report,
+    Budget, Code, Endpoints, Error, Identity, Input, Memory, Progress, Question, Report,
     resolve::{self, Resolved},
     transport::NamedEndpoints,
 };
@@ -147,7 +147,7 @@ impl Verifier {
         }))
     }
 
-    /// The whole identity behind anything.
+    /// The whole identity behind anything. Up to `limit` accounts are checked, or the default.
     ///
     /// # Errors
     /// As [`Verifier::verify`].
@@ -155,13 +155,15 @@ impl Verifier {
         &self,
         query: &str,
         by: Option<String>,
+        limit: Option<u32>,
         signal: Option<AbortSignal>,
         wake: Function,
     ) -> Result<Task, JsValue> {
         let (input, by) = (or_throw(input(query))?, or_throw(owner(by))?);
-        Ok(self.task(signal, wake, async move |verifier| {
+        Ok(self.task(signal, wake, async move |mut verifier| {
             let query = resolved(&verifier, input).await?;
             let question = Question { by: by.as_ref(), ..query.question() };
+            verifier.budget = limit.map(|limit| Budget::for_accounts(limit as usize));
             plain(&verifier.identity_question(&question).await)
         }))
     }
@@ -288,6 +290,7 @@ impl Verifier {
                 now: at.map_or(clock, time),
                 clock,
                 progress: &tell,
+                budget: None,
             })
             .await
         };

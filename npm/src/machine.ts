@@ -37,12 +37,39 @@ function writeAll(descriptor: number, bytes: Uint8Array): void {
   }
 }
 
-function isAlive(pid: number): boolean {
+/**
+ * Names a running process so that no later one has the same name: process ids are reused, so its
+ * start time belongs to the name. Nothing if the process has ended. The native command does the same.
+ */
+function processName(pid: number): string | undefined {
+  if (process.platform === 'linux') {
+    const read = (file: string) => {
+      try {
+        return fs.readFileSync(file, 'utf8')
+      } catch {
+        return undefined
+      }
+    }
+    // `pid (command) state …`: the start, in ticks since the boot, is the 22nd field.
+    const stat = read(`/proc/${pid}/stat`)
+    const fields = stat?.slice(stat.lastIndexOf(')') + 1).trim().split(/\s+/)
+    if (fields === undefined || fields[0] === 'Z' || fields[0] === 'X') return undefined
+    return `${pid}:${fields[19]}:${(read('/proc/sys/kernel/random/boot_id') ?? '').trim()}`
+  }
+  const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC' }
+  const { stdout } = spawnSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8', env })
+  const start = (stdout ?? '').trim().replace(/\s+/g, '-')
+  return start === '' ? undefined : `${pid}:${start}`
+}
+
+/** Makes the names in a directory durable. Windows does so itself. */
+function syncDirectory(directory: string): void {
+  if (process.platform === 'win32') return
+  const descriptor = fs.openSync(directory, 'r')
   try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return codeOf(error) === 'EPERM'
+    fs.fsyncSync(descriptor)
+  } finally {
+    fs.closeSync(descriptor)
   }
 }
 
@@ -147,7 +174,7 @@ export function machine(
 
     list: (directory: string) => fs.readdirSync(directory),
 
-    /** By a synced temporary file and a rename, so that a crash or a full disk leaves the old content. */
+    /** A synced temporary file, a rename and a synced directory: a crash or a full disk leaves the old content or the new. */
     write(file: string, bytes: Uint8Array, isPrivate: boolean, replace: boolean) {
       const directory = path.dirname(file)
       fs.mkdirSync(directory, { recursive: true, mode: isPrivate ? 0o700 : 0o755 })
@@ -166,9 +193,13 @@ export function machine(
       } finally {
         fs.rmSync(temporary, { force: true })
       }
+      syncDirectory(directory)
     },
 
-    remove: (file: string) => fs.unlinkSync(file),
+    remove(file: string) {
+      fs.unlinkSync(file)
+      syncDirectory(path.dirname(file))
+    },
 
     /** Runs a program to its end, with a text on its standard input. */
     run(program: string, input: string) {
@@ -187,31 +218,35 @@ export function machine(
     },
 
     /**
-     * Node has no lock of the system's: a link that names the owner, which a dead one loses. A
-     * link is made whole or not at all, and needs no room on the disk.
+     * Node has no access to the system's locks, so a symbolic link names the process that holds the
+     * lock. The native command takes this lock too. A link is made whole or not at all, and needs no
+     * room on the disk. Gives what releases the lock; nothing if a running process holds it.
      */
-    lock(file: string) {
+    tryLock(file: string) {
       const mine = `${file}.node`
       const release = () => fs.rmSync(mine, { force: true })
+      const self = processName(process.pid) ?? String(process.pid)
       fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
       for (;;) {
         try {
-          fs.symlinkSync(String(process.pid), mine)
+          fs.symlinkSync(self, mine)
           return release
         } catch (error) {
           if (codeOf(error) !== 'EEXIST') throw error
         }
-        let owner: number
+        let owner: string
         try {
-          owner = Number(fs.readlinkSync(mine))
+          owner = fs.readlinkSync(mine)
         } catch (error) {
           if (codeOf(error) === 'ENOENT') continue
           throw error
         }
-        if (owner > 0 && isAlive(owner)) pause(20)
-        else release()
+        if (processName(Number(owner.split(':')[0])) === owner) return undefined
+        release()
       }
     },
+
+    sleep: pause,
 
     fetchWith: (loopback: boolean, hosts: [string, string][]) =>
       fetchWith({ isPublic, loopback, hosts: new Map(hosts) }),

@@ -17,6 +17,7 @@ export {
   identity,
   judge,
   type KnownHistory,
+  type IdentityOptions,
   type LookupOptions,
   type Memory,
   type ProgressEvent,

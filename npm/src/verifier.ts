@@ -176,6 +176,15 @@ export interface LookupOptions extends VerifyOptions {
   by?: string | undefined
 }
 
+/** Options of {@link identity}. */
+export interface IdentityOptions extends LookupOptions {
+  /**
+   * Checks up to this many accounts of the sigchain, 100 by default. The budget of requests, hosts and
+   * seconds grows with it. Accounts beyond it are edges with the reason `search_incomplete`.
+   */
+  limit?: number | undefined
+}
+
 /**
  * Looks an account up on its platform and verifies the proofs there: one report for each owner
  * whose proof the account shows, the best first, and always at least one. A proof that does not
@@ -200,10 +209,11 @@ export async function verify(subject: string, options?: LookupOptions): Promise<
  * The whole identity behind a key, handle, name, URL or domain, every claim of it verified. If
  * other owners have a valid proof of the same account, `contested_by` names them.
  */
-export async function identity(query: string, options?: LookupOptions): Promise<Graph> {
+export async function identity(query: string, options?: IdentityOptions): Promise<Graph> {
   const value = check.text(query, 'query')
   const by = check.optionalText(options?.by, 'options.by')
-  return run(options, ['by'], (verifier, signal, wake) => verifier.identity(value, by, signal, wake))
+  const limit = options?.limit === undefined ? undefined : check.whole(options.limit, 'options.limit')
+  return run(options, ['by', 'limit'], (verifier, signal, wake) => verifier.identity(value, by, limit, signal, wake))
 }
 
 /**

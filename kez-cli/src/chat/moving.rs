@@ -7,8 +7,9 @@ use crate::{
     args::WithAccount,
     home::storage,
     host::{Access, Net},
-    output::Out,
+    output::{Out, clean},
     run::Context,
+    transaction::Transaction,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kez_core::{
@@ -73,7 +74,10 @@ pub(super) async fn export<N: Net>(
         "device": device,
         "file": file,
     });
-    out.result(&value, &format!("{device} is in {}, and has ended here", file.display()));
+    out.result(
+        &value,
+        &format!("{device} is in {}, and has ended here", clean(&file.display().to_string())),
+    );
     out.hint(
         "kez: take it up on the other machine by `kez chat import`, once, and delete the file",
     );
@@ -109,7 +113,11 @@ pub(super) async fn import<N: Net>(
                 out.hint("kez: warning: the device's key is stored unencrypted");
             }
             let passphrase = (!no_passphrase).then_some(passphrase.as_str());
-            context.keys().add(name, &secret, passphrase)?.name
+            let _lock = context.home.lock()?;
+            let mut transaction = Transaction::new();
+            let added = context.keys().add(&mut transaction, name, &secret, passphrase)?;
+            transaction.commit(context.home)?;
+            added.name
         }
     };
     let dir = context.home.path("chat").join(&account);

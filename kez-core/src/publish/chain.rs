@@ -3,6 +3,7 @@
 use crate::{
     Chain, Code, Error, Result, Timestamp,
     fork::{Merge, merge},
+    json::Value,
 };
 use alloc::{
     format,
@@ -16,10 +17,12 @@ pub fn server_url(base: &str, chain: &Chain) -> String {
     format!("{}/v1/sigchains/{}", base.trim_end_matches('/'), chain.name())
 }
 
-/// The lines that a server lacks, by its answer to a `GET`; empty if it has all.
+/// The lines that a server lacks, by its answer to a `GET`; empty if it has all. If it has another
+/// history, and the key that was committed to settles the fork for this chain, these are the lines
+/// from the divergence on: the server settles the fork, too.
 ///
 /// # Errors
-/// `head_conflict` if it has other or newer events, `publish_refused` for an answer that is none,
+/// `head_conflict` if it has newer events, or others that nothing settles, `publish_refused` for an answer that is none,
 /// and those of [`Chain::replay`].
 ///
 /// ```
@@ -41,8 +44,11 @@ pub fn missing_at_server(
         200 => {
             let theirs = Chain::replay(body, Some(chain.name()), now)?;
             let seq = theirs.head().map_or(0, |h| h.seq);
-            match merge(alloc::vec![chain.clone(), theirs])? {
+            let shared = |seq: &u64| chain.id_at(*seq).filter(|id| theirs.id_at(*seq) == Some(*id));
+            let common = (1..=seq).take_while(|seq| shared(seq).is_some()).last().unwrap_or(0);
+            match merge(alloc::vec![chain.clone(), theirs.clone()])? {
                 Merge::Same(longest) if longest.head() == chain.head() => seq,
+                Merge::Settled(settled) if settled.head() == chain.head() => common,
                 _ => return Err(Error::about(Code::HeadConflict, chain.name().to_string())),
             }
         }
@@ -51,6 +57,20 @@ pub fn missing_at_server(
     };
     let skip = usize::try_from(have).unwrap_or(usize::MAX);
     Ok(chain.lines().iter().skip(skip).map(|l| format!("{l}\n")).collect())
+}
+
+/// Whether a server took lines that diverge from its chain as evidence of a fork, by its answer to
+/// the `POST`.
+///
+/// # Errors
+/// As [`appended_at_server`].
+pub fn given_as_evidence(status: u16, body: &[u8]) -> Result<bool> {
+    let problem = Value::parse_foreign(body).ok().filter(|_| status == 409);
+    let code = problem.as_ref().and_then(|problem| problem.get("code")).and_then(Value::as_str);
+    if code == Some(Code::Forked.as_str()) {
+        return Ok(true);
+    }
+    appended_at_server(status, body).map(|()| false)
 }
 
 /// What a server's answer to the `POST` means.

@@ -24,7 +24,7 @@ mod nostr;
 #[cfg(feature = "publish")]
 mod oauth;
 
-pub use chain::{appended_at_server, missing_at_server, server_url};
+pub use chain::{appended_at_server, given_as_evidence, missing_at_server, server_url};
 #[cfg(feature = "publish")]
 pub use {
     accounts::{Author, Change, Credential, Placed, Publisher, Web, merge},

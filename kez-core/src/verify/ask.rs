@@ -19,16 +19,39 @@ use futures_util::{
 
 /// How often the sources of a chain are asked, for further keys and relays.
 const MAX_ROUNDS: usize = 16;
+/// How many domains are asked for a chain: the owner of the chain decides which ones it lists.
+const MAX_DOMAINS: usize = 16;
 /// For how many milliseconds slow servers are waited for once the others have decided.
 const GRACE: u32 = 1000;
 
 /// The answer of a source: what came, and whether a server's log proves it.
 pub(super) type Heard = (Fetched, Result<()>);
 
+/// The domains that may serve the chain: the one that is verified, and the newest ones that a
+/// remembered chain lists.
+fn domains(subject: Option<&Identity>, remembered: Option<&Chain>) -> Vec<String> {
+    let mut domains: Vec<String> = Vec::new();
+    let listings = remembered.map(Chain::listings).unwrap_or_default();
+    let listed = listings.into_iter().rev().map(|(listing, _)| &listing.subject);
+    for id in subject.into_iter().chain(listed) {
+        let domain = id.value().into();
+        if id.scheme() == "dns" && !domains.contains(&domain) && domains.len() < MAX_DOMAINS {
+            domains.push(domain);
+        }
+    }
+    domains
+}
+
 impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     pub(super) async fn fetch(&self, request: Request) -> Fetched {
+        if let Some(Err(failure)) = self.budget.as_ref().map(|budget| budget.take(&request)) {
+            return (request, Err(failure));
+        }
         (self.progress)(Progress::Asking(&request));
         let answer = self.transport.fetch(&request).await;
+        if let Some(budget) = &self.budget {
+            budget.answered(&request, &answer);
+        }
         (self.progress)(Progress::Answered(&request, answer.as_ref().err().map(|f| f.code)));
         (request, answer)
     }
@@ -83,15 +106,7 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
             .memory
             .recall(primary.as_str())
             .and_then(|bundle| Chain::replay(&bundle, Some(primary), self.clock).ok());
-        // The domains that are claimed may serve the chain: the one at hand and those listed.
-        let mut domains: Vec<String> = Vec::new();
-        let listed = remembered.iter().flat_map(|c| c.listings()).map(|(l, _)| l.subject.clone());
-        for id in subject.cloned().into_iter().chain(listed) {
-            let domain = id.value().into();
-            if id.scheme() == "dns" && !domains.contains(&domain) {
-                domains.push(domain);
-            }
-        }
+        let domains = domains(subject, remembered.as_ref());
         let mut asked =
             sources::requests(primary, claims, &domains, &self.sources, &self.endpoints);
         let mut gathered = Gathered::default();

@@ -1,14 +1,20 @@
 //! An identity with all its edges.
 
-use super::{History, Lookup, Memory, Question, Report, Status, Verifier, report::compare_beacons};
+use super::{
+    Budget, History, Lookup, Memory, Question, Report, Status, Verifier, report::compare_beacons,
+};
 use crate::{
     Chain, Code, Error, Identity, Scheme, Timestamp,
     chain::{Device, Era},
     map::Map,
     transport::{MAX_CONCURRENCY, Transport},
 };
-use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
-use futures_util::{StreamExt as _, stream};
+use alloc::{borrow::ToOwned, boxed::Box, format, string::String, vec::Vec};
+use futures_util::{
+    StreamExt as _,
+    future::{Either, select},
+    stream,
+};
 
 /// An identity with all its edges. The JSON form is versioned by `schema`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -65,17 +71,36 @@ impl Graph {
     }
 }
 
-/// How many accounts of one chain are looked up.
-const MAX_EDGES: usize = 100;
-
 impl<T: Transport, M: Memory> Verifier<'_, T, M> {
     /// The whole identity behind anything: its primary, its chain, and every claim verified.
     pub async fn identity(&self, query: &Identity) -> Graph {
         self.identity_question(&Question::about(query)).await
     }
 
-    /// As [`Verifier::identity`], for one owner or with further facts.
+    /// As [`Verifier::identity`], for one owner or with further facts. The verifier's budget bounds
+    /// the requests, or the default one; accounts beyond it are edges with `search_incomplete`.
     pub async fn identity_question(&self, question: &Question<'_>) -> Graph {
+        let bounded;
+        let verifier = if self.budget.is_some() {
+            self
+        } else {
+            bounded = Verifier {
+                transport: self.transport,
+                memory: self.memory,
+                endpoints: self.endpoints.clone(),
+                sources: self.sources.clone(),
+                bundles: self.bundles.clone(),
+                now: self.now,
+                clock: self.clock,
+                progress: self.progress,
+                budget: Some(Budget::default()),
+            };
+            &bounded
+        };
+        verifier.identity_within(question, verifier.budget.as_ref()).await
+    }
+
+    async fn identity_within(&self, question: &Question<'_>, budget: Option<&Budget>) -> Graph {
         let query = question.subject;
         let mut histories = Map::default();
         let mut edges = Vec::new();
@@ -109,8 +134,8 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         let mut graph = self.graph_of(query, primary, &history);
         graph.contested_by = contested_by;
         graph.edges = edges;
-        if let Some(primary) = graph.primary.clone() {
-            self.add_edges(&mut graph, &primary, &history).await;
+        if let (Some(primary), Some(budget)) = (graph.primary.clone(), budget) {
+            self.add_edges(&mut graph, &primary, &history, budget).await;
         }
         graph
     }
@@ -142,30 +167,59 @@ impl<T: Transport, M: Memory> Verifier<'_, T, M> {
         }
     }
 
-    /// Looks up every account that the chain lists.
-    async fn add_edges(&self, graph: &mut Graph, primary: &Identity, history: &History) {
+    /// Looks up the accounts that the chain lists, as far as the budget goes.
+    async fn add_edges(
+        &self,
+        graph: &mut Graph,
+        primary: &Identity,
+        history: &History,
+        budget: &Budget,
+    ) {
         let (mut live, mut dead) = self.listed(shown_chain(history), primary, &graph.edges);
-        let left = live.split_off(live.len().min(MAX_EDGES));
-        for (subject, _) in left {
-            let why = format!("the sigchain lists more than {MAX_EDGES} accounts");
-            let error = Error::about(Code::SearchIncomplete, why);
-            dead.push(Lookup::of(subject, self.now).failed(&error));
+        let left = live.split_off(live.len().min(budget.accounts()));
+        let limit = format!("the sigchain lists more than {} accounts", budget.accounts());
+        dead.extend(left.into_iter().map(|(subject, _)| self.unchecked(subject, &limit)));
+        let found = self.look_up_all(&live, primary, history, budget).await;
+        for ((subject, _), report) in live.into_iter().zip(found) {
+            let late = "the time for one identity was over";
+            graph.edges.push(report.unwrap_or_else(|| self.unchecked(subject, late)));
         }
-        let mut found: Vec<Report> = stream::iter(live)
-            .map(|(subject, hints)| async move {
-                let mut known = Map::default();
-                known.insert(primary, history.clone());
-                let question = Question { hints, ..Question::about(&subject) };
-                let reports = self.verify_with(&question, &mut known).await;
-                self.edge_of(reports, &subject, primary)
-            })
-            .buffer_unordered(MAX_CONCURRENCY)
-            .collect()
-            .await;
-        graph.edges.append(&mut found);
         compare_beacons(&mut graph.edges);
         graph.edges.append(&mut dead);
         graph.edges.sort_by(|a, b| a.subject.cmp(&b.subject));
+    }
+
+    /// The owner's report on each account; none where the time of the budget was over before.
+    async fn look_up_all(
+        &self,
+        accounts: &[(Identity, Vec<String>)],
+        primary: &Identity,
+        history: &History,
+        budget: &Budget,
+    ) -> Vec<Option<Report>> {
+        let mut found: Vec<Option<Report>> = accounts.iter().map(|_| None).collect();
+        if accounts.is_empty() {
+            return found;
+        }
+        let mut end = Box::pin(self.transport.pause(budget.milliseconds()));
+        let open =
+            stream::iter(accounts.iter().enumerate()).map(|(n, (subject, hints))| async move {
+                let mut known = Map::default();
+                known.insert(primary, history.clone());
+                let question = Question { hints: hints.clone(), ..Question::about(subject) };
+                let reports = self.verify_with(&question, &mut known).await;
+                (n, self.edge_of(reports, subject, primary))
+            });
+        let mut open = Box::pin(open.buffer_unordered(MAX_CONCURRENCY));
+        while let Either::Left((Some((n, report)), _)) = select(open.next(), &mut end).await {
+            found[n] = Some(report);
+        }
+        found
+    }
+
+    /// The report on an account that the budget left out.
+    fn unchecked(&self, subject: Identity, why: &str) -> Report {
+        Lookup::of(subject, self.now).failed(&Error::about(Code::SearchIncomplete, why))
     }
 
     /// The owner's report among those on an account.

@@ -3,11 +3,11 @@
 
 use super::{History, Known};
 use crate::{
-    Chain, Code, Endpoints, Envelope, Error, Event, Fork, Head, Identity, Key, NOSTR_KIND,
-    ObjectId, Result, Scheme, SignedClaim, Timestamp,
+    Chain, Code, Endpoints, Envelope, Error, Event, Head, Identity, Key, NOSTR_KIND, ObjectId,
+    Result, Scheme, SignedClaim, Timestamp,
     channel::{Fetched, chain_authors, chain_failure, chain_request, further_filters},
     event::{self, chain_path},
-    fork::{MAX_FORK, Merge, merge},
+    fork::{MAX_FORK, Merge, merge, read_evidence},
     json::Value,
     log::SigServer,
     map::Map,
@@ -26,9 +26,12 @@ pub(super) fn from_server(server: &SigServer, primary: &Identity, size: u64) -> 
     Request::bundle(format!("{}{}?log={size}", server.url, path(primary)))
 }
 
-/// The request for a server's evidence of a fork.
-const fn evidence(url: String) -> Request {
-    let (accept, redirects) = ("application/json", Redirects::SameHost);
+/// The request for what a sigchain server has of other histories of a chain
+/// ([`crate::fork::read_evidence`]). `server` is the server's URL without a slash at its end.
+#[must_use]
+pub fn evidence_request(server: &str, primary: &Identity) -> Request {
+    let url = format!("{server}{}/fork", path(primary));
+    let (accept, redirects) = ("application/jsonl", Redirects::SameHost);
     Request::Http { url, accept, limit: MAX_FORK, truncate: false, redirects }
 }
 
@@ -71,9 +74,9 @@ pub(super) fn requests(
         }
     }
     for server in servers {
-        let url = format!("{}{}/fork", server.url, path(primary));
+        let evidence = evidence_request(&server.url, primary);
         all.push(Asked::Server(Box::new((server, primary.clone()))));
-        all.push(Asked::Evidence(evidence(url)));
+        all.push(Asked::Evidence(evidence));
     }
     for domain in domains {
         let url = format!("https://{domain}/.well-known/kez/{}.jsonl", chain_path(primary));
@@ -293,18 +296,27 @@ impl Gathered {
         self.count(matches!(asked, Asked::Relay(_)), reply);
     }
 
-    /// Two branches that verify are events of the chain, wherever they come from.
+    /// Reads fork objects, one a line. Branches that verify are events of the chain, wherever they
+    /// come from.
     fn evidence(&mut self, place: &str, primary: &Identity, bytes: &[u8], now: Timestamp) {
-        let reply = match Fork::from_json(bytes, now) {
-            Ok(fork) if fork.chain() == primary => {
-                let (a, b) = fork.branches();
-                self.copies.extend([a.clone(), b.clone()]);
-                return;
+        let (forks, error) = read_evidence(bytes, now);
+        let mut why = error.map(|error| error.brief());
+        for fork in forks {
+            if fork.chain() == primary {
+                let (a, b) = fork.into_branches();
+                // The first branch is mostly the same one in every object.
+                for branch in [a, b] {
+                    if !self.copies.contains(&branch) {
+                        self.copies.push(branch);
+                    }
+                }
+            } else {
+                why.get_or_insert("evidence of another chain".into());
             }
-            Ok(_) => Reply::Failed(format!("{place}: evidence of another chain")),
-            Err(error) => Reply::Failed(format!("{place}: {}", error.brief())),
-        };
-        self.count(false, reply);
+        }
+        if let Some(why) = why {
+            self.count(false, Reply::Failed(format!("{place}: {why}")));
+        }
     }
 
     /// Reads a bundle. Of one that breaks off the events before count.

@@ -1,7 +1,7 @@
 //! The road from an identity to its verdict, written once for every platform. It drives the
 //! sans-I/O parts with a [`Transport`] that is handed in.
 
-use super::{Case, History, Lookup, Report, Status, ask::Heard, judge};
+use super::{Budget, Case, History, Lookup, Report, Status, ask::Heard, judge};
 use crate::{
     Code, Endpoints, Error, Identity, Proof, Result, SignedClaim, Timestamp,
     channel::{self, Fetched, Finding, Miss, Step},
@@ -91,6 +91,7 @@ pub enum Progress<'a> {
 ///     now,
 ///     clock: now,
 ///     progress: &|_| {},
+///     budget: None,
 /// };
 /// let reports = verifier.verify(&subject).now_or_never().unwrap();
 /// assert_eq!(reports[0].status, Status::Valid);
@@ -114,6 +115,9 @@ pub struct Verifier<'a, T, M> {
     pub clock: Timestamp,
     /// Is told of every step.
     pub progress: &'a dyn Fn(Progress<'_>),
+    /// What all requests together may cost. Without one, a question about an identity gets the
+    /// default; the lookup of a single account is bounded by its channel.
+    pub budget: Option<Budget>,
 }
 
 /// What is verified, and how.
@@ -157,6 +161,7 @@ pub(crate) async fn look_up(
         now,
         clock: now,
         progress: &|_| {},
+        budget: None,
     };
     Ok(verifier.look_up(question).await?)
 }

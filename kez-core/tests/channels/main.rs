@@ -114,6 +114,7 @@ impl Recorded {
             now: now(),
             clock: now(),
             progress: &|_| {},
+            budget: None,
         }
     }
 

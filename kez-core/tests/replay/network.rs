@@ -107,6 +107,7 @@ impl<'a> Recorded<'a> {
             now: at.unwrap_or(self.clock),
             clock: self.clock,
             progress: &|_| {},
+            budget: None,
         }
     }
 

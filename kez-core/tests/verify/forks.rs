@@ -108,6 +108,20 @@ fn evidence_is_asked_for_and_counts() {
     world.memory.borrow_mut().clear();
     world.set(&format!("{chain}/fork"), http(200, fork(&all.thief, &all.owner)));
     assert_eq!(world.word("dns:example.com"), "key_compromised", "the owner's branch stands");
+    // Evidence of several divergences: one object a line, and all branches are merged together.
+    let (open, settled) = (fork(&all.thief, &all.thief_too), fork(&all.thief, &all.owner));
+    for (lines, wanted) in [
+        (format!("{open}\n{settled}\n"), "key_compromised"),
+        (format!("{settled}\n{open}"), "key_compromised"),
+        (format!("{open}\n{{}}\n{settled}\n"), "forked"),
+        (format!("{open}\n\n"), "forked"),
+        (format!("{open}\n").repeat(63) + &settled, "key_compromised"),
+        (format!("{open}\n").repeat(64) + &settled, "forked"),
+    ] {
+        world.memory.borrow_mut().clear();
+        world.set(&format!("{chain}/fork"), http(200, lines));
+        assert_eq!(world.word("dns:example.com"), wanted);
+    }
     // A server that cannot answer still serves its chain, and garbage is no evidence.
     for does in [http(500, ""), http(200, "{}"), Does::Fail(kez_core::Code::Timeout)] {
         world.memory.borrow_mut().clear();

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod budget;
 mod forks;
 mod proofs;
 mod sources;

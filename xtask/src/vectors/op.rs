@@ -438,5 +438,79 @@ pub(super) fn more_chains(v: &mut Vectors) -> Result<()> {
         "compromise_refused",
         "the old key was not current then",
     );
+    dead_commitments(v, &w, &d, &r)
+}
+
+/// Commitments to keys that the chain can never rotate to. `devices` has a revoked device, and
+/// `rotated` went from key 1 to key 5.
+fn dead_commitments(
+    v: &mut Vectors,
+    chain: &Writer,
+    devices: &Writer,
+    rotated: &Writer,
+) -> Result<()> {
+    let (owner, device) = (key(Scheme::Nostr, 1), key(Scheme::Ed25519, 4));
+    let next = key(Scheme::Nostr, 5);
+    let rotate = |to: &SecretKey| Op::Rotate {
+        to: to.public().clone(),
+        reason: Reason::Superseded,
+        compromised_since: None,
+    };
+    let add_device = || Op::AddDevice {
+        device: device.public().clone(),
+        caps: vec![],
+        not_after: None,
+        name: None,
+    };
+    let committed = |w: &Writer, op: Op, to: Option<&SecretKey>, keys: &[&SecretKey]| {
+        let mut event = w.event(op);
+        event.next = to.map(|key| commitment(&name(key)));
+        let mut envelope = event.to_envelope()?;
+        for key in keys {
+            envelope.sign(key, &[0; 32])?;
+        }
+        Ok::<_, Box<dyn std::error::Error>>((event, w.with(&envelope)))
+    };
+    let mut waiting = chain.clone();
+    let (event, fresh) =
+        committed(chain, some_claim("dns:a.example", 3), Some(&device), &[&owner])?;
+    waiting.push(&event, &[&owner])?;
+    v.add("next-fresh", &["CHN-27"], "bundle", fresh, "ok", "it commits to a key of no chain");
+    let add = || some_claim("dns:b.example", 7);
+    let third = key(Scheme::Nostr, 6);
+    type Case<'a> = (&'a str, &'a Writer, Op, Option<&'a SecretKey>, Vec<&'a SecretKey>, &'a str);
+    let cases: Vec<Case<'_>> = vec![
+        ("next-current", chain, add(), Some(&owner), vec![&owner], "to the current key"),
+        ("next-earlier", rotated, add(), Some(&owner), vec![&next], "to an earlier key"),
+        ("next-device", devices, add(), Some(&device), vec![&owner], "to a revoked device"),
+        (
+            "next-own-rotation",
+            chain,
+            rotate(&third),
+            Some(&third),
+            vec![&owner, &third],
+            "to the key that the event rotates to",
+        ),
+        (
+            "next-own-device",
+            chain,
+            add_device(),
+            Some(&device),
+            vec![&owner, &device],
+            "to the device that the event adds",
+        ),
+        (
+            "next-made-a-device",
+            &waiting,
+            add_device(),
+            None,
+            vec![&owner, &device],
+            "the committed key becomes a device",
+        ),
+    ];
+    for (case, writer, op, to, keys, comment) in cases {
+        let (_, text) = committed(writer, op, to, &keys)?;
+        v.add(case, &["CHN-27"], "bundle", text, "key_used", comment);
+    }
     Ok(())
 }
