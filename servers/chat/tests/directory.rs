@@ -279,20 +279,34 @@ fn posts_that_are_refused() {
     assert_eq!((nobody.0, nobody.code()), (404, "handle_unknown"));
     let welcome = json!([{ "handle": "bob", "device": device, "body": "AA" }]);
     assert_eq!(commit(json!(["alice"]), welcome.clone()).code(), "welcome_refused");
+    // Welcomes are for devices of their handle, one for each.
+    let foreign = json!([{ "handle": "bob", "device": alice.device(0).as_str(), "body": "AA" }]);
+    assert_eq!(commit(json!(["alice", "bob"]), foreign).code(), "welcome_refused");
+    let no_device = json!([{ "handle": "bob", "device": "dns:a.example", "body": "AA" }]);
+    assert_eq!(commit(json!(["alice", "bob"]), no_device).code(), "welcome_refused");
+    let twice = json!([welcome[0], welcome[0]]);
+    assert_eq!(commit(json!(["alice", "bob"]), twice).code(), "welcome_refused");
+    let many = json!(vec![welcome[0].clone(); 65]);
+    let many = commit(json!(["alice", "bob"]), many);
+    assert_eq!((many.0, many.code()), (413, "too_large"));
     // All or nothing: what was refused left no trace.
     assert_eq!(bob.poll(&server, 0).len(), 2);
     assert_eq!(commit(json!(["alice", "bob"]), welcome).0, 201);
     let items = bob.poll(&server, 2);
     assert_eq!((&items[0]["kind"], &items[1]["kind"]), (&json!("commit"), &json!("welcome")));
     assert_eq!((&items[1]["device"], &items[1]["position"]), (&json!(device), &json!(4)));
-    // Who is removed is told so, and hears no more.
-    let expect = json!({
-        "expect": 4, "id": id(16), "body": "AA", "recipients": ["alice"], "welcomes": [],
-    });
-    assert_eq!(alice.send(&server, "POST", &path, Some(&expect)).0, 201);
-    assert_eq!(bob.poll(&server, 4).len(), 1);
-    alice.message(&server, &conversation, "without bob");
-    assert_eq!(bob.poll(&server, 4).len(), 1);
+    // A handle that was released stops no commit, and gets nothing.
+    let carol = Person::join("carol", &server);
+    let commit = |expect: u64, recipients: Value| {
+        let body =
+            json!({ "expect": expect, "id": id(16), "body": "AA", "recipients": recipients });
+        alice.send(&server, "POST", &path, Some(&body)).0
+    };
+    assert_eq!(commit(4, json!(["alice", "bob", "carol"])), 201);
+    assert_eq!(carol.send(&server, "DELETE", "/v1/handles/carol", None).0, 204);
+    assert_eq!(commit(5, json!(["alice", "bob", "carol"])), 201);
+    let stand = bob.send(&server, "GET", &format!("/v1/conversations/{conversation}"), None).1;
+    assert_eq!(stand["recipients"], json!(["alice", "bob"]));
     // Paths and methods that there are not.
     let none = server.plain("GET", "/v1/nothing", None);
     assert_eq!((none.0, none.code()), (404, "usage"));

@@ -206,7 +206,7 @@ pub(super) fn register(
         return Err(taken(&format!("the identity is {other} here")));
     }
     db.prepare_cached(
-        "INSERT INTO handles (handle, person, record, created) VALUES (?1, ?2, ?3, ?4)
+        "INSERT INTO handles (handle, person, record, created, seen) VALUES (?1, ?2, ?3, ?4, ?4)
          ON CONFLICT (handle) DO UPDATE SET record = ?3, created = ?4",
     )?
     .execute(params![
@@ -220,8 +220,9 @@ pub(super) fn register(
 
 /// [`Store::release`].
 pub(super) fn release(db: &Connection, handle: &str) -> Result<(), Refusal> {
-    db.execute("DELETE FROM members WHERE handle = ?", [handle])?;
-    db.execute("DELETE FROM inbox WHERE handle = ?", [handle])?;
+    for table in ["members", "inbox", "senders", "blocks"] {
+        db.execute(&format!("DELETE FROM {table} WHERE handle = ?"), [handle])?;
+    }
     let person: Option<String> = db
         .query_row("SELECT person FROM handles WHERE handle = ?", [handle], |row| row.get(0))
         .optional()?
@@ -236,7 +237,8 @@ pub(super) fn release(db: &Connection, handle: &str) -> Result<(), Refusal> {
         }
     }
     db.execute(
-        "UPDATE handles SET person = NULL, record = NULL, bytes = 0 WHERE handle = ?",
+        "UPDATE handles SET person = NULL, record = NULL, items = 0, bytes = 0, request_items = 0,
+         request_bytes = 0 WHERE handle = ?",
         [handle],
     )?;
     Ok(())
@@ -347,6 +349,28 @@ pub(super) fn find_handle(db: &Connection, handle: &str) -> Result<(String, Stri
     )?;
     let found = query.query_row([handle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     found.ok_or_else(|| Refusal::absent(Code::HandleUnknown, handle))
+}
+
+/// Whether a handle has an owner: `None` if it never had one, `Some(false)` if it was released.
+pub(super) fn has_owner(db: &Connection, handle: &str) -> Result<Option<bool>, Refusal> {
+    let mut query = db.prepare_cached("SELECT person IS NOT NULL FROM handles WHERE handle = ?")?;
+    Ok(query.query_row([handle], |row| row.get(0)).optional()?)
+}
+
+/// Whether a device of a handle is in force; `None` if it is not a device of that handle.
+pub(super) fn is_in_force(
+    db: &Connection,
+    handle: &str,
+    device: &str,
+    now: Timestamp,
+) -> Result<Option<bool>, Refusal> {
+    let mut query = db.prepare_cached(
+        "SELECT active = 1 AND (not_after IS NULL OR not_after > ?3)
+         FROM devices JOIN handles ON handles.person = devices.person
+         WHERE device = ?1 AND handle = ?2",
+    )?;
+    let found = query.query_row(params![device, handle, now.seconds()], |row| row.get(0));
+    Ok(found.optional()?)
 }
 
 /// The devices in force of an identity that have a bundle: key and signed bundle.

@@ -37,7 +37,7 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kez-chat-server"));
         command.args(["--listen", at, "--data"]).arg(data);
         command.envs(nats_url(data).map(|url| ("NATS_URL", url)));
-        for rate in ["--address-rate", "--device-rate", "--claim-rate"] {
+        for rate in ["--address-rate", "--device-rate", "--claim-rate", "--commit-rate"] {
             if !options.contains(&rate) {
                 command.args([rate, "1000000"]);
             }
