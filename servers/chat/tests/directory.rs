@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Person, Server, agent, base64, id, now, send};
-use kez_core::{Op, Reason, Scheme};
+use common::{Person, Server, agent, base64, id, key, now, send};
+use kez_core::{Identity, ObjectId, Op, Reason, Scheme};
 use serde_json::{Value, json};
 use std::thread;
 use tempfile::TempDir;
@@ -159,6 +159,53 @@ fn chains_grow_and_never_change() {
             .iter()
             .any(|event| matches!(event.op, Op::RevokeDevice { reason: Reason::Retired, .. }))
     );
+}
+
+/// KEZ-FRK-02, KEZ-DELIVER-06, KEZ-DELIVER-15
+#[test]
+fn the_committed_key_settles_a_fork() {
+    let (_dir, server) = server(&[]);
+    let mut owner = Person::new("bob");
+    let (paper, account) =
+        (key(Scheme::Ed25519), Identity::from_canonical("dns:bob.example").unwrap());
+    let claim = ObjectId::digest("claim", b"");
+    let add = Op::Add { subject: account, claim, account: None, url: None };
+    owner.append_with(add, None, Some(&paper));
+    let answer = server.plain("POST", "/v1/handles", Some(&owner.registration(&server)));
+    assert_eq!(answer.0, 201, "{answer:?}");
+    // The thief has all keys but the one on paper, and is first.
+    let (mut thief, mut other) = (owner.stolen(), owner.stolen());
+    thief.add_device();
+    assert_eq!((thief.put_chain(&server).0, thief.put_bundle(&server, 1).0), (204, 204));
+    let mut stream = thief.stream_as(&server, 1, 0);
+    other.add_device();
+    other.add_device();
+    assert_eq!(other.put_chain(&server).code(), "forked");
+    // The owner's branch takes its place, and the thief's device and streams end.
+    let to = paper.public().clone();
+    let rotate = Op::Rotate { to, reason: Reason::Compromised, compromised_since: None };
+    owner.key = paper;
+    owner.append_with(rotate, None, None);
+    owner.add_device();
+    assert_eq!((owner.put_chain(&server).0, owner.put_bundle(&server, 1).0), (204, 204));
+    let inbox = "/v1/inbox/bob?since=0";
+    assert_eq!(owner.send_as(&server, 1, "GET", inbox, None).0, 200);
+    assert_eq!(thief.send_as(&server, 1, "GET", inbox, None).code(), "device_revoked");
+    assert_eq!(thief.put_bundle(&server, 1).code(), "device_revoked");
+    assert_eq!(stream.next().unwrap().json(), json!({ "reason": "revoked" }));
+    let shown = server.plain("GET", "/v1/handles/bob", None).1;
+    let shown: Vec<_> = shown["devices"].as_array().unwrap().iter().map(|d| &d["device"]).collect();
+    assert_eq!(shown, [owner.device(1).as_str()]);
+    // The thief cannot come back, by any branch and any route.
+    for branch in [&thief, &other] {
+        assert_eq!(branch.put_chain(&server).code(), "forked");
+        let again = server.plain("POST", "/v1/handles", Some(&branch.registration(&server)));
+        assert_eq!((again.0, again.code()), (409, "forked"));
+    }
+    // The chain goes on.
+    owner.add_device();
+    assert_eq!(owner.put_chain(&server).0, 204);
+    assert_eq!(owner.send_as(&server, 2, "GET", inbox, None).0, 200);
 }
 
 #[test]

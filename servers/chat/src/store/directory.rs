@@ -4,6 +4,7 @@ use super::{Command, Refusal, Store};
 use kez_core::{
     Chain, Code, Envelope, Error, Identity, Timestamp,
     chat::{CAPABILITY, Handle, SignedBundle, SignedHandle},
+    fork::Fork,
     json::Value,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -100,10 +101,11 @@ impl Store {
         .await
     }
 
-    /// Takes a longer chain of a handle's owner.
+    /// Takes a longer chain of a handle's owner, or the branch that settles a fork.
     ///
     /// # Errors
-    /// `Absent`, `Invalid` with `chain_id` for another's chain and `forked` for another history.
+    /// `Absent`, `Invalid` with `chain_id` for another's chain and `forked` for another history that
+    /// the committed key does not settle.
     pub async fn update_chain(&self, handle: Handle, chain: Chain) -> Result<bool, Refusal> {
         let (handle, chain) = (handle.to_string(), Box::new(chain));
         self.write(Command::UpdateChain { handle, chain }).await?.flag()
@@ -393,17 +395,28 @@ fn load_chain(db: &Connection, person: &str) -> Result<Option<String>, Refusal> 
     Ok(query.query_row([person], |row| row.get(0)).optional()?)
 }
 
-/// Keeps a chain that continues the one that is kept. Gives whether it was longer.
+/// Stores a chain that continues the stored one, or settles a fork with it. Gives whether that
+/// changed anything.
+///
+/// # Errors
+/// `forked` for another history, unless it is the branch of the committed key.
 fn save_chain(db: &Connection, chain: &Chain) -> Result<bool, Refusal> {
     let person = chain.name().as_str();
     let bundle = chain.to_bundle();
-    let old = load_chain(db, person)?;
-    if let Some(old) = &old {
+    if let Some(old) = load_chain(db, person)? {
         if old.starts_with(&bundle) {
             return Ok(false);
         }
         if !bundle.starts_with(old.as_str()) {
-            return Err(Error::about(Code::Forked, person).into());
+            let old = Chain::replay_trusted(old.as_bytes(), chain.name())?;
+            let longer = chain.events().len() > old.events().len();
+            match Fork::of(old, chain.clone())?.map(Fork::into_settled) {
+                // Common events are the same, and their signatures differ.
+                None if longer => {}
+                None => return Ok(false),
+                Some(Ok(settled)) if settled == *chain => {}
+                Some(_) => return Err(Error::about(Code::Forked, person).into()),
+            }
         }
     }
     db.prepare_cached(
@@ -421,7 +434,7 @@ fn save_chain(db: &Connection, chain: &Chain) -> Result<bool, Refusal> {
         db.prepare_cached(
             "INSERT INTO devices (device, person, active, not_after, acked)
              VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (device) DO UPDATE SET active = ?3 WHERE person = ?2",
+             ON CONFLICT (device) DO UPDATE SET active = ?3, not_after = ?4 WHERE person = ?2",
         )?
         .execute(params![
             device.key.as_str(),
