@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Person, Server, Stream, agent, base64, id, texts};
+use common::{Person, Server, Stream, agent, base64, id, send, texts};
+use kez_core::chat::auth::Binds;
 use kez_server::testing::{ask, preflight};
 use serde_json::json;
 use std::{
@@ -140,6 +141,51 @@ fn killed_a_hundred_times_under_load_it_keeps_what_it_acknowledged() {
         assert_eq!(got.len(), sent.len());
     }
     assert!(sent.len() > 300, "{}", sent.len());
+}
+
+/// KEZ-AUTH-03, KEZ-AUTH-07, KEZ-AUTH-08
+#[test]
+fn a_used_signature_is_refused_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let mut server = Server::start(dir.path(), &[]);
+    let address = server.address().to_owned();
+    let bob = Person::join("bob", &server);
+    let mut used = Vec::new();
+    for round in 0..4 {
+        let url = format!("{}/v1/keypackages", server.url());
+        let ask = |auth: &str| send("GET", &url, Some(auth), None);
+        let credentials = bob.credentials(&server, 0, "GET", "/v1/keypackages", Binds::Nothing);
+        used.push(credentials.to_header());
+        assert_eq!(ask(used.last().unwrap()).0, 200);
+        let query = bob.stream_query(&server, 0);
+        let path = format!("/v1/inbox/bob/stream?{query}");
+        assert_eq!(Stream::open(&server, &path, &[]).status, 200);
+        if round % 2 == 0 {
+            server.0.kill();
+        } else {
+            server.0.terminate();
+            // A clean end outlives the machine's.
+            assert!(fs::read(dir.path().join("seen.0")).unwrap().starts_with(b"clean"));
+        }
+        server = Server::listening(dir.path(), &address, &[]);
+        for auth in &used {
+            let again = ask(auth);
+            assert_eq!((again.0, again.code()), (401, "auth_refused"));
+        }
+        assert_eq!(Stream::open(&server, &path, &[]).status, 401);
+        // New ones are good at once, by polls and streams.
+        assert_eq!(bob.poll(&server, 0).len(), 0);
+        bob.stream(&server, 0);
+    }
+    // The machine stopped: nobody knows what was used. Clients are told when to come back.
+    server.0.kill();
+    let mut file = fs::read(dir.path().join("seen.1")).unwrap();
+    file[..36].copy_from_slice(&[b'x'; 36]);
+    fs::write(dir.path().join("seen.1"), file).unwrap();
+    let server = Server::listening(dir.path(), &address, &[]);
+    let answer = bob.send(&server, "GET", "/v1/keypackages", None);
+    assert_eq!((answer.0, answer.code()), (503, "rate_limited"));
+    assert_eq!(server.plain("GET", "/v1/handles/bob", None).0, 200);
 }
 
 /// KEZ-DELIVER-05, KEZ-DELIVER-13

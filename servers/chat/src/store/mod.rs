@@ -234,6 +234,7 @@ pub struct Store {
     stream: Option<Arc<Stream>>,
     /// The data folder is this process's as long as the store is used.
     _lock: Arc<Lock>,
+    dir: Arc<Path>,
 }
 
 impl Store {
@@ -276,8 +277,13 @@ impl Store {
     ) -> Result<(Self, JoinHandle<()>), Failure> {
         let (writer, thread) = Writer::start(connection)?;
         let (readers, broker) = (Readers::new(dir.join(FILE)), Arc::new(Local::default()));
-        let lock = Arc::new(lock);
-        Ok((Self { writer, readers, broker, quotas, stream: None, _lock: lock }, thread))
+        let (lock, dir) = (Arc::new(lock), dir.into());
+        Ok((Self { writer, readers, broker, quotas, stream: None, dir, _lock: lock }, thread))
+    }
+
+    /// The folder of the data.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Who is told of what comes in.
