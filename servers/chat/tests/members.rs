@@ -280,12 +280,15 @@ fn a_blocked_handle_reaches_no_inbox_and_is_not_told() {
     bob.message(&server, &direct, "hello");
     let blocks = "/v1/inbox/bob/blocks";
     let eves = "/v1/inbox/bob/blocks/eve";
-    assert_eq!(eve.send(&server, "PUT", "/v1/inbox/bob/blocks/bob", None).0, 403);
+    let empty = json!({});
+    assert_eq!(eve.send(&server, "PUT", "/v1/inbox/bob/blocks/bob", Some(&empty)).0, 403);
+    assert_eq!(eve.send(&server, "DELETE", "/v1/inbox/bob/blocks/bob", None).0, 403);
     assert_eq!(eve.send(&server, "GET", blocks, None).0, 403);
-    assert_eq!(server.plain("PUT", eves, None).code(), "auth_missing");
-    assert_eq!(bob.send(&server, "PUT", "/v1/inbox/bob/blocks/E", None).code(), "handle_refused");
+    assert_eq!(server.plain("PUT", eves, Some(&empty)).code(), "auth_missing");
+    let refused = bob.send(&server, "PUT", "/v1/inbox/bob/blocks/E", Some(&empty));
+    assert_eq!(refused.code(), "handle_refused");
     for _ in 0..2 {
-        assert_eq!(bob.send(&server, "PUT", eves, None).0, 204);
+        assert_eq!(bob.send(&server, "PUT", eves, Some(&empty)).0, 204);
     }
     assert_eq!(bob.send(&server, "GET", blocks, None).1, json!({ "blocks": ["eve"] }));
     let before = bob.poll(&server, 0).len();

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Person, Server};
+use kez_core::chat::auth::Binds;
 use kez_server::testing::proxy::{self, Answer, CLIENT, Proxy};
 use std::{
     path::{Path, PathBuf},
@@ -59,8 +60,11 @@ fn chat_goes_through(proxy: fn(&str, &str) -> Proxy) {
     ] {
         let large = proxy.ask("POST", path, json, &vec![b'x'; most + 1]);
         assert_eq!((large.status, large.problem().as_str()), (413, "too_large"), "{path}");
-        let taken = proxy.ask("POST", path, json, &vec![b'x'; most]);
-        assert!(matches!(taken.status, 400 | 401), "{path}: {taken:?}");
+        // Without a device's signature the server would not read it.
+        let body = vec![b'x'; most];
+        let auth = bob.credentials(&server, 0, "POST", path, Binds::Body(&body)).to_header();
+        let taken = proxy.ask("POST", path, &format!("{json}authorization: {auth}\r\n"), &body);
+        assert_eq!((taken.status, taken.problem().as_str()), (400, "usage"), "{path}");
     }
     server.0.kill();
     let gone = proxy.ask("GET", "/v1/handles/bob", "", b"");
@@ -90,6 +94,26 @@ fn the_server_learns_the_clients_address_and_nothing_that_the_client_says() {
         let named: Vec<_> = head.lines().filter(|l| l.starts_with("x-forwarded-for:")).collect();
         assert_eq!(named, ["x-forwarded-for: 127.0.0.1"], "{head}");
     }
+}
+
+#[test]
+fn the_servers_own_limits_count_the_clients_of_a_trusted_proxy() {
+    let dir = TempDir::new().unwrap();
+    let server =
+        Server::start(dir.path(), &["--address-rate", "20", "--trusted-proxy", "127.0.0.1"]);
+    let proxy = nginx(server.address(), &proxy::free_address());
+    let passed = |client: fn(usize) -> String| {
+        let from = |n| {
+            let lines = format!("{CLIENT}: {}\r\n", client(n));
+            proxy.ask("GET", "/v1/handles/u", &lines, b"").status
+        };
+        (0..40).filter(|n| from(*n) == 404).count()
+    };
+    let one = passed(|_| "203.0.113.1".into());
+    assert!((20..25).contains(&one), "{one}");
+    let prefix = passed(|n| format!("2001:db8:1:1::{n:x}"));
+    assert!((20..25).contains(&prefix), "{prefix}");
+    assert_eq!(passed(|n| format!("2001:db8:2:{n:x}::1")), 40);
 }
 
 #[test]

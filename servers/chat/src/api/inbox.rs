@@ -224,16 +224,21 @@ pub(super) async fn blocks(
         ("handle" = String, Path, example = "alice"),
         ("other" = String, Path, example = "mallory"),
     ),
+    request_body(content = serde_json::Value, description = "An empty object"),
     responses(
         (status = 204),
         (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
     ))]
 pub(super) async fn block(
     State(app): State<App>,
-    Path(path): Path<(String, String)>,
-    parts: Parts,
+    Path((handle, other)): Path<(String, String)>,
+    request: Request,
 ) -> Result<StatusCode, Problem> {
-    set_block(&app, path, &parts, true).await
+    let (handle, other): (Handle, Handle) = (handle.parse()?, other.parse()?);
+    let (_, caller) = signed::<serde_json::Value>(&app, request).await?;
+    caller.must_be(handle.as_str())?;
+    app.store.block(caller.handle, other, true).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Ends the block of a handle. What it posted meanwhile does not come into the inbox.
@@ -248,23 +253,14 @@ pub(super) async fn block(
     ))]
 pub(super) async fn unblock(
     State(app): State<App>,
-    Path(path): Path<(String, String)>,
+    Path((handle, other)): Path<(String, String)>,
     parts: Parts,
 ) -> Result<StatusCode, Problem> {
-    set_block(&app, path, &parts, false).await
-}
-
-async fn set_block(
-    app: &App,
-    (handle, other): (String, String),
-    parts: &Parts,
-    on: bool,
-) -> Result<StatusCode, Problem> {
     let (handle, other): (Handle, Handle) = (handle.parse()?, other.parse()?);
-    let caller = caller(app, parts, Binds::Nothing).await?;
+    let caller = caller(&app, &parts, Binds::Nothing).await?;
     caller.must_be(handle.as_str())?;
     app.limiter.device(caller.device.as_str()).map_err(Problem::too_often)?;
-    app.store.block(caller.handle, other, on).await?;
+    app.store.block(caller.handle, other, false).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
