@@ -123,6 +123,7 @@ pub(super) struct Membership {
     rosters: BTreeMap<u64, BTreeSet<String>>,
     /// The position of the last commit.
     changed: u64,
+    creator: String,
 }
 
 impl Membership {
@@ -143,13 +144,17 @@ impl Membership {
             Ok((row.get(0)?, Member { elector, accepted, active }))
         })?;
         let members = members.collect::<Result<_, _>>()?;
+        let creator = db
+            .prepare_cached("SELECT creator FROM conversations WHERE id = ?")?
+            .query_row([conversation], |row| row.get(0))?;
         let mut query =
             db.prepare_cached("SELECT position, handles FROM rosters WHERE conversation = ?")?;
         let rosters = query.query_map([conversation], |row| {
             let handles: String = row.get(1)?;
             Ok((row.get(0)?, handles.split_whitespace().map(str::to_owned).collect()))
         })?;
-        Ok(Self { members, rosters: rosters.collect::<Result<_, _>>()?, changed })
+        let rosters = rosters.collect::<Result<_, _>>()?;
+        Ok(Self { members, rosters, changed, creator })
     }
 
     /// A member posts a commit, and accepts it thereby.
@@ -199,7 +204,7 @@ impl Membership {
         for handle in delivered {
             self.members.entry(handle).or_default();
         }
-        let Self { members, rosters, changed } = self;
+        let Self { members, rosters, changed, .. } = self;
         rosters.retain(|position, _| {
             position == changed || members.values().any(|member| member.accepted == *position)
         });
@@ -222,9 +227,13 @@ impl Membership {
             let agrees = own.is_some_and(|opinion| !opinion.contains(handle));
             let count = votes.of_others(handle, member);
             if let Some(member) = member.filter(|member| member.elector.is_some()) {
+                // Of two, the creator decides: otherwise each could keep the other for good.
+                let creator = self.members.get(&self.creator).is_some_and(Member::votes);
+                let decides =
+                    creator && *handle != self.creator && (count.omit, count.all) == (1, 1);
                 if agrees {
                     decisions.push((handle.clone(), Decision::Leave(member.accepted)));
-                } else if count.omit >= OMIT && 2 * count.omit > count.all {
+                } else if decides || (count.omit >= OMIT && 2 * count.omit > count.all) {
                     decisions.push((handle.clone(), Decision::Leave(count.omitted_at)));
                 }
             } else if !agrees && 2 * count.name > count.all && room > 0 {
@@ -303,7 +312,7 @@ mod tests {
 
     /// A conversation whose members have accepted the first commit, which names all of them.
     fn group(names: &[&str]) -> Membership {
-        let mut group = Membership::default();
+        let mut group = Membership { creator: names[0].into(), ..Membership::default() };
         let creator = Member { elector: Some(0), accepted: 0, active: true };
         group.members.insert(names[0].into(), creator);
         post(&mut group, names[0], 1, names);
@@ -405,14 +414,26 @@ mod tests {
 
     #[test]
     fn a_member_that_agrees_to_its_removal_leaves_at_once() {
-        let mut group = group(&["a", "b"]);
-        post(&mut group, "a", 2, &["a"]);
-        assert_eq!(delivered(&group), ["a", "b"]);
+        let mut group = group(&["a", "b", "c"]);
+        post(&mut group, "a", 2, &["a", "c"]);
+        assert_eq!(delivered(&group), ["a", "b", "c"]);
         accept(&mut group, "b", 2);
-        assert_eq!(delivered(&group), ["a"]);
-        // Added again, it votes again once it accepts.
-        post(&mut group, "a", 3, &["a", "b"]);
+        assert_eq!(delivered(&group), ["a", "c"]);
+        // Added again, it votes again once others accept.
+        post(&mut group, "a", 3, &["a", "b", "c"]);
+        assert_eq!((delivered(&group), electors(&group)), (vec!["a", "b", "c"], vec!["a", "c"]));
+        accept(&mut group, "c", 3);
+        assert_eq!(electors(&group), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn of_two_the_creator_decides() {
+        let mut group = group(&["a", "b"]);
+        // The other one does not.
+        post(&mut group, "b", 2, &["b", "x"]);
         assert_eq!(electors(&group), ["a", "b"]);
+        post(&mut group, "a", 3, &["a", "c"]);
+        assert_eq!((delivered(&group), electors(&group)), (vec!["a", "c"], vec!["a", "c"]));
     }
 
     #[test]
@@ -424,6 +445,12 @@ mod tests {
         }
         accept(&mut group, "b", 2);
         assert_eq!(delivered(&group), ["a", "b", "c", "d", "e", "f"]);
+        // Nor does it where only the creator is left.
+        let mut group = self::group(&["a", "b", "m"]);
+        group.members.get_mut("b").unwrap().active = false;
+        group.commit("a", 2, ["a".to_owned(), "b".to_owned()].into());
+        group.settle();
+        assert_eq!(delivered(&group), ["a", "b"]);
     }
 
     #[test]
