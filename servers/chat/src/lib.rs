@@ -95,7 +95,8 @@ impl Server {
         let serving = connection::serve(listener, router, bounds, &open, shutdown);
         tokio::select! {
             done = serving => done,
-            () = upkeep(self.store) => Ok(()),
+            () = upkeep(self.store.clone()) => Ok(()),
+            () = watch_room(self.store) => Ok(()),
             () = callout(self.callout, app.clone()) => Ok(()),
             () = app.seen.listen() => Ok(()),
         }
@@ -113,6 +114,18 @@ async fn callout(callout: Option<Callout>, app: Arc<api::Shared>) {
 /// Milliseconds since 1970.
 fn now_ms() -> u64 {
     u64::try_from(kez_server::since_epoch().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How often the server looks how much room there is.
+const ROOM: Duration = Duration::from_secs(1);
+
+async fn watch_room(store: Store) {
+    loop {
+        if let Err(refusal) = store.look_for_room().await {
+            tracing::error!("room for data: {refusal:?}");
+        }
+        tokio::time::sleep(ROOM).await;
+    }
 }
 
 async fn upkeep(store: Store) {

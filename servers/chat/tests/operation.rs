@@ -234,6 +234,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
     let server = Server::start(dir.path(), &["--quota", "400000"]);
     let address = server.address().to_owned();
     let (alice, bob) = (Person::join("alice", &server), Person::join("bob", &server));
+    let dave = Person::join("dave", &server);
     let conversation = alice.converse(&server, &[&bob]);
     let text = "x".repeat(20_000);
     let mut taken = 0;
@@ -245,12 +246,22 @@ fn a_full_disk_is_told_and_loses_nothing() {
         taken += 1;
         assert!(taken < 100);
     };
-    assert_eq!((refused.0, refused.code()), (507, "storage_failed"));
+    assert_eq!((refused.0, refused.code()), (507, "quota_exceeded"));
     assert!(taken > 5);
+    let ready = agent().get(format!("{}/readyz", server.url())).call().unwrap();
+    let (status, text) = (ready.status(), ready.into_body().read_to_string().unwrap());
+    assert!(status == 200 && text.contains("quota reached"), "{text}");
+    // A stolen device can still be revoked; new handles are refused.
+    let carol = Person::new("carol");
+    let answer = server.plain("POST", "/v1/handles", Some(&carol.registration(&server)));
+    assert_eq!((answer.0, answer.code()), (507, "quota_exceeded"));
+    let mut dave = dave;
+    dave.revoke(0);
+    assert_eq!(dave.put_chain(&server).0, 204);
+    assert_eq!(dave.send(&server, "GET", "/v1/keypackages", None).code(), "device_revoked");
     // What is there can be read and streamed, and after making room it goes on.
     assert_eq!(bob.texts(&server, 0).len(), taken);
     assert_eq!(bob.stream(&server, 0).texts(taken).len(), taken);
-    assert_eq!(server.plain("GET", "/readyz", None).0, 200);
     server.0.terminate();
     let server = Server::listening(dir.path(), &address, &["--quota", "4000000"]);
     assert_eq!(alice.message(&server, &conversation, "again").0, 201);

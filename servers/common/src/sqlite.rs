@@ -139,6 +139,16 @@ pub fn open_reader(path: &Path) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
+/// The bytes of a file that are in use, pages that are free for reuse not included.
+///
+/// # Errors
+/// What SQLite says.
+pub fn used(db: &Connection) -> Result<u64, Failure> {
+    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+    let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+    Ok(pages * pragma("page_size")?)
+}
+
 /// Connections for reading: as many as work side by side.
 pub struct Readers {
     path: PathBuf,

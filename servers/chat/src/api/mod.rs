@@ -33,10 +33,12 @@ use kez_core::{
 use kez_server::{
     body::{self, MaxBody, Rules},
     client,
+    folder::Room,
     limit::{Pool, Share},
     metrics,
     problem::{Problem, ProblemBody},
     replica::{self, Shared as _},
+    sqlite::Failure,
 };
 use serde::{
     Deserialize as _, Deserializer,
@@ -253,7 +255,8 @@ async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Whether requests can be answered: the storage can be read, and NATS, if it is used.
+/// Whether requests can be answered: the storage can be read, and NATS, if it is used. The text
+/// says whether the quota is reached; 507 says that nothing more can be stored.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses(
         (status = 200, content_type = "text/plain", body = String),
@@ -262,5 +265,9 @@ async fn alive() -> &'static str {
 async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     app.store.check().await?;
     app.store.current().await?;
-    Ok("ready\n")
+    match app.store.look_for_room().await? {
+        Room::Plenty => Ok("ready\n"),
+        Room::Reserve => Ok("ready, quota reached: no more messages are stored\n"),
+        Room::None => Err(Refusal::Failed(Failure::Full).into()),
+    }
 }

@@ -129,6 +129,37 @@ impl Command {
         }
     }
 
+    /// Whether it frees space, or takes hardly any.
+    pub(super) const fn frees(&self) -> bool {
+        matches!(
+            self,
+            Self::Release { .. }
+                | Self::Claim { .. }
+                | Self::Acknowledge { .. }
+                | Self::Upkeep { .. }
+                | Self::Block { .. }
+        )
+    }
+
+    /// About how many bytes it adds.
+    pub(super) fn size(&self) -> u64 {
+        let bytes = match self {
+            Self::Post { entry, commit, .. } => {
+                let welcomes = commit.iter().flat_map(|commit| &commit.welcomes);
+                entry.body.len() + welcomes.map(|welcome| welcome.body.len()).sum::<usize>()
+            }
+            Self::PutKeyPackages { packages, .. } => {
+                packages.iter().map(|package| package.body.len()).sum()
+            }
+            Self::PutBundle { bundle, .. } => bundle.len(),
+            Self::Register { chain, .. } | Self::UpdateChain { chain, .. } => {
+                chain.lines().iter().map(String::len).sum()
+            }
+            _ => 0,
+        };
+        bytes as u64 + 1024
+    }
+
     /// Does it, within a transaction, and adds what is to be told.
     pub(super) fn apply(self, db: &Connection, news: &mut News) -> Result<Output, Refusal> {
         Ok(match self {

@@ -24,15 +24,24 @@ use command::{Command, News, Output};
 use ed25519_dalek::SigningKey;
 use kez_core::{Code, Error};
 use kez_server::{
-    folder::Lock,
+    folder::{Lock, Room, Space},
     nats,
     replica::{self, Progress, Shared},
     sqlite::{self, Failure, Readers, Schema, Writer, open_reader},
 };
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::Path, sync::Arc, thread::JoinHandle};
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
 use stream::Stream;
+use tokio::sync::watch;
 
 /// The name of the data's file.
 const FILE: &str = "chat.db";
@@ -162,6 +171,9 @@ impl Default for Quotas {
     }
 }
 
+/// After how many written bytes the server looks how much room there is, at the latest.
+const LOOK: u64 = 1 << 20;
+
 /// Why a request was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -235,6 +247,11 @@ pub struct Store {
     /// The data folder is this process's as long as the store is used.
     _lock: Arc<Lock>,
     dir: Arc<Path>,
+    space: Arc<Space>,
+    /// How much room there was when it was looked at last.
+    room: Arc<watch::Sender<Room>>,
+    /// The bytes that were written since then, about.
+    unseen: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -277,8 +294,19 @@ impl Store {
     ) -> Result<(Self, JoinHandle<()>), Failure> {
         let (writer, thread) = Writer::start(connection)?;
         let (readers, broker) = (Readers::new(dir.join(FILE)), Arc::new(Local::default()));
-        let (lock, dir) = (Arc::new(lock), dir.into());
-        Ok((Self { writer, readers, broker, quotas, stream: None, dir, _lock: lock }, thread))
+        let store = Self {
+            writer,
+            readers,
+            broker,
+            quotas,
+            stream: None,
+            _lock: Arc::new(lock),
+            dir: dir.into(),
+            space: Arc::new(Space::new(dir, quotas.file)),
+            room: Arc::new(watch::Sender::new(Room::Plenty)),
+            unseen: Arc::default(),
+        };
+        Ok((store, thread))
     }
 
     /// The folder of the data.
@@ -298,8 +326,44 @@ impl Store {
         self.writer.waiting()
     }
 
+    /// Looks how much room there is, for the writes until it is looked at again.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub async fn look_for_room(&self) -> Result<Room, Refusal> {
+        self.unseen.store(0, Ordering::Relaxed);
+        let room = self.space.room(self.read(|db| Ok(sqlite::used(db)?)).await?);
+        if self.room.send_replace(room) != room {
+            tracing::warn!("room for data: {room:?}");
+        }
+        Ok(room)
+    }
+
+    /// Keeps the reserve for what takes power from devices or frees space.
+    async fn check_room(&self, command: &Command) -> Result<(), Refusal> {
+        if command.frees() {
+            return Ok(());
+        }
+        let size = command.size();
+        let unseen = self.unseen.fetch_add(size, Ordering::Relaxed) + size;
+        let often = self.quotas.file.map_or(LOOK, |quota| (quota / 64).min(LOOK));
+        let room =
+            if unseen > often { self.look_for_room().await? } else { *self.room.borrow() };
+        if room == Room::Plenty {
+            Ok(())
+        } else if room == Room::Reserve {
+            if matches!(command, Command::UpdateChain { .. }) {
+                return Ok(());
+            }
+            Err(Refusal::Quota("of the server: it takes sigchains, and no more messages".into()))
+        } else {
+            Err(Failure::Full.into())
+        }
+    }
+
     /// Does what a command says; subscribers are told after the commit, in its order.
     async fn write(&self, command: Command) -> Result<Output, Refusal> {
+        self.check_room(&command).await?;
         if let Some(stream) = &self.stream {
             return stream.order(command).await;
         }

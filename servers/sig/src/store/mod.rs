@@ -27,7 +27,7 @@ use kez_server::{
     limit::{Allowance, Exhausted, Pool},
     nats,
     replica::{self, Progress, Shared},
-    sqlite::{Failure, Readers, Schema},
+    sqlite::{Failure, Readers, Schema, used},
     topics::{Subscription, Topics},
 };
 use rusqlite::{Connection, params};
@@ -392,7 +392,7 @@ impl Store {
     /// # Errors
     /// `Storage`.
     pub async fn room(&self) -> Result<Room, Refusal> {
-        Ok(self.space.room(self.read(used).await?))
+        Ok(self.space.room(self.read(|db| Ok(used(db)?)).await?))
     }
 
     async fn write(&self, change: Box<Change>) -> Result<Done, Refusal> {
@@ -657,13 +657,6 @@ pub fn after_line(bundle: &Bytes, after: u64) -> Bytes {
         Err(_) => bundle.len(),
     };
     bundle.slice(from..)
-}
-
-/// The bytes of the file that are in use.
-fn used(db: &Connection) -> Result<u64, Refusal> {
-    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
-    let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
-    Ok(pages * pragma("page_size")?)
 }
 
 fn size_of_bundle(db: &Connection, chain: i64) -> Result<usize, Refusal> {
