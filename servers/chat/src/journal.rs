@@ -56,9 +56,13 @@ impl Journal {
 
     fn open_in(dir: &Path, boot: [u8; HEADER]) -> io::Result<(Self, Found)> {
         let mut found = Found::default();
+        let mut headers = 0;
         for name in FILES {
-            read(&dir.join(name), &boot, &mut found)?;
+            headers += u32::from(read(&dir.join(name), &boot, &mut found)?);
         }
+        // One file without its first line was just being emptied.
+        let there = FILES.iter().any(|name| dir.join(name).exists());
+        found.incomplete |= there && headers == 0;
         // All of them in one file, complete before it takes the place of the old one.
         let (new, first) = (dir.join("seen.new"), dir.join(FILES[0]));
         let mut file = create(&new, &boot)?;
@@ -127,22 +131,19 @@ fn start(file: &mut File, boot: &[u8; HEADER]) -> io::Result<()> {
     file.write_all(boot)
 }
 
-/// Reads a file, if it is there. What a kill cut short was not answered.
-fn read(path: &Path, boot: &[u8; HEADER], found: &mut Found) -> io::Result<()> {
+/// Reads a file, if it is there, and returns whether it has a first line. What a kill cut short was
+/// not answered.
+fn read(path: &Path, boot: &[u8; HEADER], found: &mut Found) -> io::Result<bool> {
     let mut bytes = Vec::new();
     match File::open(path) {
         Ok(mut file) => file.read_to_end(&mut bytes)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    match bytes.split_first_chunk() {
-        Some((header, rest)) => {
-            found.incomplete |= header != boot && *header != CLEAN;
-            found.nonces.extend(rest.as_chunks::<32>().0);
-        }
-        None => found.incomplete = true,
-    }
-    Ok(())
+    let Some((header, rest)) = bytes.split_first_chunk() else { return Ok(false) };
+    found.incomplete |= header != boot && *header != CLEAN;
+    found.nonces.extend(rest.as_chunks::<32>().0);
+    Ok(true)
 }
 
 /// What tells one boot of the machine from another. Where the system does not say it, all are the
@@ -211,6 +212,12 @@ mod tests {
         let (journal, found, incomplete) = open(dir.path(), [b'c'; HEADER]);
         assert_eq!((found, incomplete), (vec![1, 2], true));
         kill(journal);
+        // A file that was just being emptied is no doubt; two are.
+        fs::write(dir.path().join("seen.1"), "").unwrap();
+        let (journal, _, incomplete) = open(dir.path(), [b'c'; HEADER]);
+        assert!(!incomplete);
+        kill(journal);
+        fs::write(dir.path().join("seen.0"), "").unwrap();
         fs::write(dir.path().join("seen.1"), "").unwrap();
         assert!(open(dir.path(), [b'c'; HEADER]).2);
     }

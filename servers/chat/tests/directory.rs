@@ -29,7 +29,7 @@ fn a_handle_is_of_one_identity_for_ever() {
     // The same again is no news; somebody else's, and a second one, are refused.
     let again = server.plain("POST", "/v1/handles", Some(&alice.registration(&server)));
     assert_eq!(again.0, 200);
-    let mut older = alice.record(&server);
+    let mut older = alice.record(server.url());
     older.created_at = older.created_at.plus(-3600);
     let mut envelope = older.to_envelope().unwrap();
     envelope.sign(&alice.key, &[0; 32]).unwrap();
@@ -92,7 +92,7 @@ fn registrations_that_prove_nothing() {
         envelope.sign(key, &[0; 32]).unwrap();
         with("record", json!(envelope.to_canonical()))
     };
-    let record = alice.record(&server);
+    let record = alice.record(server.url());
     assert_eq!(post(&sign(record.clone(), &other.key)).code(), "handle_unproven");
     let elsewhere = kez_core::chat::HandleRecord { server: "https://x.example".into(), ..record };
     assert_eq!(post(&sign(elsewhere.clone(), &alice.key)).code(), "handle_unproven");

@@ -62,7 +62,7 @@ fn lie(seat: &mut Seat, path: &'static str, change: impl Fn(&mut Value) + Send +
 }
 
 fn record(person: &Person, server: &Server, handle: &str, key: &kez_core::SecretKey) -> String {
-    let record = HandleRecord { handle: handle.parse().unwrap(), ..person.record(server) };
+    let record = HandleRecord { handle: handle.parse().unwrap(), ..person.record(server.url()) };
     let mut record = record.to_envelope().unwrap();
     record.sign(key, &[0; 32]).unwrap();
     record.to_canonical()

@@ -167,7 +167,7 @@ fn the_directory_is_a_bucket() {
         let first = got.iter().position(|answer| answer.0 == 201).unwrap();
         let other = &got[1 - first];
         assert_eq!((other.0, other.code()), (409, "handle_taken"), "{got:?}");
-        let record = &two[first].record(server).primary;
+        let record = &two[first].record(server.url()).primary;
         let served = server.plain("GET", &format!("/v1/handles/{name}"), None).1;
         assert_eq!(inner(&served["record"])["payload"]["primary"], record.as_str());
     }

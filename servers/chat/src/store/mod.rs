@@ -347,8 +347,7 @@ impl Store {
         let size = command.size();
         let unseen = self.unseen.fetch_add(size, Ordering::Relaxed) + size;
         let often = self.quotas.file.map_or(LOOK, |quota| (quota / 64).min(LOOK));
-        let room =
-            if unseen > often { self.look_for_room().await? } else { *self.room.borrow() };
+        let room = if unseen > often { self.look_for_room().await? } else { *self.room.borrow() };
         if room == Room::Plenty {
             Ok(())
         } else if room == Room::Reserve {

@@ -172,7 +172,7 @@ impl Seat {
         while person.devices.len() <= device {
             person.add_device();
         }
-        let mut record = person.record(server).to_envelope().unwrap();
+        let mut record = person.record(server.url()).to_envelope().unwrap();
         record.sign(&person.key, &[0; 32]).unwrap();
         let record = SignedHandle::read(record).unwrap();
         let secret = copy(&person.devices[device]);

@@ -208,10 +208,10 @@ impl Person {
         self.append(Op::RevokeDevice { device, reason: Reason::Retired }, None);
     }
 
-    pub fn record(&self, server: &Server) -> HandleRecord {
+    pub fn record(&self, origin: &str) -> HandleRecord {
         HandleRecord {
             handle: self.handle.parse().unwrap(),
-            server: server.url().into(),
+            server: origin.into(),
             primary: self.chain.name().clone(),
             created_at: now(),
             sources: vec![],
@@ -219,7 +219,12 @@ impl Person {
     }
 
     pub fn registration(&self, server: &Server) -> Value {
-        let mut record = self.record(server).to_envelope().unwrap();
+        self.registration_at(server.url())
+    }
+
+    /// A registration at a server that is only known by its origin.
+    pub fn registration_at(&self, origin: &str) -> Value {
+        let mut record = self.record(origin).to_envelope().unwrap();
         record.sign(&self.key, &[0; 32]).unwrap();
         json!({ "record": record.to_canonical(), "chain": self.chain.to_bundle() })
     }
@@ -302,6 +307,16 @@ impl Person {
         };
         let auth = self.credentials(server, device, method, bare, binds).to_header();
         try_send(agent, method, &format!("{}{path}", server.url()), Some(&auth), body)
+    }
+
+    /// A post to a server that may die meanwhile, by its origin. `None` if there is no answer.
+    pub fn post_at(&self, origin: &str, path: &str, body: &Value) -> Option<u16> {
+        let (body, at_ms) = (body.to_string(), now_ms());
+        let binds = Binds::Body(body.as_bytes());
+        let request = Request { origin, method: "POST", path, binds, at_ms };
+        let auth = request.sign(&self.devices[0]).unwrap().to_header();
+        let url = format!("{origin}{path}");
+        Some(try_send(&agent(), "POST", &url, Some(&auth), Some(body)).ok()?.0)
     }
 
     pub fn send(&self, server: &Server, method: &str, path: &str, body: Option<&Value>) -> Answer {
