@@ -149,10 +149,10 @@ fn several(nodes: usize) -> Result<()> {
         let status = tests.env(npm::BUILT, "1").status()?;
         if status.success() { Ok(()) } else { Err("the servers differ on NATS".into()) }
     };
-    let suites = ["contract", "server", "log", "push", "directory", "clients"];
+    let suites = ["contract", "server", "log", "push", "directory", "clients", "members"];
     tests(&suites.map(|suite| ["--test", suite]).concat())?;
     // The rest there is of files.
-    let inboxes = ["killed", "what_all_devices_have", "a_full_inbox"];
+    let inboxes = ["killed", "what_all_devices_have", "a_used_signature"];
     tests(&[&["--test", "operation", "--"][..], &inboxes].concat())
 }
 

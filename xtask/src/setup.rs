@@ -313,12 +313,21 @@ pub fn servers() -> Result<()> {
     Ok(())
 }
 
+/// The reverse proxies whose configurations are shipped with the servers.
+///
+/// # Errors
+/// What apt says.
+pub fn proxies() -> Result<()> {
+    debian(&["caddy", "nginx"], &["caddy", "nginx-light"])
+}
+
 /// Everything that the tests need.
 ///
 /// # Errors
 /// As for [`servers`].
 pub fn all() -> Result<()> {
     servers()?;
+    proxies()?;
     nats()?;
     crosstest()?;
     npm_package()?;

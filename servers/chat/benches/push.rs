@@ -280,8 +280,16 @@ fn hello(server: &Server, reader: &Person) -> Vec<u8> {
     format!("GET /v1/inbox/{handle}/stream?{query} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes()
 }
 
-const MANY: [&str; 6] =
-    ["--streams", "1000000", "--connections", "100000", "--inbox-items", "10000000"];
+const MANY: [&str; 8] = [
+    "--streams",
+    "1000000",
+    "--connections",
+    "100000",
+    "--inbox-items",
+    "10000000",
+    "--inbox-bytes",
+    "10000000000",
+];
 
 /// How long to wait between two messages, so that all subscribers keep up.
 fn pace(subscribers: usize) -> Duration {
@@ -334,6 +342,8 @@ fn several(runtime: &tokio::runtime::Runtime, count: usize, subscribers: usize) 
     });
     let (alice, bob) = (Person::join("alice", server), Person::join("bob", server));
     let conversation = alice.converse(server, &[&bob]);
+    // Bob takes part: so much of a stranger's would not be taken.
+    bob.message(server, &conversation, "hello");
     let post = post(server, &alice, conversation);
     let hellos: Vec<_> = (0..subscribers).map(|_| hello(server, &bob)).collect();
     let (clock, marks) = (Clock::new(), marks());
@@ -408,6 +418,8 @@ fn ours(runtime: &tokio::runtime::Runtime, subscribers: usize) -> (Measured, Str
     let server = Server::start(dir.path(), &MANY);
     let (alice, bob) = (Person::join("alice", &server), Person::join("bob", &server));
     let conversation = alice.converse(&server, &[&bob]);
+    // Bob takes part: so much of a stranger's would not be taken.
+    bob.message(&server, &conversation, "hello");
     let address: SocketAddr = server.address().parse().unwrap();
     let clock = Clock::new();
     let post = post(&server, &alice, conversation);

@@ -90,6 +90,9 @@ pub(crate) struct Settings {
     /// Handles a minute whose key packages one device may claim [default: 60].
     #[arg(long, env = "KEZ_CHAT_CLAIM_RATE")]
     pub(crate) claim_rate: Option<NonZeroU32>,
+    /// Commits a minute that one handle may post to one conversation [default: 60].
+    #[arg(long, env = "KEZ_CHAT_COMMIT_RATE")]
+    pub(crate) commit_rate: Option<NonZeroU32>,
     /// Connections that may be open at once. A sixteenth is kept for signed and health requests
     /// [default: 20000].
     #[arg(long, env = "KEZ_CHAT_CONNECTIONS")]
@@ -145,6 +148,7 @@ impl Settings {
             address_rate: self.address_rate.or(file.address_rate),
             device_rate: self.device_rate.or(file.device_rate),
             claim_rate: self.claim_rate.or(file.claim_rate),
+            commit_rate: self.commit_rate.or(file.commit_rate),
             connections: self.connections.or(file.connections),
             address_connections: self.address_connections.or(file.address_connections),
             memory: self.memory.or(file.memory),

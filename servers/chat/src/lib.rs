@@ -7,6 +7,7 @@ mod api;
 pub mod broker;
 pub mod callout;
 pub mod feed;
+mod journal;
 mod limit;
 pub mod metrics;
 mod seen;
@@ -68,7 +69,7 @@ impl Server {
             store: self.store.clone(),
             limiter: limit::Limiter::new(&self.limits),
             memory: Pool::new(self.limits.memory.get(), self.limits.memory.get() / 4),
-            seen: Seen::of(&self.store),
+            seen: Seen::of(&self.store)?,
             streams: api::Streams::default(),
             metrics: self.metrics.clone(),
             origin: self.origin,

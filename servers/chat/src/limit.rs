@@ -19,6 +19,8 @@ pub struct Limits {
     pub per_device: NonZeroU32,
     /// Key packages of others that one device may claim a minute, by handle.
     pub claims: NonZeroU32,
+    /// Commits a minute of one handle in one conversation.
+    pub commits: NonZeroU32,
     /// Connections that are open at once.
     pub connections: NonZeroUsize,
     /// Connections of one address; a sixteenth of all without a number.
@@ -43,6 +45,7 @@ impl Default for Limits {
             per_address: number(240),
             per_device: number(600),
             claims: number(60),
+            commits: number(60),
             connections: size(20_000),
             address_connections: None,
             memory: size(128 << 20),
@@ -58,6 +61,7 @@ pub(crate) struct Limiter {
     addresses: PerMinute<IpAddr>,
     devices: PerMinute<String>,
     claims: PerMinute<String>,
+    commits: PerMinute<String>,
 }
 
 impl Limiter {
@@ -66,6 +70,7 @@ impl Limiter {
             addresses: PerMinute::new(limits.per_address),
             devices: PerMinute::new(limits.per_device),
             claims: PerMinute::new(limits.claims),
+            commits: PerMinute::new(limits.commits),
         }
     }
 
@@ -82,5 +87,11 @@ impl Limiter {
     /// Counts a claim.
     pub(crate) fn claim(&self, device: &str) -> Result<(), u64> {
         self.claims.check(&device.to_owned())
+    }
+
+    /// Counts a commit: a member that posts them all the time would keep the others from posting
+    /// theirs.
+    pub(crate) fn commit(&self, handle: &str, conversation: &str) -> Result<(), u64> {
+        self.commits.check(&format!("{handle} {conversation}"))
     }
 }

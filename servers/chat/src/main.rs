@@ -105,6 +105,7 @@ async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
         per_address: settings.address_rate.unwrap_or(usual.per_address),
         per_device: settings.device_rate.unwrap_or(usual.per_device),
         claims: settings.claim_rate.unwrap_or(usual.claims),
+        commits: settings.commit_rate.unwrap_or(usual.commits),
         connections: settings.connections.unwrap_or(usual.connections),
         address_connections: settings.address_connections,
         memory: settings.memory.unwrap_or(usual.memory),

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Person, Server, agent, base64, id, now, send};
-use kez_core::{Op, Reason, Scheme};
+use common::{Person, Server, agent, base64, id, key, now, send};
+use kez_core::{Identity, ObjectId, Op, Reason, Scheme};
 use serde_json::{Value, json};
 use std::thread;
 use tempfile::TempDir;
@@ -161,6 +161,53 @@ fn chains_grow_and_never_change() {
     );
 }
 
+/// KEZ-FRK-02, KEZ-DELIVER-06, KEZ-DELIVER-15
+#[test]
+fn the_committed_key_settles_a_fork() {
+    let (_dir, server) = server(&[]);
+    let mut owner = Person::new("bob");
+    let (paper, account) =
+        (key(Scheme::Ed25519), Identity::from_canonical("dns:bob.example").unwrap());
+    let claim = ObjectId::digest("claim", b"");
+    let add = Op::Add { subject: account, claim, account: None, url: None };
+    owner.append_with(add, None, Some(&paper));
+    let answer = server.plain("POST", "/v1/handles", Some(&owner.registration(&server)));
+    assert_eq!(answer.0, 201, "{answer:?}");
+    // The thief has all keys but the one on paper, and is first.
+    let (mut thief, mut other) = (owner.stolen(), owner.stolen());
+    thief.add_device();
+    assert_eq!((thief.put_chain(&server).0, thief.put_bundle(&server, 1).0), (204, 204));
+    let mut stream = thief.stream_as(&server, 1, 0);
+    other.add_device();
+    other.add_device();
+    assert_eq!(other.put_chain(&server).code(), "forked");
+    // The owner's branch takes its place, and the thief's device and streams end.
+    let to = paper.public().clone();
+    let rotate = Op::Rotate { to, reason: Reason::Compromised, compromised_since: None };
+    owner.key = paper;
+    owner.append_with(rotate, None, None);
+    owner.add_device();
+    assert_eq!((owner.put_chain(&server).0, owner.put_bundle(&server, 1).0), (204, 204));
+    let inbox = "/v1/inbox/bob?since=0";
+    assert_eq!(owner.send_as(&server, 1, "GET", inbox, None).0, 200);
+    assert_eq!(thief.send_as(&server, 1, "GET", inbox, None).code(), "device_revoked");
+    assert_eq!(thief.put_bundle(&server, 1).code(), "device_revoked");
+    assert_eq!(stream.next().unwrap().json(), json!({ "reason": "revoked" }));
+    let shown = server.plain("GET", "/v1/handles/bob", None).1;
+    let shown: Vec<_> = shown["devices"].as_array().unwrap().iter().map(|d| &d["device"]).collect();
+    assert_eq!(shown, [owner.device(1).as_str()]);
+    // The thief cannot come back, by any branch and any route.
+    for branch in [&thief, &other] {
+        assert_eq!(branch.put_chain(&server).code(), "forked");
+        let again = server.plain("POST", "/v1/handles", Some(&branch.registration(&server)));
+        assert_eq!((again.0, again.code()), (409, "forked"));
+    }
+    // The chain goes on.
+    owner.add_device();
+    assert_eq!(owner.put_chain(&server).0, 204);
+    assert_eq!(owner.send_as(&server, 2, "GET", inbox, None).0, 200);
+}
+
 #[test]
 fn bundles_are_of_the_device_that_brings_them() {
     let (_dir, server) = server(&[]);
@@ -279,20 +326,34 @@ fn posts_that_are_refused() {
     assert_eq!((nobody.0, nobody.code()), (404, "handle_unknown"));
     let welcome = json!([{ "handle": "bob", "device": device, "body": "AA" }]);
     assert_eq!(commit(json!(["alice"]), welcome.clone()).code(), "welcome_refused");
+    // Welcomes are for devices of their handle, one for each.
+    let foreign = json!([{ "handle": "bob", "device": alice.device(0).as_str(), "body": "AA" }]);
+    assert_eq!(commit(json!(["alice", "bob"]), foreign).code(), "welcome_refused");
+    let no_device = json!([{ "handle": "bob", "device": "dns:a.example", "body": "AA" }]);
+    assert_eq!(commit(json!(["alice", "bob"]), no_device).code(), "welcome_refused");
+    let twice = json!([welcome[0], welcome[0]]);
+    assert_eq!(commit(json!(["alice", "bob"]), twice).code(), "welcome_refused");
+    let many = json!(vec![welcome[0].clone(); 65]);
+    let many = commit(json!(["alice", "bob"]), many);
+    assert_eq!((many.0, many.code()), (413, "too_large"));
     // All or nothing: what was refused left no trace.
     assert_eq!(bob.poll(&server, 0).len(), 2);
     assert_eq!(commit(json!(["alice", "bob"]), welcome).0, 201);
     let items = bob.poll(&server, 2);
     assert_eq!((&items[0]["kind"], &items[1]["kind"]), (&json!("commit"), &json!("welcome")));
     assert_eq!((&items[1]["device"], &items[1]["position"]), (&json!(device), &json!(4)));
-    // Who is removed is told so, and hears no more.
-    let expect = json!({
-        "expect": 4, "id": id(16), "body": "AA", "recipients": ["alice"], "welcomes": [],
-    });
-    assert_eq!(alice.send(&server, "POST", &path, Some(&expect)).0, 201);
-    assert_eq!(bob.poll(&server, 4).len(), 1);
-    alice.message(&server, &conversation, "without bob");
-    assert_eq!(bob.poll(&server, 4).len(), 1);
+    // A handle that was released stops no commit, and gets nothing.
+    let carol = Person::join("carol", &server);
+    let commit = |expect: u64, recipients: Value| {
+        let body =
+            json!({ "expect": expect, "id": id(16), "body": "AA", "recipients": recipients });
+        alice.send(&server, "POST", &path, Some(&body)).0
+    };
+    assert_eq!(commit(4, json!(["alice", "bob", "carol"])), 201);
+    assert_eq!(carol.send(&server, "DELETE", "/v1/handles/carol", None).0, 204);
+    assert_eq!(commit(5, json!(["alice", "bob", "carol"])), 201);
+    let stand = bob.send(&server, "GET", &format!("/v1/conversations/{conversation}"), None).1;
+    assert_eq!(stand["recipients"], json!(["alice", "bob"]));
     // Paths and methods that there are not.
     let none = server.plain("GET", "/v1/nothing", None);
     assert_eq!((none.0, none.code()), (404, "usage"));

@@ -294,9 +294,9 @@ async fn a_command_that_does_not_fit_stops_nothing() {
     let server = front.start(dirs[0].path(), &nats, &[]).unwrap();
     front.lead_to([&server]);
     let key = ed25519_dalek::SigningKey::from_bytes(&[0x5a; 32]);
-    // A row of one value for a table of six: the eleventh command, table, rows.
+    // A row of one value for a table of more: the eleventh command, table, rows.
     let body = postcard::to_allocvec(&(10_u32, "handles", vec![vec![0_u32]])).unwrap();
-    publish_signed(&context, &key, 1, body).await;
+    publish_signed(&context, &key, 2, body).await;
     tokio::task::block_in_place(|| {
         assert_eq!(server.plain("GET", "/readyz", None).0, 200);
         Person::join("alice", &front.server);
@@ -313,7 +313,7 @@ async fn a_server_that_is_too_old_stops() {
     let server = front.start(dirs[0].path(), &nats, &[]).unwrap();
     assert_eq!(tokio::task::block_in_place(|| server.plain("GET", "/readyz", None)).0, 200);
     let key = ed25519_dalek::SigningKey::from_bytes(&[0x5a; 32]);
-    publish_signed(&context, &key, 2, vec![1, 2, 3]).await;
+    publish_signed(&context, &key, 3, vec![1, 2, 3]).await;
     let answer = tokio::task::block_in_place(|| server.plain("GET", "/readyz", None));
     assert_eq!((answer.0, answer.code()), (503, "storage_failed"));
 }

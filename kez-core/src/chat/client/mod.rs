@@ -23,7 +23,7 @@ use crate::{
     json::Value,
     transport::{Call, Failure},
 };
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::cell::Cell;
 use zeroize::Zeroizing;
 
@@ -69,6 +69,9 @@ pub struct Client<P> {
     signed_at: Cell<u64>,
     /// The head of one's own chain, when it was asked last.
     head: Cell<Option<Head>>,
+    /// The last accepted commits of conversations, for the next acknowledgement to tell. If they
+    /// are lost, the items that brought them come again.
+    accepted: BTreeMap<String, u64>,
 }
 
 impl<P> core::fmt::Debug for Client<P> {
@@ -131,8 +134,8 @@ impl<P: Platform> Client<P> {
         sealed: SealedKey,
         account: Account,
     ) -> Self {
-        let (signed_at, head) = Default::default();
-        Self { platform, random, vault, device, sealed, account, signed_at, head }
+        let (signed_at, head, accepted) = Default::default();
+        Self { platform, random, vault, device, sealed, account, signed_at, head, accepted }
     }
 
     /// The account.

@@ -153,6 +153,8 @@ pub(super) struct Record {
     pub(super) position: u64,
     /// The position of the last commit that was taken.
     pub(super) changed: u64,
+    /// The position of the last commit that took effect, or of the one that invited this device.
+    pub(super) accepted: u64,
     /// How many messages this device wrote.
     pub(super) count: u64,
     /// How many of them when it renewed its keys last, and when that was.
@@ -184,6 +186,7 @@ impl Record {
             new_tree: Some((group.tree(), None)),
             position: 0,
             changed: 0,
+            accepted: 0,
             count: 0,
             renewed: (0, now),
             entries: 0,
@@ -249,6 +252,7 @@ impl Record {
             ("tree", int(self.tree)),
             ("position", int(self.position)),
             ("changed", int(self.changed)),
+            ("accepted", int(self.accepted)),
             ("count", int(self.count)),
             ("renewed", int(self.renewed.0)),
             ("renewed_at", Value::String(self.renewed.1.to_string())),
@@ -303,6 +307,7 @@ impl Record {
             new_tree: None,
             position: number(&mut m, "position")?,
             changed: number(&mut m, "changed")?,
+            accepted: number(&mut m, "accepted")?,
             count: number(&mut m, "count")?,
             renewed: (number(&mut m, "renewed")?, m.text("renewed_at")?.parse()?),
             entries: number(&mut m, "entries")?,

@@ -12,6 +12,9 @@ use crate::{
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
 const JSON: &str = "application/json";
+/// For how many conversations an acknowledgement names the last accepted commit; the next one names
+/// the rest.
+const ACCEPTED: usize = 100;
 
 /// An item of an inbox or of a log.
 #[derive(Clone, Debug)]
@@ -263,10 +266,22 @@ impl<P: Platform> Client<P> {
         Ok((items, record::number(&mut m, "last")?))
     }
 
-    pub(super) async fn post_ack(&self, seq: u64) -> Result<()> {
+    /// Acknowledges the inbox up to a position, and tells which commits were accepted.
+    pub(super) async fn post_ack(&mut self, seq: u64) -> Result<()> {
         let path = format!("/v1/inbox/{}/ack", self.account.handle);
-        let body = Value::object([("seq", record::int(seq))]);
-        Self::good(self.signed("POST", &path, None, Some(&body)).await?).map(drop)
+        let told: Vec<(String, u64)> =
+            self.accepted.iter().take(ACCEPTED).map(|(id, at)| (id.clone(), *at)).collect();
+        let accepted = told.iter().map(|(conversation, position)| {
+            let conversation = Value::from(conversation.as_str());
+            Value::object([("conversation", conversation), ("position", record::int(*position))])
+        });
+        let body = Value::object([
+            ("seq", record::int(seq)),
+            ("accepted", Value::Array(accepted.collect())),
+        ]);
+        Self::good(self.signed("POST", &path, None, Some(&body)).await?)?;
+        self.accepted.retain(|id, at| !told.iter().any(|(told, then)| told == id && then == at));
+        Ok(())
     }
 
     pub(super) async fn get_log(&self, conversation: &str, since: u64) -> Result<Vec<Item>> {

@@ -116,6 +116,14 @@ impl<P: Platform> Client<P> {
         self.post_ack(seq).await
     }
 
+    /// Remembers for the next acknowledgement which commit of a conversation was accepted last: by
+    /// that, the server knows who its members are.
+    fn tell_accepted(&mut self, record: &Record, item: &Item) {
+        if item.kind != ItemKind::Message && record.accepted > 0 {
+            self.accepted.insert(record.id.clone(), record.accepted);
+        }
+    }
+
     async fn take(&mut self, item: &Item) -> Result<()> {
         if item.kind == ItemKind::Welcome {
             return self.welcomed(item).await;
@@ -123,6 +131,8 @@ impl<P: Platform> Client<P> {
         // Of a conversation that another device of the same person is in, and this one is not.
         let Some(mut record) = self.load_record(&item.conversation).await? else { return Ok(()) };
         if record.state == State::Removed || item.position <= record.position {
+            // The log had it before the inbox, or a stop came before the acknowledgement.
+            self.tell_accepted(&record, item);
             return Ok(());
         }
         let mut group = self.group(&record).await?;
@@ -134,7 +144,9 @@ impl<P: Platform> Client<P> {
                 }
             }
         }
-        self.take_entry(&mut record, &mut group, item).await
+        self.take_entry(&mut record, &mut group, item).await?;
+        self.tell_accepted(&record, item);
+        Ok(())
     }
 
     /// Takes one entry of a conversation, and stores what came of it.
@@ -167,6 +179,9 @@ impl<P: Platform> Client<P> {
                     if let Some(at) = own {
                         record.outbox.remove(at);
                         record.renewed = (record.count, self.now());
+                    }
+                    if !matches!(received, Received::Message { .. }) {
+                        record.accepted = item.position;
                     }
                     self.received(record, group, received, &mut entries).await?;
                 }
@@ -353,6 +368,8 @@ impl<P: Platform> Client<P> {
         let mut record = Record::new(item.conversation.clone(), state, &group, people, self.now());
         record.position = item.position;
         record.changed = item.position;
+        record.accepted = item.position;
+        self.tell_accepted(&record, item);
         if let Some(known) = &known {
             record.continues(known);
         }

@@ -136,6 +136,11 @@ pub(crate) async fn enter(
     credentials.verify(&request, now).map_err(|e| refuse(app, e.into()))?;
     let device = credentials.device.identity().clone();
     let found = active(app, &device).await?;
+    if let Some(seconds) = app.seen.wait(credentials.at_ms, now) {
+        let why = "the server stopped without warning: signatures of before may have been used";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code::RateLimited, why)
+            .retry_after(seconds));
+    }
     // Only what verifies is remembered: others cannot fill the memory.
     if !app.seen.insert(credentials.nonce(), now).await {
         return Err(unauthorized(app, Code::AuthRefused, "the signature was used already"));

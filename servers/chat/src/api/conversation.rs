@@ -23,6 +23,8 @@ use utoipa::ToSchema;
 
 /// The most recipients of a conversation.
 const RECIPIENTS: usize = 256;
+/// The most invitations of a commit.
+const WELCOMES: usize = 64;
 
 /// A conversation to begin.
 #[derive(Deserialize, ToSchema)]
@@ -48,7 +50,7 @@ pub(super) struct ConversationBody {
 pub(super) struct PostedBody {
     /// Its position in the conversation.
     position: u64,
-    /// Recipients whose inboxes are full, and who did not get it.
+    /// Recipients whose inboxes take no more from the sender, and who did not get it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     full: Vec<String>,
 }
@@ -210,10 +212,10 @@ pub(super) struct NewCommit {
     id: String,
     /// The commit in base64url.
     body: String,
-    /// For those who join.
+    /// For devices that join: at most 64, one for each device.
     #[serde(default)]
     welcomes: Vec<NewWelcome>,
-    /// All handles to which the conversation is delivered from now on.
+    /// The handles to which the conversation is delivered, as the sender sees it.
     recipients: Vec<String>,
 }
 
@@ -236,8 +238,12 @@ pub(super) async fn change(
 ) -> Result<(StatusCode, Json<PostedBody>), Problem> {
     let conversation = hex_id(&conversation, 64)?;
     let (body, caller) = signed::<NewCommit>(&app, request).await?;
+    app.limiter.commit(&caller.handle, &conversation).map_err(Problem::too_often)?;
     let id = hex_id(&body.id, 32)?;
     let message = unbase64(&body.body, "body")?;
+    if body.welcomes.len() > WELCOMES {
+        return Err(Error::about(Code::TooLarge, "at most 64 welcomes").into());
+    }
     let mut welcomes = Vec::new();
     for welcome in body.welcomes {
         welcomes.push(Welcome {

@@ -2,8 +2,9 @@
 
 use super::{
     App,
-    auth::{caller, signed, streamer},
+    auth::{Caller, caller, signed, streamer},
     conversation::{Since, since},
+    hex_id,
 };
 use crate::{
     broker::{News, Subscription},
@@ -20,7 +21,7 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::stream;
 use kez_core::{
-    Code, Identity,
+    Code, Error, Identity,
     chat::{Handle, auth::Binds},
 };
 use kez_server::{
@@ -42,6 +43,8 @@ use utoipa::ToSchema;
 
 /// After how many seconds a client without a stream may ask again.
 const POLL_AFTER: u64 = 20;
+/// For how many conversations one acknowledgement names a commit.
+const ACCEPTED: usize = 100;
 
 /// An item of an inbox or of a conversation's log.
 #[derive(Serialize, ToSchema)]
@@ -129,12 +132,35 @@ pub(super) async fn poll(
 }
 
 /// Up to where a device has everything.
-#[derive(Deserialize, Serialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AckBody {
+pub(super) struct NewAck {
     /// The position in the inbox.
     #[serde(deserialize_with = "super::position")]
     #[schema(maximum = 9007199254740991_u64)]
+    seq: u64,
+    /// The last commit that the device accepted, for each conversation where that has changed: at
+    /// most 100.
+    #[serde(default)]
+    accepted: Vec<Accepted>,
+}
+
+/// The last commit of a conversation that a device accepted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Accepted {
+    /// The conversation, 64 hex digits.
+    conversation: String,
+    /// The position of the commit, or of the commit that invited the device.
+    #[serde(deserialize_with = "super::position")]
+    #[schema(maximum = 9007199254740991_u64)]
+    position: u64,
+}
+
+/// Up to where a device has everything.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AckBody {
+    /// The position in the inbox.
     seq: u64,
 }
 
@@ -142,7 +168,7 @@ pub(super) struct AckBody {
 /// force have acknowledged is dropped.
 #[utoipa::path(post, path = "/v1/inbox/{handle}/ack", tag = "inbox",
     params(("handle" = String, Path, example = "alice")),
-    request_body = AckBody,
+    request_body = NewAck,
     responses(
         (status = 200, body = AckBody),
         (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
@@ -153,11 +179,89 @@ pub(super) async fn acknowledge(
     request: Request,
 ) -> Result<Json<AckBody>, Problem> {
     let handle: Handle = handle.parse()?;
-    let (body, caller) = signed::<AckBody>(&app, request).await?;
+    let (body, caller) = signed::<NewAck>(&app, request).await?;
     caller.must_be(handle.as_str())?;
-    let now = kez_server::now();
-    let seq = app.store.acknowledge(caller.handle, caller.device, body.seq, now).await?;
+    if body.accepted.len() > ACCEPTED {
+        return Err(Error::about(Code::TooLarge, "at most 100 accepted commits").into());
+    }
+    let accepted = body.accepted.into_iter();
+    let accepted = accepted.map(|one| Ok((hex_id(&one.conversation, 64)?, one.position)));
+    let accepted = accepted.collect::<Result<_, Problem>>()?;
+    let (now, Caller { handle, device, .. }) = (kez_server::now(), caller);
+    let seq = app.store.acknowledge(handle, device, body.seq, accepted, now).await?;
     Ok(Json(AckBody { seq }))
+}
+
+/// Handles that the owner of an inbox has blocked.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BlocksBody {
+    /// Sorted.
+    blocks: Vec<String>,
+}
+
+/// The handles that the owner of an inbox has blocked.
+#[utoipa::path(get, path = "/v1/inbox/{handle}/blocks", tag = "inbox",
+    params(("handle" = String, Path, example = "alice")),
+    responses(
+        (status = 200, body = BlocksBody),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
+pub(super) async fn blocks(
+    State(app): State<App>,
+    Path(handle): Path<String>,
+    parts: Parts,
+) -> Result<Json<BlocksBody>, Problem> {
+    let handle: Handle = handle.parse()?;
+    let caller = caller(&app, &parts, Binds::Nothing).await?;
+    caller.must_be(handle.as_str())?;
+    Ok(Json(BlocksBody { blocks: app.store.blocks(caller.handle).await? }))
+}
+
+/// Blocks a handle: nothing that it posts comes into the inbox any more. It sees no difference to
+/// an inbox that is full.
+#[utoipa::path(put, path = "/v1/inbox/{handle}/blocks/{other}", tag = "inbox",
+    params(
+        ("handle" = String, Path, example = "alice"),
+        ("other" = String, Path, example = "mallory"),
+    ),
+    request_body(content = serde_json::Value, description = "An empty object"),
+    responses(
+        (status = 204),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
+pub(super) async fn block(
+    State(app): State<App>,
+    Path((handle, other)): Path<(String, String)>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let (handle, other): (Handle, Handle) = (handle.parse()?, other.parse()?);
+    let (_, caller) = signed::<serde_json::Value>(&app, request).await?;
+    caller.must_be(handle.as_str())?;
+    app.store.block(caller.handle, other, true).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends the block of a handle. What it posted meanwhile does not come into the inbox.
+#[utoipa::path(delete, path = "/v1/inbox/{handle}/blocks/{other}", tag = "inbox",
+    params(
+        ("handle" = String, Path, example = "alice"),
+        ("other" = String, Path, example = "mallory"),
+    ),
+    responses(
+        (status = 204),
+        (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
+    ))]
+pub(super) async fn unblock(
+    State(app): State<App>,
+    Path((handle, other)): Path<(String, String)>,
+    parts: Parts,
+) -> Result<StatusCode, Problem> {
+    let (handle, other): (Handle, Handle) = (handle.parse()?, other.parse()?);
+    let caller = caller(&app, &parts, Binds::Nothing).await?;
+    caller.must_be(handle.as_str())?;
+    app.limiter.device(caller.device.as_str()).map_err(Problem::too_often)?;
+    app.store.block(caller.handle, other, false).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The items of an inbox after a position, and every new one: events `item`, with the position as

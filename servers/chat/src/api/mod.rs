@@ -91,6 +91,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(inbox::poll))
         .routes(routes!(inbox::stream))
         .routes(routes!(inbox::acknowledge))
+        .routes(routes!(inbox::blocks))
+        .routes(routes!(inbox::block, inbox::unblock))
         .routes(routes!(conversation::create))
         .routes(routes!(conversation::show))
         .routes(routes!(conversation::log))

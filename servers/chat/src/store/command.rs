@@ -4,7 +4,8 @@
 
 use super::{
     Claimed, Commit, Item, NewEntry, NewKeyPackage, Posted, Quotas, Refusal, conversation,
-    directory, inbox,
+    directory,
+    inbox::{self, Acknowledgement},
     migrate::{self, Cell},
     upkeep,
 };
@@ -61,7 +62,9 @@ pub(super) enum Command {
         handle: String,
         device: String,
         position: u64,
+        accepted: Vec<(String, u64)>,
         now: i64,
+        since: i64,
     },
     Upkeep {
         now: i64,
@@ -71,6 +74,11 @@ pub(super) enum Command {
     Rows {
         table: String,
         rows: Vec<Vec<Cell>>,
+    },
+    Block {
+        handle: String,
+        other: String,
+        on: bool,
     },
 }
 
@@ -155,13 +163,19 @@ impl Command {
                 news.extend(put.into_iter().map(|(handle, item)| (handle, Some(item))));
                 Output::Posted(posted)
             }
-            Self::Acknowledge { handle, device, position, now } => {
-                Output::Count(inbox::acknowledge(db, &handle, &device, position, now)?)
+            Self::Acknowledge { handle, device, position, accepted, now, since } => {
+                let (handle, device, accepted) = (&*handle, &*device, &*accepted);
+                let ack = Acknowledgement { handle, device, position, accepted, now, since };
+                Output::Count(inbox::acknowledge(db, &ack)?)
             }
             Self::Upkeep { now, before } => Output::Flag(upkeep::upkeep(db, now, before)?),
             Self::Rows { table, rows } => {
                 migrate::insert(db, &table, &rows)?;
                 Output::Migrated
+            }
+            Self::Block { handle, other, on } => {
+                inbox::block(db, &handle, &other, on)?;
+                Output::Done
             }
         })
     }

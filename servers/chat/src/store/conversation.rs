@@ -1,9 +1,13 @@
 //! Conversations: logs whose order the server fixes, and nothing else.
 
-use super::{Command, Item, ItemKind, Quotas, Refusal, Store, command::seconds, inbox};
+use super::{
+    Command, Item, ItemKind, Quotas, Refusal, Store, command::seconds, directory, inbox,
+    membership::Membership, share::Sender,
+};
 use kez_core::{Code, Error, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +16,7 @@ pub struct Posted {
     pub position: u64,
     /// Whether it is new, or was posted before.
     pub new: bool,
-    /// The members whose inboxes are full, and did not get it.
+    /// The members whose inboxes take no more from the sender, and did not get it.
     pub full: Vec<String>,
 }
 
@@ -39,7 +43,7 @@ pub struct Commit {
     pub expect: u64,
     /// Its invitations.
     pub welcomes: Vec<Welcome>,
-    /// The handles that are in the conversation from then on.
+    /// The handles that are in the conversation from then on, as its sender sees it.
     pub recipients: Vec<String>,
 }
 
@@ -72,12 +76,13 @@ impl Store {
     }
 
     /// Posts a message, or a commit if the last one is still the one that it was made for. The
-    /// entry takes the next position. It, a commit's invitations and who is in the conversation
-    /// from then on are one step.
+    /// entry takes the next position. The entry, a commit's invitations and its recipients are
+    /// stored in one step.
     ///
     /// # Errors
     /// `Absent` for those who are not in the conversation, `Conflict`, `Quota`, `Failed`;
-    /// `Invalid` with `message_refused` if another entry has its id.
+    /// `Invalid` with `message_refused` if another entry has its id, and with `welcome_refused`
+    /// for an invitation of a device that is not one of its handle's.
     pub async fn post(&self, entry: NewEntry, commit: Option<Commit>) -> Result<Posted, Refusal> {
         let quotas = self.quotas;
         self.write(Command::Post { entry, commit, quotas }).await?.posted()
@@ -159,8 +164,11 @@ pub(super) fn create(db: &Connection, id: &str, creator: &str, most: u64) -> Res
          VALUES (?1, 0, 0, ?2)",
     )?
     .execute([id, creator])?;
-    db.prepare_cached("INSERT INTO members (conversation, handle) VALUES (?, ?)")?
-        .execute([id, creator])?;
+    db.prepare_cached(
+        "INSERT INTO members (conversation, handle, elector, accepted, posted)
+         VALUES (?, ?, 0, 0, 1)",
+    )?
+    .execute([id, creator])?;
     Ok(true)
 }
 
@@ -182,10 +190,15 @@ pub(super) fn post(
     let kind = if commit.is_some() { ItemKind::Change } else { ItemKind::Message };
     let position = heads.position + 1;
     write(db, entry, kind, position)?;
-    // Those who go are told by this very entry.
+    // A member that posts takes part: from now on, the conversation is no request to it.
+    db.prepare_cached(
+        "UPDATE members SET posted = 1 WHERE conversation = ? AND handle = ? AND posted = 0",
+    )?
+    .execute([&entry.conversation, &entry.from])?;
+    // Members that this commit removes receive it, too.
     let (mut items, full) = deliver(db, entry, kind, position, quotas)?;
     if let Some(commit) = commit {
-        items.extend(commit.apply(db, entry, position, quotas)?);
+        items.extend(commit.apply(db, entry, position, heads.changed, quotas)?);
     }
     Ok((Posted { position, new: true, full }, items))
 }
@@ -245,11 +258,13 @@ fn deliver(
     position: u64,
     quotas: &Quotas,
 ) -> Result<(Put, Vec<String>), Refusal> {
-    let mut query = db.prepare_cached("SELECT handle FROM members WHERE conversation = ?")?;
-    let members: Vec<String> =
-        query.query_map([&entry.conversation], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut query =
+        db.prepare_cached("SELECT handle, posted FROM members WHERE conversation = ?")?;
+    let members: Vec<(String, bool)> = query
+        .query_map([&entry.conversation], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
     let (mut items, mut full) = (Vec::with_capacity(members.len()), Vec::new());
-    for handle in members {
+    for (handle, posted) in members {
         let item = Item {
             position: 0,
             kind,
@@ -260,7 +275,8 @@ fn deliver(
             at: entry.at,
             body: entry.body.clone(),
         };
-        match inbox::put(db, handle.clone(), item, quotas)? {
+        let from = Sender { handle: &entry.from, request: !posted };
+        match inbox::put(db, handle.clone(), item, from, quotas)? {
             Some(put) => items.push(put),
             None => full.push(handle),
         }
@@ -273,32 +289,52 @@ fn deliver(
 }
 
 impl Commit {
-    /// Who is in the conversation from now on, and the invitations.
+    /// Counts the commit as its sender's opinion of who the recipients are, and delivers the
+    /// invitations.
     fn apply(
         self,
         db: &Connection,
         entry: &NewEntry,
         position: u64,
+        changed: u64,
         quotas: &Quotas,
     ) -> Result<Put, Refusal> {
         let conversation = &entry.conversation;
         db.prepare_cached("UPDATE conversations SET changed = ?2 WHERE id = ?1")?
             .execute(params![conversation, position])?;
-        db.prepare_cached("DELETE FROM members WHERE conversation = ?")?.execute([conversation])?;
-        for handle in &self.recipients {
-            super::directory::find_handle(db, handle)?;
-            db.prepare_cached(
-                "INSERT INTO members (conversation, handle) VALUES (?1, ?2)
-                 ON CONFLICT DO NOTHING",
-            )?
-            .execute([conversation, handle])?;
-        }
-        let mut items = Vec::with_capacity(self.welcomes.len());
-        for Welcome { handle, device, body } in self.welcomes {
-            if !self.recipients.contains(&handle) {
-                let about = "a welcome for somebody who is no recipient";
-                return Err(Error::about(Code::WelcomeRefused, about).into());
+        let mut recipients = BTreeSet::new();
+        for handle in self.recipients {
+            match directory::has_owner(db, &handle)? {
+                Some(true) => {
+                    recipients.insert(handle);
+                }
+                // A handle that its owner released receives nothing, and stops no commit.
+                Some(false) => {}
+                None => return Err(Refusal::absent(Code::HandleUnknown, handle)),
             }
+        }
+        let since = entry.at.plus(-quotas.retention).seconds();
+        let mut members = Membership::load(db, conversation, changed, since)?;
+        members.commit(&entry.from, position, recipients.clone());
+        members.settle();
+        members.save(db, conversation)?;
+        let mut items = Vec::with_capacity(self.welcomes.len());
+        let mut invited = BTreeSet::new();
+        for Welcome { handle, device, body } in self.welcomes {
+            let refused = |why: &str| Err(Error::about(Code::WelcomeRefused, why).into());
+            if !recipients.contains(&handle) {
+                return refused("it is for a handle that is no recipient");
+            }
+            if !invited.insert(device.clone()) {
+                return refused("there are two for one device");
+            }
+            match directory::is_in_force(db, &handle, &device, entry.at)? {
+                Some(true) => {}
+                // Revoked since the sender claimed its key package: it cannot read the welcome.
+                Some(false) => continue,
+                None => return refused("it is for a device of another handle"),
+            }
+            let posted = has_posted(db, conversation, &handle)?;
             let item = Item {
                 position: 0,
                 kind: ItemKind::Welcome,
@@ -309,9 +345,37 @@ impl Commit {
                 at: entry.at,
                 body,
             };
+            let from = Sender { handle: &entry.from, request: !posted };
             let full = || Refusal::Quota(format!("of the inbox of {handle}"));
-            items.push(inbox::put(db, handle.clone(), item, quotas)?.ok_or_else(full)?);
+            let put = inbox::put(db, handle.clone(), item, from, quotas)?;
+            items.push(put.ok_or_else(full)?);
         }
         Ok(items)
     }
+}
+
+/// Whether a member has posted to a conversation.
+fn has_posted(db: &Connection, conversation: &str, handle: &str) -> Result<bool, Refusal> {
+    let mut query =
+        db.prepare_cached("SELECT posted FROM members WHERE conversation = ?1 AND handle = ?2")?;
+    let found = query.query_row([conversation, handle], |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// A member says which commit of a conversation it accepted last.
+pub(super) fn accept(
+    db: &Connection,
+    handle: &str,
+    conversation: &str,
+    position: u64,
+    since: i64,
+) -> Result<(), Refusal> {
+    // A handle that is no member has no opinion, and learns nothing.
+    let Ok(Heads { changed, .. }) = heads(db, conversation, handle) else { return Ok(()) };
+    let mut members = Membership::load(db, conversation, changed, since)?;
+    if members.accept(handle, position) {
+        members.settle();
+        members.save(db, conversation)?;
+    }
+    Ok(())
 }

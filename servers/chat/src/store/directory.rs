@@ -4,6 +4,7 @@ use super::{Command, Refusal, Store};
 use kez_core::{
     Chain, Code, Envelope, Error, Identity, Timestamp,
     chat::{CAPABILITY, Handle, SignedBundle, SignedHandle},
+    fork::Fork,
     json::Value,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -100,10 +101,11 @@ impl Store {
         .await
     }
 
-    /// Takes a longer chain of a handle's owner.
+    /// Takes a longer chain of a handle's owner, or the branch that settles a fork.
     ///
     /// # Errors
-    /// `Absent`, `Invalid` with `chain_id` for another's chain and `forked` for another history.
+    /// `Absent`, `Invalid` with `chain_id` for another's chain and `forked` for another history that
+    /// the committed key does not settle.
     pub async fn update_chain(&self, handle: Handle, chain: Chain) -> Result<bool, Refusal> {
         let (handle, chain) = (handle.to_string(), Box::new(chain));
         self.write(Command::UpdateChain { handle, chain }).await?.flag()
@@ -206,7 +208,7 @@ pub(super) fn register(
         return Err(taken(&format!("the identity is {other} here")));
     }
     db.prepare_cached(
-        "INSERT INTO handles (handle, person, record, created) VALUES (?1, ?2, ?3, ?4)
+        "INSERT INTO handles (handle, person, record, created, seen) VALUES (?1, ?2, ?3, ?4, ?4)
          ON CONFLICT (handle) DO UPDATE SET record = ?3, created = ?4",
     )?
     .execute(params![
@@ -220,8 +222,9 @@ pub(super) fn register(
 
 /// [`Store::release`].
 pub(super) fn release(db: &Connection, handle: &str) -> Result<(), Refusal> {
-    db.execute("DELETE FROM members WHERE handle = ?", [handle])?;
-    db.execute("DELETE FROM inbox WHERE handle = ?", [handle])?;
+    for table in ["members", "inbox", "senders", "blocks"] {
+        db.execute(&format!("DELETE FROM {table} WHERE handle = ?"), [handle])?;
+    }
     let person: Option<String> = db
         .query_row("SELECT person FROM handles WHERE handle = ?", [handle], |row| row.get(0))
         .optional()?
@@ -236,7 +239,8 @@ pub(super) fn release(db: &Connection, handle: &str) -> Result<(), Refusal> {
         }
     }
     db.execute(
-        "UPDATE handles SET person = NULL, record = NULL, bytes = 0 WHERE handle = ?",
+        "UPDATE handles SET person = NULL, record = NULL, items = 0, bytes = 0, request_items = 0,
+         request_bytes = 0 WHERE handle = ?",
         [handle],
     )?;
     Ok(())
@@ -349,6 +353,28 @@ pub(super) fn find_handle(db: &Connection, handle: &str) -> Result<(String, Stri
     found.ok_or_else(|| Refusal::absent(Code::HandleUnknown, handle))
 }
 
+/// Whether a handle has an owner: `None` if it never had one, `Some(false)` if it was released.
+pub(super) fn has_owner(db: &Connection, handle: &str) -> Result<Option<bool>, Refusal> {
+    let mut query = db.prepare_cached("SELECT person IS NOT NULL FROM handles WHERE handle = ?")?;
+    Ok(query.query_row([handle], |row| row.get(0)).optional()?)
+}
+
+/// Whether a device of a handle is in force; `None` if it is not a device of that handle.
+pub(super) fn is_in_force(
+    db: &Connection,
+    handle: &str,
+    device: &str,
+    now: Timestamp,
+) -> Result<Option<bool>, Refusal> {
+    let mut query = db.prepare_cached(
+        "SELECT active = 1 AND (not_after IS NULL OR not_after > ?3)
+         FROM devices JOIN handles ON handles.person = devices.person
+         WHERE device = ?1 AND handle = ?2",
+    )?;
+    let found = query.query_row(params![device, handle, now.seconds()], |row| row.get(0));
+    Ok(found.optional()?)
+}
+
 /// The devices in force of an identity that have a bundle: key and signed bundle.
 fn reachable(
     db: &Connection,
@@ -369,17 +395,28 @@ fn load_chain(db: &Connection, person: &str) -> Result<Option<String>, Refusal> 
     Ok(query.query_row([person], |row| row.get(0)).optional()?)
 }
 
-/// Keeps a chain that continues the one that is kept. Gives whether it was longer.
+/// Stores a chain that continues the stored one, or settles a fork with it. Gives whether that
+/// changed anything.
+///
+/// # Errors
+/// `forked` for another history, unless it is the branch of the committed key.
 fn save_chain(db: &Connection, chain: &Chain) -> Result<bool, Refusal> {
     let person = chain.name().as_str();
     let bundle = chain.to_bundle();
-    let old = load_chain(db, person)?;
-    if let Some(old) = &old {
+    if let Some(old) = load_chain(db, person)? {
         if old.starts_with(&bundle) {
             return Ok(false);
         }
         if !bundle.starts_with(old.as_str()) {
-            return Err(Error::about(Code::Forked, person).into());
+            let old = Chain::replay_trusted(old.as_bytes(), chain.name())?;
+            let longer = chain.events().len() > old.events().len();
+            match Fork::of(old, chain.clone())?.map(Fork::into_settled) {
+                // Common events are the same, and their signatures differ.
+                None if longer => {}
+                None => return Ok(false),
+                Some(Ok(settled)) if settled == *chain => {}
+                Some(_) => return Err(Error::about(Code::Forked, person).into()),
+            }
         }
     }
     db.prepare_cached(
@@ -397,7 +434,7 @@ fn save_chain(db: &Connection, chain: &Chain) -> Result<bool, Refusal> {
         db.prepare_cached(
             "INSERT INTO devices (device, person, active, not_after, acked)
              VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (device) DO UPDATE SET active = ?3 WHERE person = ?2",
+             ON CONFLICT (device) DO UPDATE SET active = ?3, not_after = ?4 WHERE person = ?2",
         )?
         .execute(params![
             device.key.as_str(),

@@ -1,8 +1,12 @@
 //! Inboxes: what waits for a handle, in an order that never changes.
 
-use super::{Command, Quotas, Refusal, Store};
-use kez_core::{Identity, Timestamp};
+use super::{
+    Command, Quotas, Refusal, Store, conversation,
+    share::{self, Amount, Sender, Waiting},
+};
+use kez_core::{Identity, Timestamp, chat::Handle};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::collections::BTreeMap;
 
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +81,8 @@ pub struct Page {
 const PAGE: usize = 200;
 /// How many bytes of bodies one answer has, beyond the first item.
 const PAGE_BYTES: usize = 1024 * 1024;
+/// How many handles one owner may block.
+const BLOCKS: u64 = 1000;
 
 impl Store {
     /// The items of an inbox after a position.
@@ -107,7 +113,7 @@ impl Store {
     }
 
     /// A device has everything up to a position, durably. What all devices in force have is
-    /// dropped.
+    /// dropped. `accepted` says which commit its owner accepted last, by conversation.
     ///
     /// # Errors
     /// `Failed`.
@@ -116,22 +122,79 @@ impl Store {
         handle: String,
         device: Identity,
         position: u64,
+        accepted: Vec<(String, u64)>,
         now: Timestamp,
     ) -> Result<u64, Refusal> {
+        let since = now.plus(-self.quotas.retention).seconds();
         let (device, now) = (device.to_string(), now.seconds());
-        self.write(Command::Acknowledge { handle, device, position, now }).await?.count()
+        let command = Command::Acknowledge { handle, device, position, accepted, now, since };
+        self.write(command).await?.count()
+    }
+
+    /// Blocks a handle for the owner of an inbox, or ends that.
+    ///
+    /// # Errors
+    /// `Quota` if there are too many, `Failed`.
+    pub async fn block(&self, handle: String, other: Handle, on: bool) -> Result<(), Refusal> {
+        let other = other.to_string();
+        self.write(Command::Block { handle, other, on }).await.map(drop)
+    }
+
+    /// The handles that the owner of an inbox has blocked, sorted.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub async fn blocks(&self, handle: String) -> Result<Vec<String>, Refusal> {
+        self.read(move |db| {
+            let mut query =
+                db.prepare_cached("SELECT other FROM blocks WHERE handle = ? ORDER BY other")?;
+            let rows = query.query_map([&handle], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
     }
 }
 
+/// [`Store::block`].
+pub(super) fn block(db: &Connection, handle: &str, other: &str, on: bool) -> Result<(), Refusal> {
+    if !on {
+        db.prepare_cached("DELETE FROM blocks WHERE handle = ?1 AND other = ?2")?
+            .execute([handle, other])?;
+        return Ok(());
+    }
+    db.prepare_cached("INSERT INTO blocks (handle, other) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute([handle, other])?;
+    let count: u64 = db
+        .prepare_cached("SELECT count(*) FROM blocks WHERE handle = ?")?
+        .query_row([handle], |row| row.get(0))?;
+    if count > BLOCKS {
+        return Err(Refusal::Quota("of blocked handles".into()));
+    }
+    Ok(())
+}
+
+fn is_blocked(db: &Connection, owner: &str, sender: &str) -> Result<bool, Refusal> {
+    let mut query = db.prepare_cached("SELECT 1 FROM blocks WHERE handle = ?1 AND other = ?2")?;
+    Ok(query.exists([owner, sender])?)
+}
+
+/// What a device tells with an acknowledgement.
+pub(super) struct Acknowledgement<'a> {
+    pub(super) handle: &'a str,
+    pub(super) device: &'a str,
+    pub(super) position: u64,
+    pub(super) accepted: &'a [(String, u64)],
+    pub(super) now: i64,
+    /// Members that were last here before that time do not vote.
+    pub(super) since: i64,
+}
+
 /// [`Store::acknowledge`].
-pub(super) fn acknowledge(
-    db: &Connection,
-    handle: &str,
-    device: &str,
-    position: u64,
-    now: i64,
-) -> Result<u64, Refusal> {
-    let position = position.min(last(db, handle)?);
+pub(super) fn acknowledge(db: &Connection, ack: &Acknowledgement<'_>) -> Result<u64, Refusal> {
+    let Acknowledgement { handle, device, now, .. } = *ack;
+    let position = ack.position.min(last(db, handle)?);
+    db.prepare_cached("UPDATE handles SET seen = max(seen, ?2) WHERE handle = ?1")?
+        .execute(params![handle, now])?;
     db.prepare_cached("UPDATE devices SET acked = max(acked, ?2) WHERE device = ?1")?
         .execute(params![device, position])?;
     let all: u64 = db
@@ -143,6 +206,9 @@ pub(super) fn acknowledge(
         )?
         .query_row(params![handle, now], |row| row.get(0))?;
     drop_until(db, handle, all)?;
+    for (conversation, position) in ack.accepted {
+        conversation::accept(db, handle, conversation, *position, ack.since)?;
+    }
     Ok(position)
 }
 
@@ -181,32 +247,43 @@ fn last(db: &Connection, handle: &str) -> Result<u64, Refusal> {
     Ok(query.query_row([handle], |row| row.get(0)).optional()?.unwrap_or_default())
 }
 
-/// Puts an item into an inbox, at its next position. `None` if the inbox is full, or was given up.
+/// Puts an item into an inbox, at its next position. `None` if the inbox takes no more from the
+/// sender: it is full, its owner has blocked the sender, or the handle was released.
 pub(super) fn put(
     db: &Connection,
     handle: String,
     mut item: Item,
+    from: Sender<'_>,
     quotas: &Quotas,
 ) -> Result<Option<(String, Item)>, Refusal> {
     let mut query = db.prepare_cached(
-        "SELECT inbox, bytes, (SELECT min(seq) FROM inbox WHERE inbox.handle = handles.handle)
+        "SELECT inbox, items, bytes, request_items, request_bytes
          FROM handles WHERE handle = ? AND person IS NOT NULL",
     )?;
     let found = query.query_row([&handle], |row| {
-        Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?, row.get::<_, Option<u64>>(2)?))
+        let all = Amount { items: row.get(1)?, bytes: row.get(2)? };
+        let requests = Amount { items: row.get(3)?, bytes: row.get(4)? };
+        Ok((row.get::<_, u64>(0)?, Waiting { all, requests }))
     });
-    let Some((last, bytes, oldest)) = found.optional()? else { return Ok(None) };
+    let Some((last, waiting)) = found.optional()? else { return Ok(None) };
     let (position, size) = (last + 1, item.body.len() as u64);
-    let waiting = oldest.map_or(0, |oldest| position - oldest);
-    if bytes + size > quotas.bytes || waiting >= quotas.items {
+    if !share::admits(db, &handle, from, size, waiting, quotas)?
+        || (handle != from.handle && is_blocked(db, &handle, from.handle)?)
+    {
         return Ok(None);
     }
-    db.prepare_cached("UPDATE handles SET inbox = ?2, bytes = bytes + ?3 WHERE handle = ?1")?
-        .execute(params![handle, position, size])?;
+    db.prepare_cached(
+        "UPDATE handles SET inbox = ?2, items = items + 1, bytes = bytes + ?3,
+         request_items = request_items + ?4, request_bytes = request_bytes + ?4 * ?3,
+         seen = iif(handle = ?5, max(seen, ?6), seen) WHERE handle = ?1",
+    )?
+    .execute(params![handle, position, size, from.request, from.handle, item.at.seconds()])?;
+    share::add(db, &handle, from, size)?;
     let own = (item.kind == ItemKind::Welcome).then_some(&item.body);
     db.prepare_cached(
-        "INSERT INTO inbox (handle, seq, conversation, position, at, device, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO inbox
+         (handle, seq, conversation, position, at, sender, request, size, device, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         handle,
@@ -214,6 +291,9 @@ pub(super) fn put(
         item.conversation,
         item.entry,
         item.at.seconds(),
+        from.handle,
+        from.request,
+        size,
         item.device,
         own
     ])?;
@@ -225,31 +305,27 @@ pub(super) fn put(
 pub(super) fn drop_until(db: &Connection, handle: &str, position: u64) -> Result<(), Refusal> {
     let mut query = db.prepare_cached(
         "DELETE FROM inbox WHERE handle = ?1 AND seq <= ?2
-         RETURNING conversation, position, length(body)",
+         RETURNING conversation, position, body IS NOT NULL, size, sender, request",
     )?;
-    let gone: Vec<(String, u64, Option<u64>)> = query
-        .query_map(params![handle, position], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Result<_, _>>()?;
-    let mut freed = 0;
-    for (conversation, entry, own) in gone {
-        if let Some(own) = own {
-            freed += own;
-            continue;
+    let mut rows = query.query(params![handle, position])?;
+    let (mut entries, mut freed) = (Vec::new(), BTreeMap::<(String, bool), Amount>::new());
+    while let Some(row) = rows.next()? {
+        if !row.get::<_, bool>(2)? {
+            entries.push((row.get::<_, String>(0)?, row.get::<_, u64>(1)?));
         }
-        let size: Option<u64> = db
-            .prepare_cached(
-                "SELECT length(body) FROM entries WHERE conversation = ?1 AND position = ?2",
-            )?
-            .query_row(params![conversation, entry], |row| row.get(0))
-            .optional()?;
-        freed += size.unwrap_or_default();
+        let amount = freed.entry((row.get(4)?, row.get(5)?)).or_default();
+        amount.items += 1;
+        amount.bytes += row.get::<_, u64>(3)?;
+    }
+    for (conversation, entry) in entries {
         db.prepare_cached(
             "DELETE FROM entries WHERE conversation = ?1 AND position = ?2 AND NOT EXISTS
              (SELECT 1 FROM inbox WHERE conversation = ?1 AND position = ?2 AND body IS NULL)",
         )?
         .execute(params![conversation, entry])?;
     }
-    db.prepare_cached("UPDATE handles SET bytes = max(0, bytes - ?2) WHERE handle = ?1")?
-        .execute(params![handle, freed])?;
+    for ((sender, request), amount) in freed {
+        share::remove(db, handle, Sender { handle: &sender, request }, amount)?;
+    }
     Ok(())
 }

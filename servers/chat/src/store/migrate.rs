@@ -20,15 +20,18 @@ use std::{
 };
 
 /// The tables, those first that others point to.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 11] = [
     "handles",
     "chains",
     "devices",
     "key_packages",
     "conversations",
     "members",
+    "rosters",
     "entries",
     "inbox",
+    "senders",
+    "blocks",
 ];
 /// How many bytes one message has, but for its last row.
 const MESSAGE: usize = 256 * 1024;

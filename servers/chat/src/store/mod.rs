@@ -6,8 +6,10 @@ mod command;
 mod conversation;
 mod directory;
 mod inbox;
+mod membership;
 pub mod migrate;
 mod outbox;
+mod share;
 mod stream;
 mod upkeep;
 
@@ -35,7 +37,7 @@ use stream::Stream;
 /// The name of the data's file.
 const FILE: &str = "chat.db";
 /// Its tables.
-const SCHEMA: Schema = Schema { version: 1, sql: &[TABLES] };
+const SCHEMA: Schema = Schema { version: 2, sql: &[TABLES] };
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS handles (
@@ -43,8 +45,12 @@ CREATE TABLE IF NOT EXISTS handles (
     person TEXT UNIQUE,
     record TEXT,
     created INTEGER NOT NULL,
+    seen INTEGER NOT NULL,
     inbox INTEGER NOT NULL DEFAULT 0,
-    bytes INTEGER NOT NULL DEFAULT 0
+    items INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    request_items INTEGER NOT NULL DEFAULT 0,
+    request_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chains (
     person TEXT PRIMARY KEY,
@@ -77,7 +83,16 @@ CREATE INDEX IF NOT EXISTS conversations_of ON conversations (creator);
 CREATE TABLE IF NOT EXISTS members (
     conversation TEXT NOT NULL REFERENCES conversations (id),
     handle TEXT NOT NULL,
+    elector INTEGER,
+    accepted INTEGER NOT NULL,
+    posted INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (conversation, handle)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rosters (
+    conversation TEXT NOT NULL REFERENCES conversations (id),
+    position INTEGER NOT NULL,
+    handles TEXT NOT NULL,
+    PRIMARY KEY (conversation, position)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS entries (
     conversation TEXT NOT NULL REFERENCES conversations (id),
@@ -96,9 +111,25 @@ CREATE TABLE IF NOT EXISTS inbox (
     conversation TEXT NOT NULL,
     position INTEGER NOT NULL,
     at INTEGER NOT NULL,
+    sender TEXT NOT NULL,
+    request INTEGER NOT NULL,
+    size INTEGER NOT NULL,
     device TEXT,
     body BLOB,
     PRIMARY KEY (handle, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS senders (
+    handle TEXT NOT NULL REFERENCES handles (handle),
+    sender TEXT NOT NULL,
+    request INTEGER NOT NULL,
+    items INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (handle, sender, request)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blocks (
+    handle TEXT NOT NULL REFERENCES handles (handle),
+    other TEXT NOT NULL,
+    PRIMARY KEY (handle, other)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS inbox_of ON inbox (conversation, position);
 CREATE INDEX IF NOT EXISTS inbox_by_age ON inbox (at);
@@ -203,6 +234,7 @@ pub struct Store {
     stream: Option<Arc<Stream>>,
     /// The data folder is this process's as long as the store is used.
     _lock: Arc<Lock>,
+    dir: Arc<Path>,
 }
 
 impl Store {
@@ -245,8 +277,13 @@ impl Store {
     ) -> Result<(Self, JoinHandle<()>), Failure> {
         let (writer, thread) = Writer::start(connection)?;
         let (readers, broker) = (Readers::new(dir.join(FILE)), Arc::new(Local::default()));
-        let lock = Arc::new(lock);
-        Ok((Self { writer, readers, broker, quotas, stream: None, _lock: lock }, thread))
+        let (lock, dir) = (Arc::new(lock), dir.into());
+        Ok((Self { writer, readers, broker, quotas, stream: None, dir, _lock: lock }, thread))
+    }
+
+    /// The folder of the data.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Who is told of what comes in.

@@ -45,7 +45,7 @@ const KEY: &str = "kez-cluster";
 pub const KEY_FILE: &str = "cluster.key";
 /// The version of what is in the stream. A server that does not know it stops, since it would do
 /// something else than the others.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// How many messages may wait, and how many are applied at once.
 const QUEUE: usize = 4096;
 const MAX_BATCH: usize = 256;

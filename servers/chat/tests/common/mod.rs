@@ -11,7 +11,7 @@ use kez_core::{
         Bundle, CAPABILITY, HandleRecord, SEALED_KEY,
         auth::{Binds, Credentials, Request},
     },
-    hex,
+    commitment, hex,
 };
 use kez_server::testing::{Process, nats_url};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kez-chat-server"));
         command.args(["--listen", at, "--data"]).arg(data);
         command.envs(nats_url(data).map(|url| ("NATS_URL", url)));
-        for rate in ["--address-rate", "--device-rate", "--claim-rate"] {
+        for rate in ["--address-rate", "--device-rate", "--claim-rate", "--commit-rate"] {
             if !options.contains(&rate) {
                 command.args([rate, "1000000"]);
             }
@@ -167,14 +167,28 @@ impl Person {
         person
     }
 
-    fn append(&mut self, op: Op, device: Option<&SecretKey>) {
-        let event = Event::new(self.chain.name().clone(), self.chain.head(), now(), op);
+    fn append(&mut self, op: Op, also: Option<&SecretKey>) {
+        self.append_with(op, also, None);
+    }
+
+    /// Appends an event that another key signs, too, and that commits to a next key.
+    pub fn append_with(&mut self, op: Op, also: Option<&SecretKey>, next: Option<&SecretKey>) {
+        let mut event = Event::new(self.chain.name().clone(), self.chain.head(), now(), op);
+        event.next = next.map(|next| commitment(next.public().identity()));
         let mut envelope = event.to_envelope().unwrap();
         envelope.sign(&self.key, &[0; 32]).unwrap();
-        if let Some(device) = device {
-            envelope.sign(device, &[0; 32]).unwrap();
+        if let Some(also) = also {
+            envelope.sign(also, &[0; 32]).unwrap();
         }
         self.chain.append(&envelope, now()).unwrap();
+    }
+
+    /// The same keys with their chain, as a thief has them.
+    pub fn stolen(&self) -> Self {
+        let chain = Chain::replay(self.chain.to_bundle().as_bytes(), None, now()).unwrap();
+        let key = client::copy(&self.key);
+        let devices = self.devices.iter().map(client::copy).collect();
+        Self { handle: self.handle.clone(), key, chain, devices }
     }
 
     pub fn add_device(&mut self) {

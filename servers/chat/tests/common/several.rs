@@ -82,7 +82,7 @@ impl Front {
 pub fn command(data: &Path, nats: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kez-chat-server"));
     command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
-    for rate in ["--address-rate", "--device-rate", "--claim-rate"] {
+    for rate in ["--address-rate", "--device-rate", "--claim-rate", "--commit-rate"] {
         command.args([rate, "1000000"]);
     }
     let log = fs::File::options().create(true).append(true).open(data.join("messages")).unwrap();

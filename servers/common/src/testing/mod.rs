@@ -10,6 +10,7 @@
 pub mod attack;
 pub mod crash;
 pub mod network;
+pub mod proxy;
 
 use network::{Network, Place};
 use std::{
