@@ -189,7 +189,10 @@ impl NodeLock {
             if owner != this && pid.and_then(process_name).is_some_and(|name| name == owner) {
                 return Ok(None);
             }
-            if let Err(error) = fs::remove_file(&link)
+            // Another process may have replaced the stale link while this one looked its owner up.
+            let unchanged = fs::read_link(&link).is_ok_and(|now| now.to_string_lossy() == owner);
+            if unchanged
+                && let Err(error) = fs::remove_file(&link)
                 && error.kind() != io::ErrorKind::NotFound
             {
                 return Err(error);

@@ -242,7 +242,12 @@ export function machine(
           throw error
         }
         if (processName(Number(owner.split(':')[0])) === owner) return undefined
-        release()
+        // Another process may have replaced the stale link while this one looked its owner up.
+        try {
+          if (fs.readlinkSync(mine) === owner) release()
+        } catch (error) {
+          if (codeOf(error) !== 'ENOENT') throw error
+        }
       }
     },
 

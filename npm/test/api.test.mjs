@@ -379,6 +379,10 @@ test('the clock and the memory are the caller\'s', async () => {
   assert.equal(memory.get(owner.identity), chain.export())
   const graph = await kez.identity(owner.identity, options)
   assert.equal(graph.head.id, chain.head.id, 'remembered')
+  // Accounts beyond the limit are not asked for.
+  const unchecked = await kez.identity(owner.identity, { ...options, limit: 0 })
+  assert.deepEqual(unchecked.edges.map(({ subject, reason }) => [subject, reason]), [['dns:example.com', 'search_incomplete']])
+  await rejectsCode(kez.identity(owner.identity, { ...options, limit: -1 }), 'argument_refused', kez.KezInputError)
 })
 
 /** EMULATED: GitHub's API, with one account that shows these texts. */
