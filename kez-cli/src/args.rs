@@ -728,6 +728,20 @@ pub(crate) enum ChatCommand {
         #[command(flatten)]
         account: WithAccount,
     },
+    /// Block a handle: its messages and invitations no longer reach your inbox, and it is not told
+    Block {
+        /// The handle; without one, list the blocked handles
+        handle: Option<Handle>,
+        #[command(flatten)]
+        account: WithAccount,
+    },
+    /// Unblock a handle; what it sent meanwhile stays away
+    Unblock {
+        /// The handle
+        handle: Handle,
+        #[command(flatten)]
+        account: WithAccount,
+    },
     /// End this device, and write all of it into a file for another machine, encrypted with a
     /// passphrase
     Export {

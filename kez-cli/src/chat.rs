@@ -140,6 +140,20 @@ pub(super) async fn run(
             seat.client.remove(&conversation, &handle).await?;
             out.hint(&format!("kez: {handle} is out of the group"));
         }
+        ChatCommand::Block { handle: Some(handle), account } => {
+            Account::choose(context, &account)?.sit().await?.client.block(&handle).await?;
+            out.hint(&format!("kez: {handle} no longer reaches your inbox"));
+        }
+        ChatCommand::Block { handle: None, account } => {
+            let seat = Account::choose(context, &account)?;
+            let blocked = seat.sit().await?.client.blocked().await?;
+            let value = serde_json::json!({ "schema": "kez.chat.blocked/1", "blocked": blocked });
+            out.result(&value, &blocked.join("\n"));
+        }
+        ChatCommand::Unblock { handle, account } => {
+            Account::choose(context, &account)?.sit().await?.client.unblock(&handle).await?;
+            out.hint(&format!("kez: {handle} reaches your inbox again"));
+        }
         ChatCommand::Export { file, account } => {
             moving::export(context, out, &file, &account).await?;
         }

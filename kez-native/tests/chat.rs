@@ -369,6 +369,23 @@ fn a_group() {
 }
 
 #[test]
+fn a_blocked_handle_is_not_heard() {
+    let server = server("block-server");
+    let alice = join("block-alice", "alice", &server);
+    let eve = join("block-eve", "eve", &server).native();
+    alice.ok(&["chat", "send", "eve", "hello"]);
+    assert_eq!(received(&eve), ["alice: hello"]);
+    assert_eq!(alice.run(&["chat", "block", "eve"]).code, 0);
+    assert_eq!(alice.ok(&["chat", "block"])["blocked"], json!(["eve"]));
+    eve.run(&["chat", "send", "alice", "buy this"]).fails(5, "quota_exceeded");
+    assert_eq!(received(&alice), [""; 0]);
+    assert_eq!(alice.run(&["chat", "unblock", "eve"]).code, 0);
+    assert_eq!(alice.ok(&["chat", "block"])["blocked"], json!([]));
+    eve.ok(&["chat", "send", "alice", "sorry"]);
+    assert!(received(&alice).contains(&"eve: sorry".to_owned()));
+}
+
+#[test]
 fn what_goes_wrong_is_told() {
     let server = server("chat-errors");
     let alice = join("chat-errors-alice", "alice", &server);

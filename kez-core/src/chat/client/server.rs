@@ -4,7 +4,7 @@ use super::{Call, Client, Platform, record};
 use crate::{
     Chain, Code, Error, Identity, Result,
     chat::{
-        Bundle, KeyPackage, LIFETIME, SignedHandle,
+        Bundle, Handle, KeyPackage, LIFETIME, SignedHandle,
         auth::{Binds, Request},
     },
     json::{Members, Value},
@@ -295,6 +295,40 @@ impl<P: Platform> Client<P> {
         let path = format!("/v1/conversations/{conversation}");
         let value = Self::good(self.signed("GET", &path, None, None).await?)?;
         record::texts(Members::of(&value)?.array("recipients")?)
+    }
+
+    /// Blocks a handle at the server: nothing that it posts comes into the inbox any more, and it is
+    /// not told. In a conversation with others, its messages can still come by the log.
+    ///
+    /// # Errors
+    /// `quota_exceeded` beyond 1,000 handles; those of the network.
+    pub async fn block(&self, handle: &Handle) -> Result<()> {
+        let body = Value::Object(Vec::new());
+        let path = self.block_path(handle);
+        Self::good(self.signed("PUT", &path, None, Some(&body)).await?).map(drop)
+    }
+
+    /// Ends the block of a handle. What it posted meanwhile stays away.
+    ///
+    /// # Errors
+    /// Those of the network.
+    pub async fn unblock(&self, handle: &Handle) -> Result<()> {
+        let path = self.block_path(handle);
+        Self::good(self.signed("DELETE", &path, None, None).await?).map(drop)
+    }
+
+    /// The handles that are blocked, sorted.
+    ///
+    /// # Errors
+    /// Those of the network.
+    pub async fn blocked(&self) -> Result<Vec<String>> {
+        let path = format!("/v1/inbox/{}/blocks", self.account.handle);
+        let value = Self::good(self.signed("GET", &path, None, None).await?)?;
+        record::texts(Members::of(&value)?.array("blocks")?)
+    }
+
+    fn block_path(&self, other: &Handle) -> String {
+        format!("/v1/inbox/{}/blocks/{other}", self.account.handle)
     }
 
     /// The URL of this device's stream, from where the inbox was taken. It is good for a minute,
