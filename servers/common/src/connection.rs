@@ -55,6 +55,8 @@ const STEP: usize = 64 * 1024;
 const ENDING: Duration = Duration::from_secs(30);
 /// One of this many connections is kept for urgent requests.
 const RESERVE: usize = 16;
+/// The time between two answers 429 to one client.
+const REFUSAL: Duration = Duration::from_millis(2);
 /// What a client gets instead of a connection.
 const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n\
     connection: close\r\ncontent-length: 0\r\n\r\n";
@@ -149,6 +151,12 @@ impl Shared {
         let from = SocketAddr::new(client, peer.port());
         request.extensions_mut().insert(ConnectInfo::<SocketAddr>(from));
         let Ok(response) = self.router.clone().oneshot(request).await;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            // One refusal costs little, but a flood of them does: a client gets so many a second,
+            // however many connections it has.
+            let open = self.clients.held_by(client).max(self.forwarded.held_by(client)).max(1);
+            sleep(REFUSAL * u32::try_from(open).unwrap_or(u32::MAX)).await;
+        }
         let response = match share {
             Some(_share) => response.map(|body| Body::new(Held { body, _share })),
             None => response,

@@ -172,6 +172,12 @@ impl Pool {
         Ok(share)
     }
 
+    /// The number of units that a client holds.
+    #[must_use]
+    pub fn held_by(&self, client: IpAddr) -> usize {
+        lock(&self.0.held).by_client.get(&network(client)).copied().unwrap_or_default()
+    }
+
     /// The number of units that are held.
     #[must_use]
     pub fn held(&self) -> usize {
