@@ -124,6 +124,26 @@ pub(super) struct Membership {
     /// The position of the last commit.
     changed: u64,
     creator: String,
+    stored: Stored,
+}
+
+/// What the file has, so that only what differs is written: a large group has hundreds of handles,
+/// and a commit or an acknowledgement changes few of them.
+#[derive(Debug, Default)]
+struct Stored {
+    members: BTreeMap<String, Member>,
+    /// The commits whose recipients are stored as they are here.
+    rosters: BTreeSet<u64>,
+    /// The commits whose recipients are not, or no longer.
+    other: BTreeSet<u64>,
+}
+
+impl Stored {
+    /// The recipients of a commit change.
+    fn differs(&mut self, position: u64) {
+        self.rosters.remove(&position);
+        self.other.insert(position);
+    }
 }
 
 impl Membership {
@@ -143,7 +163,7 @@ impl Membership {
             let (elector, accepted, active) = (row.get(1)?, row.get(2)?, row.get(3)?);
             Ok((row.get(0)?, Member { elector, accepted, active }))
         })?;
-        let members = members.collect::<Result<_, _>>()?;
+        let members: BTreeMap<String, Member> = members.collect::<Result<_, _>>()?;
         let creator = db
             .prepare_cached("SELECT creator FROM conversations WHERE id = ?")?
             .query_row([conversation], |row| row.get(0))?;
@@ -153,13 +173,16 @@ impl Membership {
             let handles: String = row.get(1)?;
             Ok((row.get(0)?, handles.split_whitespace().map(str::to_owned).collect()))
         })?;
-        let rosters = rosters.collect::<Result<_, _>>()?;
-        Ok(Self { members, rosters, changed, creator })
+        let rosters: BTreeMap<u64, BTreeSet<String>> = rosters.collect::<Result<_, _>>()?;
+        let positions = rosters.keys().copied().collect();
+        let stored = Stored { members: members.clone(), rosters: positions, ..Stored::default() };
+        Ok(Self { members, rosters, changed, creator, stored })
     }
 
     /// A member posts a commit, and accepts it thereby.
     pub(super) fn commit(&mut self, by: &str, position: u64, recipients: BTreeSet<String>) {
         self.rosters.insert(position, recipients);
+        self.stored.differs(position);
         self.changed = position;
         self.accept(by, position);
     }
@@ -192,8 +215,10 @@ impl Membership {
                     Decision::Join(since) => member.elector = Some(since),
                     Decision::Leave(until) => {
                         member.elector = None;
-                        for (_, roster) in self.rosters.range_mut(..=until) {
-                            roster.remove(&handle);
+                        for (position, roster) in self.rosters.range_mut(..=until) {
+                            if roster.remove(&handle) {
+                                self.stored.differs(*position);
+                            }
                         }
                     }
                 }
@@ -267,18 +292,17 @@ impl Membership {
         all
     }
 
-    /// Writes the members and the recipients of their commits.
+    /// Writes the members and the recipients of their commits, as far as they changed.
     pub(super) fn save(&self, db: &Connection, conversation: &str) -> Result<(), Refusal> {
-        let mut query = db.prepare_cached("SELECT handle FROM members WHERE conversation = ?")?;
-        let before: BTreeSet<String> =
-            query.query_map([conversation], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        for gone in before.iter().filter(|handle| !self.members.contains_key(*handle)) {
+        let before = &self.stored.members;
+        for gone in before.keys().filter(|handle| !self.members.contains_key(*handle)) {
             db.prepare_cached("DELETE FROM members WHERE conversation = ?1 AND handle = ?2")?
                 .execute([conversation, gone])?;
         }
         for (handle, member) in &self.members {
+            let old = before.get(handle);
             // A released handle receives nothing.
-            if directory::has_owner(db, handle)? != Some(true) {
+            if old == Some(member) || directory::has_owner(db, handle)? != Some(true) {
                 continue;
             }
             db.prepare_cached(
@@ -293,11 +317,20 @@ impl Membership {
                 member.accepted
             ])?;
         }
-        db.prepare_cached("DELETE FROM rosters WHERE conversation = ?")?.execute([conversation])?;
-        for (position, handles) in &self.rosters {
+        self.save_rosters(db, conversation)
+    }
+
+    fn save_rosters(&self, db: &Connection, conversation: &str) -> Result<(), Refusal> {
+        let Stored { rosters, other, .. } = &self.stored;
+        for gone in rosters.union(other).filter(|position| !self.rosters.contains_key(position)) {
+            db.prepare_cached("DELETE FROM rosters WHERE conversation = ?1 AND position = ?2")?
+                .execute(params![conversation, gone])?;
+        }
+        for (position, handles) in self.rosters.iter().filter(|(at, _)| !rosters.contains(at)) {
             let handles: Vec<&str> = handles.iter().map(String::as_str).collect();
             db.prepare_cached(
-                "INSERT INTO rosters (conversation, position, handles) VALUES (?1, ?2, ?3)",
+                "INSERT INTO rosters (conversation, position, handles) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET handles = ?3",
             )?
             .execute(params![conversation, position, handles.join(" ")])?;
         }
@@ -467,5 +500,46 @@ mod tests {
         }
         group.settle();
         assert!(group.members.len() <= DELIVERED, "{}", group.members.len());
+    }
+
+    /// What is written is what is read again, whatever members do.
+    #[test]
+    fn the_file_has_what_memory_has() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::TABLES).unwrap();
+        let names = ["a", "b", "c", "d", "e", "f"];
+        for name in names {
+            let sql = "INSERT INTO handles (handle, person, created, seen) VALUES (?1, ?1, 0, ?2)";
+            db.execute(sql, params![name, i64::from(name != "f")]).unwrap();
+        }
+        crate::store::conversation::create(&db, "talk", "a", 1).unwrap();
+        let (mut changed, mut state) = (0, 7_u64);
+        let mut roll = |sides: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % sides
+        };
+        let mut electors = BTreeSet::new();
+        for position in 1..2000 {
+            let mut members = Membership::load(&db, "talk", changed, 1).unwrap();
+            let by = names[usize::try_from(roll(6)).unwrap()];
+            if roll(2) == 0 && members.members.contains_key(by) {
+                let named = names.iter().filter(|_| roll(4) > 0).map(|&name| name.into());
+                members.commit(by, position, named.collect());
+                changed = position;
+            } else if !members.accept(by, roll(position)) {
+                continue;
+            }
+            members.settle();
+            members.save(&db, "talk").unwrap();
+            let again = Membership::load(&db, "talk", changed, 1).unwrap();
+            let known = |members: &Membership| -> Vec<_> {
+                let all = members.members.iter();
+                all.map(|(handle, m)| (handle.clone(), m.elector, m.accepted)).collect()
+            };
+            assert_eq!((known(&again), &again.rosters), (known(&members), &members.rosters));
+            electors.insert(again.members.values().filter(|m| m.elector.is_some()).count());
+        }
+        // It was not always the same.
+        assert!(electors.len() > 2, "{electors:?}");
     }
 }
