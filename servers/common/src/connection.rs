@@ -51,6 +51,8 @@ const STALL: Duration = Duration::from_secs(30);
 const WINDOW: Duration = Duration::from_secs(20);
 /// See [`WINDOW`].
 const STEP: usize = 64 * 1024;
+/// How long a closed connection is read from.
+const LINGER: Duration = Duration::from_secs(1);
 /// The time that requests in progress have when the server ends.
 const ENDING: Duration = Duration::from_secs(30);
 /// One of this many connections is kept for urgent requests.
@@ -301,11 +303,13 @@ struct Paced<S> {
     window: Option<Pin<Box<Sleep>>>,
     /// The bytes that the peer took in the current window.
     taken: usize,
+    /// When a connection that is closing ends at the latest.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Paced<S> {
     const fn new(stream: S) -> Self {
-        Self { stream, window: None, taken: 0 }
+        Self { stream, window: None, taken: 0, linger: None }
     }
 
     /// Called when the peer does not take more for now.
@@ -348,7 +352,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -380,8 +384,25 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         result
     }
 
+    /// Sends the end, and then reads until the peer's end, for a moment: if bytes of a refused body
+    /// were left unread, the system would reset the connection, and the peer might lose the answer
+    /// (RFC 9112, section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut bytes = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+            if ready!(read).is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 

@@ -92,6 +92,13 @@ impl Space {
         quota.min(self.disk())
     }
 
+    /// As [`Space::room`], but the disk is asked anew.
+    #[must_use]
+    pub fn room_now(&self, used: u64) -> Room {
+        *self.disk.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.room(used)
+    }
+
     /// The room on the disk. A disk that cannot be asked has plenty: writes then fail with their
     /// own error.
     fn disk(&self) -> Room {

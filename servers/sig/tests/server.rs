@@ -289,7 +289,7 @@ fn a_full_disk_is_said_and_nothing_is_lost() {
         assert!(stored.len() < 100, "the quota is not kept");
     };
     let (chain, status, problem) = refused;
-    assert_eq!((status, &problem["code"]), (507, &"storage_failed".into()));
+    assert_eq!((status, &problem["code"]), (507, &"quota_exceeded".into()));
     assert_eq!(server.text(&format!("/v1/sigchains/{}", chain.name())).0, 404);
     assert!(!stored.is_empty());
     let whole = |server: &Server| {

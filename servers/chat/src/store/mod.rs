@@ -332,7 +332,7 @@ impl Store {
     /// `Failed`.
     pub async fn look_for_room(&self) -> Result<Room, Refusal> {
         self.unseen.store(0, Ordering::Relaxed);
-        let room = self.space.room(self.read(|db| Ok(sqlite::used(db)?)).await?);
+        let room = self.space.room_now(self.read(|db| Ok(sqlite::used(db)?)).await?);
         if self.room.send_replace(room) != room {
             tracing::warn!("room for data: {room:?}");
         }

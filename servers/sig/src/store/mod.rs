@@ -392,7 +392,7 @@ impl Store {
     /// # Errors
     /// `Storage`.
     pub async fn room(&self) -> Result<Room, Refusal> {
-        Ok(self.space.room(self.read(|db| Ok(used(db)?)).await?))
+        Ok(self.space.room_now(self.read(|db| Ok(used(db)?)).await?))
     }
 
     async fn write(&self, change: Box<Change>) -> Result<Done, Refusal> {
