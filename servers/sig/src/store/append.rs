@@ -6,15 +6,21 @@ use super::{
     find, lines,
 };
 use kez_core::{
-    Chain, Code, Envelope, Error, Event, Head, Identity, Op, Timestamp,
+    Chain, Code, Envelope, Error, Event, Head, Identity, ObjectId, Op, Timestamp,
     fork::{self, Merge},
 };
 use lru::LruCache;
 use rusqlite::Connection;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    num::NonZeroUsize,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// How many events of replayed chains are kept in memory.
 const CACHED_EVENTS: usize = 20_000;
+
+/// How many refusals are remembered.
+const REFUSED: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not 0");
 
 /// Replayed chains, the latest used, so that an append to one of them needs no replay. A chain is
 /// taken out while it is worked on.
@@ -67,6 +73,39 @@ impl Cache {
         while cache.1 > CACHED_EVENTS {
             let Some((_, chain)) = cache.0.pop_lru() else { break };
             cache.1 -= chain.lines().len();
+        }
+    }
+}
+
+/// Lines that were refused lately, so that the same lines are not verified again.
+pub(super) struct Refused(Mutex<LruCache<ObjectId, (Option<Head>, Error)>>);
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(REFUSED)))
+    }
+}
+
+impl Refused {
+    /// The name under which lines for a chain are remembered.
+    pub(super) fn id(name: &Identity, body: &[u8]) -> ObjectId {
+        ObjectId::digest("refused", &[name.as_str().as_bytes(), b"\0", body].concat())
+    }
+
+    /// Why these lines were refused for the chain with this head.
+    pub(super) fn get(&self, id: ObjectId, head: Option<Head>) -> Option<Error> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, error) = all.get(&id)?;
+        (*before == head).then(|| error.clone())
+    }
+
+    /// Remembers a refusal, unless it depends on the clock.
+    pub(super) fn note(&self, id: ObjectId, head: Option<Head>, refusal: &Refusal) {
+        if let Refusal::Invalid(error) = refusal
+            && error.code() != Code::ChainFuture
+        {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.put(id, (head, error.clone()));
         }
     }
 }

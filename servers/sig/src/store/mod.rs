@@ -16,7 +16,7 @@ mod writer;
 use crate::log::{self, LogKey};
 pub use answers::Stored;
 use answers::{Answers, is_large};
-use append::{Cache, Change, Prepared, prepare};
+use append::{Cache, Change, Prepared, Refused, prepare};
 use axum::body::Bytes;
 use kez_core::{
     Code, Error, Head, Identity, ObjectId, Timestamp,
@@ -208,6 +208,7 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     readers: Arc<Readers>,
     cache: Arc<Cache>,
+    refused: Arc<Refused>,
     answers: Arc<Answers>,
     heads: Topics<Head>,
     /// The memory of large bundles that are being read.
@@ -295,6 +296,7 @@ impl Store {
             jobs,
             readers,
             cache,
+            refused: Arc::default(),
             answers,
             heads,
             large: Pool::new(LARGE, LARGE / 4),
@@ -326,15 +328,23 @@ impl Store {
         let mut sure = self.stream.is_none();
         for _ in 0..MAX_ROUNDS {
             let (cache, own, lines) = (self.cache.clone(), name.clone(), body.clone());
+            let refused = self.refused.clone();
             let shared = self.stream.is_some();
             let verified = self.read(move |db| {
                 Ok(kez_server::measure(|| {
                     // First: if the chain grows between the two, the stream refuses what follows.
                     let after = if shared { stream::last(db, &own)? } else { 0 };
-                    let stored = cache.load(&*db.unchecked_transaction()?, &own)?;
+                    let (id, tx) = (Refused::id(&own, &lines), db.unchecked_transaction()?);
+                    let head = find(&tx, &own)?.map(|row| row.head);
+                    if let Some(error) = refused.get(id, head) {
+                        return Err(error.into());
+                    }
+                    let stored = cache.load(&tx, &own)?;
                     let (unchanged, prepared) = prepare(db, &own, &lines, stored, now);
                     unchanged.into_iter().for_each(|chain| cache.keep(chain));
-                    Ok((prepared?, after, used(db)?))
+                    let prepared =
+                        prepared.inspect_err(|refusal| refused.note(id, head, refusal))?;
+                    Ok((prepared, after, used(db)?))
                 }))
             });
             let (prepared, time) = verified.await?;
