@@ -45,7 +45,8 @@ pub(super) async fn run(
             let text = match text {
                 Some(text) => text,
                 None => {
-                    let bytes = context.read_input(Path::new("-"), MAX_TEXT)?;
+                    // A line feed at the end is not part of the text.
+                    let bytes = context.read_input(Path::new("-"), MAX_TEXT + 1)?;
                     let text = String::from_utf8(bytes);
                     let text = text.map_err(|_| Error::about(Code::TextRefused, "not UTF-8"))?;
                     text.trim_end_matches('\n').to_owned()

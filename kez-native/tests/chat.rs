@@ -18,9 +18,14 @@ use kez_chat_server::{
 use kez_core::chat::auth::{Binds, Credentials, NATS, Request, nats_path};
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead as _, BufReader, Lines, Write as _},
+    io::{BufRead as _, BufReader, Lines, Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -34,6 +39,11 @@ fn server(name: &str) -> String {
 
 /// As [`server`], with the files of a page.
 fn serving(name: &str, app: Option<PathBuf>) -> String {
+    served_as(name, app, None)
+}
+
+/// As [`serving`], with another origin than where it listens.
+fn served_as(name: &str, app: Option<PathBuf>, origin: Option<String>) -> String {
     let (store, _) = Store::open(&folder(name), Quotas::default()).unwrap();
     let (tell, told) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -42,7 +52,7 @@ fn serving(name: &str, app: Option<PathBuf>) -> String {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
             tell.send(url.clone()).unwrap();
-            let server = Server { app, ..Server::new(store, url) };
+            let server = Server { app, ..Server::new(store, origin.unwrap_or(url)) };
             server.serve(listener, std::future::pending()).await.unwrap();
         });
     });
@@ -213,6 +223,112 @@ fn what_comes_is_printed_as_it_comes() {
     received(&bob);
     assert_eq!(history(&bob, "alice"), sent);
     assert_eq!(history(&alice, "bob"), sent);
+}
+
+/// KEZ-MSG-10
+#[test]
+fn a_text_that_does_not_fit_is_refused_before_it_waits() {
+    let server = server("chat-size");
+    let alice = join("chat-size-alice", "alice", &server);
+    let bob = join("chat-size-bob", "bob", &server);
+    alice.ok(&["chat", "send", "bob", "hello"]);
+    let send = |text: &str| alice.run_with(text, &["chat", "send", "bob"]);
+    // JSON writes each of these as six bytes.
+    send(&"\u{1}".repeat(16 * 1024)).fails(1, "too_large");
+    send(&"x".repeat(16 * 1024 + 1)).fails(1, "too_large");
+    let long = "x".repeat(16 * 1024);
+    assert_eq!(send(&format!("{long}\n")).code, 0);
+    assert_eq!(send(&"\u{1}".repeat(7000)).code, 0);
+    // Nothing waits before what is written then.
+    alice.ok(&["chat", "send", "bob", "after"]);
+    let texts = received(&bob);
+    assert_eq!(texts.len(), 4);
+    assert_eq!((&*texts[0], &*texts[3]), ("alice: hello", "alice: after"));
+    assert_eq!(texts[1].len(), "alice: ".len() + long.len());
+}
+
+/// What stands between the clients and the server: while it is broken it answers each request as
+/// nginx does when its upstream is gone, and cuts off what was open.
+struct Gate {
+    url: String,
+    broken: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Gate {
+    /// The real server, reached through a gate that is its origin.
+    fn start(name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = served_as(name, None, Some(url.clone()));
+        let to = server.strip_prefix("http://").unwrap().to_owned();
+        let (broken, open): (Arc<AtomicBool>, Arc<Mutex<Vec<TcpStream>>>) = Default::default();
+        let gate = Self { url, broken: broken.clone(), open: open.clone() };
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (broken, open, to) = (broken.clone(), open.clone(), to.clone());
+                thread::spawn(move || Self::connection(client, &to, &broken, &open));
+            }
+        });
+        gate
+    }
+
+    fn connection(
+        mut client: TcpStream,
+        to: &str,
+        broken: &AtomicBool,
+        open: &Mutex<Vec<TcpStream>>,
+    ) {
+        if broken.load(Ordering::Relaxed) {
+            let mut head = [0; 4096];
+            let _ = client.read(&mut head);
+            let html = "<html><head><title>502 Bad Gateway</title></head></html>";
+            let length = html.len();
+            let _ = write!(
+                client,
+                "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\n\
+                 content-length: {length}\r\nconnection: close\r\n\r\n{html}"
+            );
+            return;
+        }
+        let Ok(mut server) = TcpStream::connect(to) else { return };
+        open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+        let (mut from, mut into) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        thread::spawn(move || std::io::copy(&mut from, &mut into));
+        let _ = std::io::copy(&mut server, &mut client);
+        let _ = client.shutdown(Shutdown::Both);
+    }
+
+    fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
+        if broken {
+            for stream in self.open.lock().unwrap().drain(..) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_in_html_ends_no_listener() {
+    let gate = Gate::start("chat-html");
+    let alice = join("chat-html-alice", "alice", &gate.url);
+    let bob = join("chat-html-bob", "bob", &gate.url);
+    alice.ok(&["chat", "send", "bob", "before"]);
+    let conversation = alice.ok(&["chat", "list"])["conversation"].as_str().unwrap().to_owned();
+    let mut at_bob = Listener::start(&bob);
+    assert_eq!(at_bob.text(), "alice: before");
+    gate.set_broken(true);
+    // A proxy's trouble is the network's, not the user's: the text is kept.
+    alice.run(&["chat", "send", &conversation, "meanwhile"]).fails(5, "http_status");
+    let once = alice.run(&["chat", "listen", "--once"]);
+    assert!(once.code == 5 && once.stdout.contains("http_status"), "{}", once.stdout);
+    thread::sleep(Duration::from_secs(1));
+    gate.set_broken(false);
+    received(&alice);
+    assert_eq!(at_bob.text(), "alice: meanwhile");
+    alice.ok(&["chat", "send", "bob", "after"]);
+    assert_eq!(at_bob.text(), "alice: after");
 }
 
 #[test]

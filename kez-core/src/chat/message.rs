@@ -13,6 +13,9 @@ use core::fmt;
 
 /// The largest text of a message in bytes.
 pub const MAX_TEXT: usize = 16 * 1024;
+/// The largest plaintext of a message that is written, in bytes. With padding (an eighth at most) and
+/// what MLS adds, it fits into the body of an entry.
+const MAX_PLAINTEXT: usize = 48 * 1024;
 
 /// A message's name: 16 random bytes of its author, 32 lower-case hex digits in text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +100,10 @@ impl Message {
         members.extend(self.head.map(|head| ("head", head.to_value())));
         let text = Value::object(members).to_canonical();
         Self::read(text.as_bytes())?;
+        if text.len() > MAX_PLAINTEXT {
+            let why = "the text has too many characters that JSON escapes";
+            return Err(Error::about(Code::TooLarge, why));
+        }
         Ok(text)
     }
 

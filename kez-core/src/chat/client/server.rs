@@ -2,7 +2,7 @@
 
 use super::{Call, Client, Platform, record};
 use crate::{
-    Chain, Code, Error, Identity, Result,
+    Chain, Code, Error, Identity, Kind, Result,
     chat::{
         Bundle, Handle, KeyPackage, LIFETIME, SignedHandle,
         auth::{Binds, Request},
@@ -115,11 +115,7 @@ impl<P: Platform> Client<P> {
             Error::about(failure.code, detail)
         };
         let (status, body) = self.platform.call(call).await.map_err(failed)?;
-        let value = if body.is_empty() { Value::Null } else { Value::parse_foreign(&body)? };
-        if (200..300).contains(&status) || status == 409 {
-            return Ok((status, value));
-        }
-        Err(problem(status, &value))
+        read_answer(status, &body)
     }
 
     /// An answer that is no conflict.
@@ -349,12 +345,69 @@ impl<P: Platform> Client<P> {
 }
 
 /// What the server says of a failure, by its code if that is known here.
+/// Reads an answer by its status first: what stands between the client and the server, such as a
+/// proxy or a captive portal, may answer in HTML. Both are trouble of the network, to be waited out.
+fn read_answer(status: u16, body: &[u8]) -> Result<(u16, Value)> {
+    let good = (200..300).contains(&status) || status == 409;
+    let value = match body {
+        [] => Value::Null,
+        body => match Value::parse_foreign(body) {
+            Ok(value) => value,
+            Err(_) if good => return Err(Error::about(Code::ResponseRefused, "it is no JSON")),
+            Err(_) => Value::Null,
+        },
+    };
+    if good { Ok((status, value)) } else { Err(problem(status, &value)) }
+}
+
+/// The error that a problem reports. A server that is in trouble itself has no say in what is wrong
+/// here: its codes of other kinds, such as `storage_failed`, are not the client's.
 fn problem(status: u16, value: &Value) -> Error {
     let code = value.get("code").and_then(Value::as_str).and_then(Code::from_name);
     let detail = value.get("detail").and_then(Value::as_str);
+    let trouble = status >= 500 || matches!(status, 408 | 429);
     match (code, detail) {
+        (Some(code), _) if trouble && code.kind() != Kind::Network => match status {
+            507 => Error::about(Code::QuotaExceeded, "the server's storage is full"),
+            _ => Error::about(Code::HttpStatus, format!("{status} {code}")),
+        },
         (Some(code), Some(detail)) => Error::about(code, detail),
         (Some(code), None) => code.into(),
+        (None, _) if status == 429 => Error::about(Code::RateLimited, status),
         (None, _) => Error::about(Code::HttpStatus, status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(status: u16, body: &str) -> Code {
+        read_answer(status, body.as_bytes()).unwrap_err().code()
+    }
+
+    #[test]
+    fn the_status_counts_before_the_body() {
+        let html = "<html><h1>502 Bad Gateway</h1></html>";
+        for status in [403, 500, 502, 503, 504, 511] {
+            assert_eq!(code(status, html), Code::HttpStatus, "{status}");
+        }
+        assert_eq!(code(429, html), Code::RateLimited);
+        // A captive portal.
+        assert_eq!(code(200, html), Code::ResponseRefused);
+        for (status, name, expected) in [
+            (503, "storage_failed", Code::HttpStatus),
+            (500, "storage_failed", Code::HttpStatus),
+            (507, "storage_failed", Code::QuotaExceeded),
+            (507, "quota_exceeded", Code::QuotaExceeded),
+            (503, "rate_limited", Code::RateLimited),
+            (502, "json_syntax", Code::HttpStatus),
+            (400, "too_large", Code::TooLarge),
+            (401, "device_revoked", Code::DeviceRevoked),
+        ] {
+            let body = format!(r#"{{"code":"{name}","status":{status}}}"#);
+            assert_eq!(code(status, &body), expected, "{status} {name}");
+        }
+        assert_eq!(read_answer(204, b"").unwrap(), (204, Value::Null));
     }
 }
