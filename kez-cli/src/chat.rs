@@ -16,7 +16,7 @@ use kez_core::{
     Chain, Code, Error, History, Identity, Op, Result, Scheme, SecretKey,
     chat::{
         CAPABILITY, Handle, HandleRecord, Kind, MAX_TEXT, SignedHandle,
-        client::{Client, Entry, EntryKind, Overview, Platform},
+        client::{Client, Entry, EntryKind, Overview, Platform, State},
     },
     transport::{Body, Call, Failure},
 };
@@ -56,12 +56,16 @@ pub(super) async fn run(
             let mut seat = account.sit().await?;
             let conversation = seat.find(&to, true).await?;
             let id = seat.client.send(&conversation, &text).await?;
+            let (kind, name) = seat.title(&conversation).await?;
             let value = serde_json::json!({
                 "schema": "kez.chat.sent/1",
                 "conversation": conversation,
+                "kind": kind,
+                "to": name,
                 "id": id.to_string(),
             });
-            out.result(&value, &format!("sent {id}"));
+            let group = if kind == "group" { "the group " } else { "" };
+            out.result(&value, &format!("sent to {group}{}: {id}", clean(&name)));
         }
         ChatCommand::Listen { once, account } => {
             let account = Account::choose(context, &account)?;
@@ -342,33 +346,92 @@ struct Seat<'a, N> {
 }
 
 impl<N: Net> Seat<'_, N> {
-    /// The conversation that is meant: that with a handle, or one by the start of its name. One
-    /// with a handle is begun if there is none.
+    /// Finds a conversation: by the handle of the other person, by the name of a group, or by the
+    /// start of its id, in this order. With `begin`, one with a person is begun if there is none.
+    ///
+    /// Anyone can name a group as they like. So a group's name counts only where nobody has that
+    /// handle, and only for groups that the user takes part in.
     async fn find(&mut self, what: &str, begin: bool) -> Result<String> {
         let all = self.client.conversations().await?;
-        let mut named = all.iter().filter(|c| {
-            let group = c.about.name.as_deref() == Some(what);
-            group || (what.len() >= 6 && c.id.starts_with(what))
-        });
-        if let Some(first) = named.next() {
-            if named.next().is_some() {
-                return Err(Error::about(Code::Usage, format!("{what}: several conversations")));
-            }
-            return Ok(first.id.clone());
+        if all.iter().any(|c| c.id == what) {
+            return Ok(what.to_owned());
         }
-        let handle: Handle = what.parse()?;
-        if begin {
-            return self.client.direct(&handle).await;
+        let handle = what.parse::<Handle>();
+        if let Ok(handle) = &handle
+            && let Some(id) = self.find_person(handle, &all, begin).await?
+        {
+            return Ok(id);
         }
-        let unknown = || Error::about(Code::ConversationUnknown, what);
-        let contacts = self.client.contacts().await?;
-        let contact = contacts.iter().find(|c| c.handle == handle).ok_or_else(unknown)?;
-        let direct = |c: &&Overview| {
-            c.about.kind == Kind::Direct && c.about.people.contains(&contact.primary)
+        let named = |c: &&Overview| c.about.name.as_deref() == Some(what);
+        let groups: Vec<&Overview> = all.iter().filter(named).collect();
+        let found: Vec<&Overview> = if groups.is_empty() {
+            all.iter().filter(|c| what.len() >= 6 && c.id.starts_with(what)).collect()
+        } else {
+            groups.into_iter().filter(|c| !begin || c.state != State::Request).collect()
         };
-        let mut found: Vec<&Overview> = all.iter().filter(direct).collect();
-        found.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(found.first().ok_or_else(unknown)?.id.clone())
+        match found[..] {
+            [one] => Ok(one.id.clone()),
+            [] => {
+                let invitation = all.iter().find(named).map(|c| {
+                    format!("{what}: an invitation, not accepted yet; its id is {}", c.id)
+                });
+                Err(match (invitation, handle) {
+                    (None, Err(error)) => error,
+                    (None, Ok(handle)) if begin => Error::about(Code::HandleUnknown, handle),
+                    (invitation, _) => {
+                        let about = invitation.unwrap_or_else(|| what.to_owned());
+                        Error::about(Code::ConversationUnknown, about)
+                    }
+                })
+            }
+            _ => {
+                let about = format!("{what}: several conversations; name one by its id");
+                Err(Error::about(Code::Usage, about))
+            }
+        }
+    }
+
+    /// The conversation with a person. `None` if nobody has the handle or, without `begin`, if there
+    /// is no conversation.
+    async fn find_person(
+        &mut self,
+        handle: &Handle,
+        all: &[Overview],
+        begin: bool,
+    ) -> Result<Option<String>> {
+        let contacts = self.client.contacts().await?;
+        if let Some(contact) = contacts.iter().find(|c| c.handle == *handle) {
+            let direct = all.iter().filter(|c| {
+                c.about.kind == Kind::Direct
+                    && c.about.people.contains(&contact.primary)
+                    && !(begin && c.state == State::Removed)
+            });
+            if let Some(found) = direct.min_by(|a, b| a.id.cmp(&b.id)) {
+                return Ok(Some(found.id.clone()));
+            }
+        }
+        if !begin {
+            return Ok(None);
+        }
+        match self.client.direct(handle).await {
+            Ok(id) => Ok(Some(id)),
+            Err(error) if error.code() == Code::HandleUnknown => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where a message went, in words: a person's handle, or a group's name.
+    async fn title(&self, conversation: &str) -> Result<(&'static str, String)> {
+        let all = self.client.conversations().await?;
+        let Some(found) = all.iter().find(|c| c.id == conversation) else {
+            return Ok(("group", String::new()));
+        };
+        if found.about.kind != Kind::Direct {
+            return Ok(("group", found.about.name.clone().unwrap_or_default()));
+        }
+        let own = self.client.device().certificate().primary();
+        let other = found.about.people.iter().find(|person| *person != own).unwrap_or(own);
+        Ok(("direct", self.called(other).await?))
     }
 
     /// How somebody is called: by the handle, if that is known.

@@ -459,15 +459,18 @@ fn a_group() {
     users[0].ok(&["chat", "group", "The Four", "bob", "carol"]);
     users[0].ok(&["chat", "send", "The Four", "welcome"]);
     assert_eq!(received(&users[1]), ["alice: welcome"]);
-    users[1].ok(&["chat", "send", "The Four", "thanks"]);
+    // An invitation is accepted by its id: anyone can name a group as they like.
+    users[1].run(&["chat", "send", "The Four", "thanks"]).fails(2, "conversation_unknown");
+    let id = lines(&users[1], &["chat", "list"])[0]["conversation"].as_str().unwrap().to_owned();
+    users[1].ok(&["chat", "send", &id[..12], "thanks"]);
     assert_eq!(received(&users[2]), ["alice: welcome", "bob: thanks"]);
-    users[2].ok(&["chat", "send", "The Four", "thanks"]);
+    users[2].ok(&["chat", "send", &id, "thanks"]);
     assert_eq!(received(&users[0]), ["bob: thanks", "carol: thanks"]);
     users[1].run(&["chat", "add", "The Four", "dave"]).fails(1, "commit_refused");
     assert_eq!(users[0].run(&["chat", "add", "The Four", "dave"]).code, 0);
     assert_eq!(users[0].run(&["chat", "remove", "The Four", "bob"]).code, 0);
     received(&users[3]);
-    users[3].ok(&["chat", "send", "The Four", "hello all"]);
+    users[3].ok(&["chat", "send", &id, "hello all"]);
     assert_eq!(received(&users[2]), ["dave: hello all"]);
     assert_eq!(received(&users[1]), ["carol: thanks"]);
     users[1].run(&["chat", "send", "The Four", "still here?"]).fails(2, "conversation_unknown");
@@ -482,6 +485,34 @@ fn a_group() {
     assert_eq!(users[2].run(&["chat", "add", "The Four", "bob"]).code, 0);
     users[2].ok(&["chat", "send", "The Four", "welcome back"]);
     assert_eq!(received(&users[1]), ["carol: welcome back"]);
+}
+
+#[test]
+fn a_group_cannot_take_a_persons_name() {
+    let server = server("chat-names");
+    let [alice, bob, mallory] = ["alice", "bob", "mallory"]
+        .map(|handle| join(&format!("chat-names-{handle}"), handle, &server));
+    for name in ["bob", "nobody"] {
+        let group = mallory.ok(&["chat", "group", name, "alice"]);
+        mallory.ok(&["chat", "send", group["conversation"].as_str().unwrap(), "welcome"]);
+    }
+    assert_eq!(received(&alice), ["mallory: welcome", "mallory: welcome"]);
+    // With and without a conversation with bob.
+    for n in 0..2 {
+        let sent = alice.ok(&["chat", "send", "bob", &format!("secret {n}")]);
+        assert_eq!((&sent["kind"], &sent["to"]), (&"direct".into(), &"bob".into()));
+    }
+    assert_eq!(received(&bob), ["alice: secret 0", "alice: secret 1"]);
+    assert_eq!(received(&mallory), [""; 0]);
+    assert_eq!(history(&alice, "bob"), ["alice: secret 0", "alice: secret 1"]);
+    // A group that is only an invitation is not meant by its name, not even by one that is free.
+    alice.run(&["chat", "send", "nobody", "?"]).fails(2, "conversation_unknown");
+    let all = lines(&alice, &["chat", "list"]);
+    let group = all.iter().find(|c| c["name"] == "nobody").unwrap();
+    let sent = alice.ok(&["chat", "send", group["conversation"].as_str().unwrap(), "yes"]);
+    assert_eq!((&sent["kind"], &sent["to"]), (&"group".into(), &"nobody".into()));
+    let sent = alice.ok(&["chat", "send", "nobody", "again"]);
+    assert_eq!(sent["to"], "nobody");
 }
 
 #[test]
