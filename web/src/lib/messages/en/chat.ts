@@ -17,6 +17,7 @@ export const chat = {
     wanted: (who: string) => `You have not written to ${who} yet. Which name do they have at your chat server?`,
     wantedOther: 'That name belongs to somebody else. Do not take them for whom you looked for.',
     newGroup: 'Name of the group, for more than one person',
+    group: 'group',
     open: 'Open',
     unread: (n: number) => plural(n, '1 unread', `${n} unread`),
     me: (handle: string, server: string) => `You are ${handle} at ${server}`,
