@@ -6,6 +6,7 @@ use crate::{
     limit::{Exhausted, Pool, Share},
     metrics::Open,
     problem::Problem,
+    process,
 };
 use axum::{
     Router,
@@ -224,7 +225,8 @@ pub async fn serve(
     open: &Gauge,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let shared = Arc::new(Shared::new(router, bounds));
+    let most = process::possible_connections(bounds.most);
+    let shared = Arc::new(Shared::new(router, Bounds { most, ..bounds }));
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

@@ -76,14 +76,19 @@ impl Space {
         Self { dir: dir.into(), quota, disk: Mutex::default() }
     }
 
+    /// The bytes of the reserve, by the quota.
+    #[must_use]
+    pub fn reserve(&self) -> u64 {
+        self.quota.map_or(RESERVE, |quota| (quota / 8).min(RESERVE))
+    }
+
     /// How much room there is, if `used` bytes of the quota are used.
     #[must_use]
     pub fn room(&self, used: u64) -> Room {
         let quota = self.quota.map_or(Room::Plenty, |quota| {
-            let reserve = (quota / 8).min(RESERVE);
             if used >= quota {
                 Room::None
-            } else if used >= quota - reserve {
+            } else if used >= quota - self.reserve() {
                 Room::Reserve
             } else {
                 Room::Plenty

@@ -60,6 +60,40 @@ pub fn read_settings<T: DeserializeOwned + Default>(path: Option<&Path>) -> Resu
     toml::from_str(&text).map_err(|e| failed(&e))
 }
 
+/// Raises the number of files that the process may open as far as the system permits, and returns
+/// it. Each connection takes one.
+#[must_use]
+pub fn raise_file_limit() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        // If it cannot be raised, what is there counts.
+        let _ = setrlimit(Resource::Nofile, raised);
+        getrlimit(Resource::Nofile).current
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+/// The number of connections that the process can have open, of those that the operator wants. It
+/// keeps some files for its data.
+#[must_use]
+pub fn possible_connections(wanted: usize) -> usize {
+    const FILES: usize = 128;
+    let files = raise_file_limit().and_then(|files| usize::try_from(files).ok());
+    let possible = files.map_or(wanted, |files| files.saturating_sub(FILES).max(16));
+    if possible < wanted {
+        tracing::warn!(
+            wanted,
+            possible,
+            "the limit of open files is too low for all connections: raise LimitNOFILE"
+        );
+    }
+    possible.min(wanted)
+}
+
 /// Listens, and gives the address with the port that was taken.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use crate::{
     limit::{Appender, Limiter},
     metrics::Metrics,
-    store::{Refusal, Store, Stored, after_line, chain_name},
+    store::{Refusal, Store, after_line, chain_name},
 };
 use axum::{
     Router,
@@ -279,12 +279,12 @@ async fn chain(
     }
     // The end of a chain is short: only whole chains are compressed, each once for all readers.
     if after > 0 || !reads_gzip(&headers) {
-        let lines = hold(after_line(&stored.bundle, after), &stored);
+        let lines = hold(after_line(&stored.bundle, after), stored.clone());
         return Ok(vary(versioned(&headers, &version, JSONL, vec![lines, last.into()])));
     }
     // The bytes differ, so the tag does (RFC 9110, section 8.8.1).
     version += ".gzip";
-    let parts = stored.gzip(&last).await?.map(|part| hold(part, &stored)).into();
+    let parts = stored.gzip(&last).await?.map(|part| hold(part, stored.clone())).into();
     let mut response = vary(versioned(&headers, &version, JSONL, parts));
     if response.status() == StatusCode::OK {
         let gzip = HeaderValue::from_static("gzip");
@@ -293,16 +293,15 @@ async fn chain(
     Ok(response)
 }
 
-/// A part of a chain that is being sent: as long as it is, the chain is shared and its memory
-/// counts.
-fn hold(part: Bytes, stored: &Arc<Stored>) -> Bytes {
-    struct Held(Bytes, #[expect(dead_code, reason = "it is held until it is dropped")] Arc<Stored>);
-    impl AsRef<[u8]> for Held {
+/// Bytes that are being sent, with what counts or is shared as long as they are.
+fn hold<T: Send + Sync + 'static>(bytes: Bytes, with: T) -> Bytes {
+    struct Held<T>(Bytes, #[allow(dead_code, reason = "it is held until it is dropped")] T);
+    impl<T> AsRef<[u8]> for Held<T> {
         fn as_ref(&self) -> &[u8] {
             &self.0
         }
     }
-    Bytes::from_owner(Held(part, stored.clone()))
+    Bytes::from_owner(Held(bytes, with))
 }
 
 /// Tells caches that the answer depends on the encodings that the client reads.
@@ -337,11 +336,15 @@ async fn head(
         (status = 200, content_type = "application/jsonl", body = String),
         (status = "4XX", response = ProblemBody), (status = "5XX", response = ProblemBody),
     ))]
-async fn fork(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Problem> {
+async fn fork(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+) -> Result<Response, Problem> {
     let absent = "no fork of this chain was seen here";
-    let fork = app.store.fork(chain_name(&name)?).await?;
+    let fork = app.store.fork(chain_name(&name)?, peer.ip()).await?;
     let fork = fork.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, Code::ChainEmpty, absent))?;
-    Ok(([(header::CONTENT_TYPE, JSONL)], fork).into_response())
+    Ok(([(header::CONTENT_TYPE, JSONL)], hold(fork.0.into(), fork.1)).into_response())
 }
 
 /// Which chains list this subject: at most 100 at once, and `next` if there are more.

@@ -57,7 +57,7 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<()> {
         let (ending, ended) = tokio::sync::watch::channel(false);
-        let limiter = Arc::new(limit::Limiter::new(&self.limits));
+        let limiter = Arc::new(limit::Limiter::new(&self.limits, self.store.reserve()));
         let app =
             api::App { store: self.store.clone(), limiter, ended, metrics: self.metrics.clone() };
         let router = api::router(app);

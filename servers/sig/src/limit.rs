@@ -61,18 +61,26 @@ pub(crate) struct Limiter {
     appends: PerMinute<IpAddr>,
     reads: PerMinute<IpAddr>,
     chains: PerMinute<Identity>,
+    /// Other histories of a chain, so that a thief's branches do not use up the owner's rate.
+    branches: PerMinute<Identity>,
     bytes: Allowance<IpAddr>,
+    /// Bytes of urgent appends when the others are used up.
+    urgent: Allowance<IpAddr>,
     /// In milliseconds.
     cpu: Allowance<IpAddr>,
     pub(crate) memory: Pool,
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    /// With a reserve for urgent appends in bytes, of which a client may use a quarter in a day.
+    pub(crate) fn new(limits: &Limits, reserve: u64) -> Self {
+        let urgent = (reserve / 4).max(64 << 10);
         Self {
             appends: PerMinute::new(limits.per_address),
             reads: PerMinute::new(limits.reads),
             chains: PerMinute::new(limits.per_chain),
+            branches: PerMinute::new(limits.per_chain),
+            urgent: Allowance::new(urgent, DAY),
             bytes: Allowance::new(limits.bytes_a_day.get(), DAY),
             cpu: Allowance::new(u64::from(limits.cpu.get()) * 1000, MINUTE),
             memory: Pool::new(limits.memory.get(), limits.memory.get() / 4),
@@ -104,13 +112,14 @@ impl Admission for Appender<'_> {
     /// what the owner may append.
     fn admit(&self, addition: Addition) -> Result<(), Refusal> {
         let (client, now) = (network(self.client), Instant::now());
-        let Limiter { bytes, chains, .. } = self.limiter;
-        // A revocation is never refused because of what was appended before.
-        if !addition.urgent {
-            bytes.check(&client, now).map_err(Refusal::Limited)?;
-        }
-        chains.check(self.chain).map_err(Refusal::Limited)?;
-        bytes.charge(&client, addition.bytes, now);
+        let Limiter { bytes, urgent, chains, branches, .. } = self.limiter;
+        let rate = if addition.diverges { branches } else { chains };
+        rate.check(self.chain).map_err(Refusal::Limited)?;
+        // A small revocation is not refused because of what was appended before: it has an
+        // allowance of its own.
+        let allowance = if addition.is_small_and_urgent() { urgent } else { bytes };
+        allowance.check(&client, now).map_err(Refusal::Limited)?;
+        allowance.charge(&client, addition.bytes, now);
         Ok(())
     }
 

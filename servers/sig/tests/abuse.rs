@@ -205,8 +205,136 @@ fn revocations_have_room_when_strangers_have_filled_the_quota() {
     let rotate = Op::Rotate { to, reason: Reason::Compromised, compromised_since: None };
     let line = append(&mut chain, rotate, None, &[&next]);
     assert_eq!(server.post(chain.name(), &[line]).unwrap().0, 201);
-    let line = append(&mut chain, add("github:c"), None, &[&next]);
-    assert_eq!(code(server.post(chain.name(), &[line]).unwrap(), 507), "quota_exceeded");
+}
+
+/// Large appends stop before the reserve, and strangers cannot use it up with their own chains.
+#[test]
+fn the_reserve_is_for_owners() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &["--quota", "8000000"]);
+    let owners: Vec<(SecretKey, Chain)> = (0..20)
+        .map(|_| {
+            let owner = key(Scheme::Ed25519);
+            let chain = chain_of(&owner, 1);
+            assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
+            (owner, chain)
+        })
+        .collect();
+    let padded = |subject: &str| {
+        let Op::Revoke { target, reason, .. } = revoke(subject) else { return revoke(subject) };
+        Op::Revoke { target, reason, text: Some("x".repeat(100)) }
+    };
+    // A stranger prepares chains, then fills the server, with an append that is large.
+    let mut strangers: Vec<(SecretKey, Chain)> = (0..60)
+        .map(|_| {
+            let stranger = key(Scheme::Ed25519);
+            let mut chain = Chain::new(stranger.public().identity()).unwrap();
+            for n in 0..10 {
+                append(
+                    &mut chain,
+                    add_number(&format!("github:s{n}"), n, None),
+                    None,
+                    &[&stranger],
+                );
+            }
+            assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
+            (stranger, chain)
+        })
+        .collect();
+    loop {
+        let stranger = key(Scheme::Ed25519);
+        let mut chain = Chain::new(stranger.public().identity()).unwrap();
+        for n in 0..900 {
+            append(&mut chain, add_with_url(n), None, &[&stranger]);
+        }
+        if server.post(chain.name(), chain.lines()).unwrap().0 != 201 {
+            break;
+        }
+    }
+    // The server is in its reserve when smaller appends are refused, too.
+    loop {
+        let stranger = key(Scheme::Ed25519);
+        let mut chain = Chain::new(stranger.public().identity()).unwrap();
+        for n in 0..20 {
+            append(&mut chain, add_with_url(n), None, &[&stranger]);
+        }
+        if server.post(chain.name(), chain.lines()).unwrap().0 != 201 {
+            break;
+        }
+    }
+    let mut taken = 0;
+    for (stranger, chain) in &mut strangers {
+        let from = chain.lines().len();
+        for n in 0..10 {
+            append(chain, padded(&format!("github:s{n}")), None, &[stranger]);
+        }
+        let lines = &chain.lines()[from..];
+        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let request = format!(
+            "POST /v1/sigchains/{} HTTP/1.1\r\nhost: x\r\ncontent-type: application/jsonl\r\n\
+             content-length: {}\r\n\r\n{body}",
+            chain.name(),
+            body.len()
+        );
+        let answer = talk(&mut connect_from(OTHER, &server), &request);
+        taken += usize::from(answer.contains("201 Created"));
+    }
+    assert!(taken < 40, "{taken} of 60 padded appends were taken");
+    for (owner, mut chain) in owners {
+        let line = append(&mut chain, revoke("github:user0"), None, &[&owner]);
+        assert_eq!(server.post(chain.name(), &[line]).unwrap().0, 201);
+    }
+}
+
+#[test]
+fn a_thiefs_branches_do_not_stop_the_owner() {
+    let dir = TempDir::new().unwrap();
+    let options = ["--chain-rate", "5", "--address-rate", "1000"];
+    let server = Server::start(dir.path(), &options);
+    let (owner, next) = (key(Scheme::Ed25519), key(Scheme::Ed25519));
+    let mut chain = Chain::new(owner.public().identity()).unwrap();
+    let commits = Some(commitment(next.public().identity()));
+    append(&mut chain, add("github:owner"), commits, &[&owner]);
+    let base = chain.clone();
+    let to = next.public().clone();
+    let rotate = Op::Rotate { to, reason: Reason::Compromised, compromised_since: None };
+    append(&mut chain, rotate, None, &[&next]);
+    assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
+    for n in 0..30 {
+        let mut branch = base.clone();
+        append(&mut branch, add(&format!("github:x{n}")), None, &[&owner]);
+        assert!(server.post(base.name(), &branch.lines()[1..]).unwrap().0 >= 400);
+    }
+    let line = append(&mut chain, revoke("github:owner"), None, &[&next]);
+    assert_eq!(server.post(chain.name(), &[line]).unwrap().0, 201);
+}
+
+/// Also revocations are bounded, by an allowance of their own.
+#[test]
+fn revocations_do_not_get_around_the_share_of_the_disk() {
+    let dir = TempDir::new().unwrap();
+    let options = ["--chain-rate", "1000", "--address-bytes", "20000", "--address-rate", "1000"];
+    let server = Server::start(dir.path(), &options);
+    let owner = key(Scheme::Ed25519);
+    let mut chain = Chain::new(owner.public().identity()).unwrap();
+    for n in 0..60 {
+        append(&mut chain, add_number("github:a", n, None), None, &[&owner]);
+    }
+    assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
+    let from = chain.lines().len();
+    for n in 0..60_usize {
+        let target = Target::Claim(ObjectId::digest("claim", &n.to_be_bytes()));
+        let reason = Reason::Compromised;
+        append(&mut chain, Op::Revoke { target, reason, text: None }, None, &[&owner]);
+    }
+    // At once they are too large for the allowance of urgent appends.
+    assert_eq!(
+        code(server.post(chain.name(), &chain.lines()[from..]).unwrap(), 429),
+        "rate_limited"
+    );
+    for line in &chain.lines()[from..from + 3] {
+        assert_eq!(server.post(chain.name(), std::slice::from_ref(line)).unwrap().0, 201);
+    }
 }
 
 #[test]
@@ -420,6 +548,7 @@ fn the_operator_removes_a_chain() {
     let names: Vec<&str> = list.lines().map(|line| line.split('\t').nth(3).unwrap()).collect();
     assert_eq!(names, ["chain", chain.name().as_str(), other.name().as_str()]);
     let (_, events) = operator(&["chain", "show", other.name().as_str()]);
+    assert!(!events.contains('\u{1b}'));
     assert_eq!(events.lines().count(), 2);
     assert!(events.ends_with("\tadd\tgithub:user1\n"), "{events}");
     let remove = ["chain", "remove", chain.name().as_str(), "--reason", "spam\nof links"];

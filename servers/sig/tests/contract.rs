@@ -112,7 +112,7 @@ async fn of_many_at_one_place_one_wins_and_evidence_is_kept() {
     }
     let winner = winner.expect("somebody won");
     assert_eq!(served(&store, &winner).await.unwrap(), winner.to_bundle());
-    let evidence = store.fork(base.name().clone()).await.unwrap().unwrap();
+    let evidence = store.fork(base.name().clone(), CLIENT).await.unwrap().unwrap().0;
     assert!(evidence.lines().count() > 1, "each branch is evidence");
     for line in evidence.lines() {
         let fork = Fork::from_json(line.as_bytes(), now()).unwrap();

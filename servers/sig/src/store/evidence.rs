@@ -5,10 +5,8 @@
 //! earlier, then those that rotate to another key (they may settle the fork), then older ones.
 
 use super::Refusal;
-use kez_core::{
-    Chain, Error, Event, ObjectId,
-    fork::{self, MAX_FORK},
-};
+use kez_core::{Chain, Error, Event, ObjectId, fork};
+use kez_server::limit::Share;
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 
@@ -28,6 +26,8 @@ CREATE INDEX IF NOT EXISTS branches_of ON branches (chain);
 
 /// The most bytes of one branch. A longer branch is kept up to there.
 const MAX_BRANCH: usize = 1 << 20;
+/// The most bytes of an answer with more than one fork object.
+pub(super) const MAX_ANSWER: usize = 8 << 20;
 /// The most bytes of all branches of a chain.
 const MAX_BYTES: usize = 16 << 20;
 /// The most branches of a chain.
@@ -213,11 +213,15 @@ fn surplus(mut all: Vec<(i64, Branch)>) -> Vec<i64> {
     gone
 }
 
-/// The evidence as fork objects, one a line, each between the stored chain and a branch, up to the
-/// size of the largest fork object. `None` if there is none.
+/// The evidence as fork objects, one a line, each of the stored chain and a branch. Those that
+/// diverge earlier come first, up to `most` bytes, but
+/// at least one. `None` if there is no evidence. `memory` grows
+/// with the answer.
 pub(super) fn objects(
     db: &Connection,
     chain: i64,
+    most: usize,
+    memory: &mut Share,
     stored: impl FnOnce() -> Result<String, Refusal>,
 ) -> Result<Option<String>, Refusal> {
     let mut all = load(db, chain)?;
@@ -225,6 +229,7 @@ pub(super) fn objects(
         return Ok(None);
     }
     let stored = stored()?;
+    memory.grow(stored.len()).map_err(super::too_large)?;
     let stored: Vec<&str> = stored.split_inclusive('\n').collect();
     let joined = |parts: &[&str]| parts.concat().trim_end().replace('\n', ",");
     let mut out = String::new();
@@ -232,15 +237,17 @@ pub(super) fn objects(
     for (_, branch) in all {
         let (common, own) = stored.split_at_checked(index(branch.seq)).unwrap_or_default();
         let Some(next) = own.first() else { continue };
+        let size = stored.iter().map(|line| line.len()).sum::<usize>() + branch.lines.len();
+        if !out.is_empty() && out.len() + size > most {
+            break;
+        }
+        memory.grow(size).map_err(super::too_large)?;
         let object = if id_of_first(next)? < branch.first {
             fork::to_object(&joined(&stored), &joined(&[&branch.lines]))
         } else {
             let a = [common, &[&*branch.lines]].concat();
             fork::to_object(&joined(&a), &joined(own))
         };
-        if !out.is_empty() && out.len() + object.len() > MAX_FORK {
-            break;
-        }
         out += &object;
         out.push('\n');
     }

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use kez_core::Identity;
 use kez_server::{
     folder::Lock,
+    limit::Pool,
     nats::{self, Entry, HeaderMap, Log},
     replica::{self, Shared as _},
     sqlite::Failure,
@@ -101,7 +102,9 @@ async fn publish(db: &Connection, log: &Log) -> Result<(), Refusal> {
     while let Some(row) = chains.next()? {
         let name = Identity::from_canonical(&row.get::<_, String>(1)?)?;
         let lines = super::lines(db, row.get(0)?)?;
-        let forks = evidence::objects(db, row.get(0)?, || Ok(lines.clone()))?;
+        let mut memory = Pool::new(usize::MAX, usize::MAX).take([127, 0, 0, 1].into(), 0);
+        let memory = memory.as_mut().map_err(|_| Failure::Busy)?;
+        let forks = evidence::objects(db, row.get(0)?, usize::MAX, memory, || Ok(lines.clone()))?;
         chain(log, &name, &lines, &forks.unwrap_or_default()).await?;
     }
     let (size, mut last) = (log::size(db)?, 0);

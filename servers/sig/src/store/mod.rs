@@ -24,7 +24,7 @@ use kez_core::{
 };
 use kez_server::{
     folder::{Lock, Room, Space},
-    limit::{Allowance, Exhausted, Pool},
+    limit::{Allowance, Exhausted, Pool, Share},
     nats,
     replica::{self, Progress, Shared},
     sqlite::{Failure, Readers, Schema, used},
@@ -40,7 +40,7 @@ use std::{
     time::{Duration, Instant},
 };
 use stream::Stream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use writer::{Done, Job, Work, Writer};
 
 /// How many requests may wait for the writer before others are told to come back.
@@ -51,7 +51,11 @@ const MAX_ROUNDS: usize = 16;
 /// of it.
 const LARGE: usize = 256 << 20;
 /// The bytes that a chain may append in a day when only the reserve is left.
-const RESERVE: u64 = 64 << 10;
+const RESERVE: u64 = 32 << 10;
+/// The room that a usual append takes.
+const USUAL: u64 = 128 << 10;
+/// The largest urgent append in bytes.
+const URGENT: u64 = 16 << 10;
 const DAY: Duration = Duration::from_hours(24);
 /// How many entries of one answer about a subject.
 pub const MAX_CLAIMANTS: usize = 100;
@@ -189,6 +193,16 @@ pub struct Addition {
     pub bytes: u64,
     /// Whether it does nothing but take power away from keys or claims of a stored chain.
     pub urgent: bool,
+    /// Whether it is another history of the chain, which is only kept as evidence.
+    pub diverges: bool,
+}
+
+impl Addition {
+    /// Whether the reserve is for it.
+    #[must_use]
+    pub const fn is_small_and_urgent(&self) -> bool {
+        self.urgent && self.bytes <= URGENT
+    }
 }
 
 /// Somebody who claims a subject, from an `add` event.
@@ -213,6 +227,8 @@ pub struct Store {
     heads: Topics<Head>,
     /// The memory of large bundles that are being read.
     large: Pool,
+    /// How many answers with evidence are made at once.
+    forks: Arc<Semaphore>,
     space: Arc<Space>,
     /// The bytes of the reserve that each chain may use.
     reserve: Arc<Allowance<Identity>>,
@@ -241,6 +257,11 @@ impl Store {
         let lock = Lock::acquire(dir)?;
         let connection = SCHEMA.open(&dir.join(FILE), options.quota)?;
         replica::refuse_copy(&connection, FILE)?;
+        let size = log::size(&connection)?;
+        if size > 0 && !dir.join(log::KEY_FILE).exists() {
+            let why = "the log has entries and its key is missing: restore it from a backup";
+            return Err(Refusal::storage(format!("{}: {why}", log::KEY_FILE)));
+        }
         let key = LogKey::open(dir, options.log_name.as_deref())?;
         Self::start(dir, options, (lock, connection), key, None)
     }
@@ -300,6 +321,7 @@ impl Store {
             answers,
             heads,
             large: Pool::new(LARGE, LARGE / 4),
+            forks: Arc::new(Semaphore::new(2)),
             space: Arc::new(Space::new(dir, options.quota)),
             reserve: Arc::new(Allowance::new(RESERVE, DAY)),
             key,
@@ -351,7 +373,11 @@ impl Store {
             client.spent(time);
             let (change, after) = match (prepared, &self.stream) {
                 (Ok((Prepared::Change(change), after, used)), _) => {
-                    let addition = Addition { bytes: body.len() as u64, urgent: change.urgent };
+                    let addition = Addition {
+                        bytes: body.len() as u64,
+                        urgent: change.urgent,
+                        diverges: change.chain.is_none(),
+                    };
                     client.admit(addition)?;
                     self.check_room(&name, addition, used)?;
                     (change, after)
@@ -382,27 +408,35 @@ impl Store {
         Err(Failure::Busy.into())
     }
 
-    /// Whether there is room. The reserve is for urgent events of stored chains, some for each.
+    /// Whether there is room for an append, itself included. The reserve is for small urgent
+    /// appends to stored chains, some for each chain; `client` bounds them for each client.
     fn check_room(&self, name: &Identity, addition: Addition, used: u64) -> Result<(), Refusal> {
-        match self.space.room(used) {
+        // An event takes more in the file than its bytes: indexes, the log and half-full pages.
+        match self.space.room(used + 2 * addition.bytes) {
             Room::Plenty => Ok(()),
-            Room::Reserve if addition.urgent => {
+            _ if !addition.is_small_and_urgent() => Err(Refusal::Quota),
+            Room::None if self.space.room(used) == Room::None => Err(Failure::Full.into()),
+            _ => {
                 let now = Instant::now();
                 self.reserve.check(name, now).map_err(Refusal::Limited)?;
                 self.reserve.charge(name, addition.bytes, now);
                 Ok(())
             }
-            Room::Reserve => Err(Refusal::Quota),
-            Room::None => Err(Failure::Full.into()),
         }
     }
 
-    /// How much room there is for further events.
+    /// The bytes that are kept for urgent appends when the quota is reached.
+    #[must_use]
+    pub fn reserve(&self) -> u64 {
+        self.space.reserve()
+    }
+
+    /// How much room there is for further events, by an append of usual size.
     ///
     /// # Errors
     /// `Storage`.
     pub async fn room(&self) -> Result<Room, Refusal> {
-        Ok(self.space.room_now(self.read(|db| Ok(used(db)?)).await?))
+        Ok(self.space.room_now(self.read(|db| Ok(used(db)?)).await? + USUAL))
     }
 
     async fn write(&self, change: Box<Change>) -> Result<Done, Refusal> {
@@ -530,10 +564,7 @@ impl Store {
             let Some(row) = find(&tx, &own)? else { return Ok(None) };
             let bytes = size_of_bundle(&tx, row.id)?;
             let share = if is_large(bytes) {
-                Some(large.take(client, bytes).map_err(|why| match why {
-                    Exhausted::Client => Refusal::Limited(5),
-                    Exhausted::Total => Failure::Busy.into(),
-                })?)
+                Some(large.take(client, bytes).map_err(too_large)?)
             } else {
                 None
             };
@@ -568,15 +599,26 @@ impl Store {
         self.read(move |db| Ok(find(db, &name)?.map(|row| row.head))).await
     }
 
-    /// The evidence of a chain's forks: fork objects, one a line.
+    /// The evidence of a chain's forks: fork objects, one a line, with the memory that they take.
+    /// Few are made at once, so that other readers go on.
     ///
     /// # Errors
-    /// `Storage`.
-    pub async fn fork(&self, name: Identity) -> Result<Option<String>, Refusal> {
+    /// `Storage`; `Limited` if the client reads too much at once.
+    pub async fn fork(
+        &self,
+        name: Identity,
+        client: IpAddr,
+    ) -> Result<Option<(String, Share)>, Refusal> {
+        let mut share = self.large.take(client, 0).map_err(too_large)?;
+        let gone = |_| Refusal::storage("the store is gone");
+        let _turn = self.forks.acquire().await.map_err(gone)?;
         self.read(move |db| {
             let tx = db.unchecked_transaction()?;
             let Some(row) = find(&tx, &name)? else { return Ok(None) };
-            evidence::objects(&tx, row.id, || lines(&tx, row.id))
+            let objects = evidence::objects(&tx, row.id, evidence::MAX_ANSWER, &mut share, || {
+                lines(&tx, row.id)
+            })?;
+            Ok(objects.map(|objects| (objects, share)))
         })
         .await
     }
@@ -623,6 +665,14 @@ impl Store {
 impl Shared for Store {
     fn progress(&self) -> Option<&Progress> {
         self.stream.as_ref().map(|stream| stream.progress())
+    }
+}
+
+/// What a client is told that reads too much at once.
+fn too_large(why: Exhausted) -> Refusal {
+    match why {
+        Exhausted::Client => Refusal::Limited(5),
+        Exhausted::Total => Failure::Busy.into(),
     }
 }
 

@@ -109,7 +109,9 @@ pub fn show(data: &Path, name: &Identity) -> Result<Vec<String>, Refusal> {
             Op::RevokeDevice { device, .. } => device.to_string(),
             _ => String::new(),
         };
-        format!("{}\t{}\t{}\t{about}", event.seq, event.created_at, event.op.name())
+        // An unknown operation has any name that its author chose.
+        let name = event.op.name().escape_debug();
+        format!("{}\t{}\t{name}\t{about}", event.seq, event.created_at)
     };
     Ok(chain.events().iter().map(line).collect())
 }
