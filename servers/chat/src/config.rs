@@ -87,6 +87,10 @@ pub(crate) struct Settings {
     /// Posts a minute that one device may make [default: 600].
     #[arg(long, env = "KEZ_CHAT_DEVICE_RATE")]
     pub(crate) device_rate: Option<NonZeroU32>,
+    /// Signed requests without a body, such as reads, a minute that one device may make
+    /// [default: 1200].
+    #[arg(long, env = "KEZ_CHAT_READ_RATE")]
+    pub(crate) read_rate: Option<NonZeroU32>,
     /// Handles a minute whose key packages one device may claim [default: 60].
     #[arg(long, env = "KEZ_CHAT_CLAIM_RATE")]
     pub(crate) claim_rate: Option<NonZeroU32>,
@@ -147,6 +151,7 @@ impl Settings {
             retention: self.retention.or(file.retention),
             address_rate: self.address_rate.or(file.address_rate),
             device_rate: self.device_rate.or(file.device_rate),
+            read_rate: self.read_rate.or(file.read_rate),
             claim_rate: self.claim_rate.or(file.claim_rate),
             commit_rate: self.commit_rate.or(file.commit_rate),
             connections: self.connections.or(file.connections),

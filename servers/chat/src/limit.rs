@@ -17,6 +17,8 @@ pub struct Limits {
     pub per_address: NonZeroU32,
     /// Posts a minute of one device.
     pub per_device: NonZeroU32,
+    /// Signed requests without a body a minute of one device: reads and streams.
+    pub reads: NonZeroU32,
     /// Key packages of others that one device may claim a minute, by handle.
     pub claims: NonZeroU32,
     /// Commits a minute of one handle in one conversation.
@@ -44,6 +46,7 @@ impl Default for Limits {
         Self {
             per_address: number(240),
             per_device: number(600),
+            reads: number(1200),
             claims: number(60),
             commits: number(60),
             connections: size(20_000),
@@ -60,6 +63,7 @@ impl Default for Limits {
 pub(crate) struct Limiter {
     addresses: PerMinute<IpAddr>,
     devices: PerMinute<String>,
+    reads: PerMinute<String>,
     claims: PerMinute<String>,
     commits: PerMinute<String>,
 }
@@ -69,6 +73,7 @@ impl Limiter {
         Self {
             addresses: PerMinute::new(limits.per_address),
             devices: PerMinute::new(limits.per_device),
+            reads: PerMinute::new(limits.reads),
             claims: PerMinute::new(limits.claims),
             commits: PerMinute::new(limits.commits),
         }
@@ -82,6 +87,11 @@ impl Limiter {
     /// Counts a post.
     pub(crate) fn device(&self, device: &str) -> Result<(), u64> {
         self.devices.check(&device.to_owned())
+    }
+
+    /// Counts a signed request without a body.
+    pub(crate) fn read(&self, device: &str) -> Result<(), u64> {
+        self.reads.check(&device.to_owned())
     }
 
     /// Counts a claim.

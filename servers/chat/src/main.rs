@@ -104,6 +104,7 @@ async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
     let limits = Limits {
         per_address: settings.address_rate.unwrap_or(usual.per_address),
         per_device: settings.device_rate.unwrap_or(usual.per_device),
+        reads: settings.read_rate.unwrap_or(usual.reads),
         claims: settings.claim_rate.unwrap_or(usual.claims),
         commits: settings.commit_rate.unwrap_or(usual.commits),
         connections: settings.connections.unwrap_or(usual.connections),

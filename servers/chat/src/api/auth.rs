@@ -117,9 +117,12 @@ async fn admit(
     binds: Binds<'_>,
 ) -> Result<Caller, Problem> {
     let caller = enter(app, credentials, method.as_str(), uri.path(), binds).await?;
-    if matches!(binds, Binds::Body(_)) {
-        app.limiter.device(caller.device.as_str()).map_err(Problem::too_often)?;
-    }
+    let device = caller.device.as_str();
+    let counted = match binds {
+        Binds::Body(_) => app.limiter.device(device),
+        Binds::Nothing | Binds::Since(_) => app.limiter.read(device),
+    };
+    counted.map_err(Problem::too_often)?;
     Ok(caller)
 }
 
