@@ -182,7 +182,18 @@ fn a_used_signature_is_refused_after_a_restart() {
     let mut file = fs::read(dir.path().join("seen.1")).unwrap();
     file[..36].copy_from_slice(&[b'x'; 36]);
     fs::write(dir.path().join("seen.1"), file).unwrap();
-    let server = Server::listening(dir.path(), &address, &[]);
+    let mut server = Server::listening(dir.path(), &address, &[]);
+    for clean in [true, false, true] {
+        // Another restart does not make it forget.
+        let answer = bob.send(&server, "GET", "/v1/keypackages", None);
+        assert_eq!((answer.0, answer.code()), (503, "rate_limited"));
+        if clean {
+            server.0.terminate();
+        } else {
+            server.0.kill();
+        }
+        server = Server::listening(dir.path(), &address, &[]);
+    }
     let answer = bob.send(&server, "GET", "/v1/keypackages", None);
     assert_eq!((answer.0, answer.code()), (503, "rate_limited"));
     assert_eq!(server.plain("GET", "/v1/handles/bob", None).0, 200);
