@@ -6,7 +6,7 @@ pub mod several;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use kez_core::{
-    Chain, Event, Identity, Op, Reason, Scheme, SecretKey, Timestamp,
+    Chain, Event, Identity, Op, Reason, Scheme, SecretKey, Target, Timestamp,
     chat::{
         Bundle, CAPABILITY, HandleRecord, SEALED_KEY,
         auth::{Binds, Credentials, Request},
@@ -210,6 +210,12 @@ impl Person {
     pub fn revoke(&mut self, device: usize) {
         let device = self.devices[device].public().identity().clone();
         self.append(Op::RevokeDevice { device, reason: Reason::Retired }, None);
+    }
+
+    /// Revokes a subject that was never claimed, with a text.
+    pub fn end_claim(&mut self, text: String) {
+        let target = Target::Subject(Identity::from_canonical("dns:a.example").unwrap());
+        self.append(Op::Revoke { target, reason: Reason::Retired, text: Some(text) }, None);
     }
 
     pub fn record(&self, origin: &str) -> HandleRecord {
