@@ -5,7 +5,7 @@ use kez_server::{client::TrustedProxy, nats, process};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
 };
 
@@ -84,6 +84,10 @@ pub(crate) struct Settings {
     /// Requests a minute that one address may make without a device's signature [default: 240].
     #[arg(long, env = "KEZ_CHAT_ADDRESS_RATE")]
     pub(crate) address_rate: Option<NonZeroU32>,
+    /// Bytes of registrations and sigchains that one address may bring in a day
+    /// [default: 16777216].
+    #[arg(long, env = "KEZ_CHAT_ADDRESS_BYTES")]
+    pub(crate) address_bytes: Option<NonZeroU64>,
     /// Posts a minute that one device may make [default: 600].
     #[arg(long, env = "KEZ_CHAT_DEVICE_RATE")]
     pub(crate) device_rate: Option<NonZeroU32>,
@@ -150,6 +154,7 @@ impl Settings {
             inbox_bytes: self.inbox_bytes.or(file.inbox_bytes),
             retention: self.retention.or(file.retention),
             address_rate: self.address_rate.or(file.address_rate),
+            address_bytes: self.address_bytes.or(file.address_bytes),
             device_rate: self.device_rate.or(file.device_rate),
             read_rate: self.read_rate.or(file.read_rate),
             claim_rate: self.claim_rate.or(file.claim_rate),

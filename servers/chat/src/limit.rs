@@ -2,19 +2,23 @@
 
 use kez_server::{
     client::TrustedProxy,
-    limit::{PerMinute, network},
+    limit::{Allowance, PerMinute, network},
 };
 use std::{
     net::IpAddr,
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    time::{Duration, Instant},
 };
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// What is allowed. A burst of a whole minute's at once passes.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Requests a minute that are not signed by a device, from one address (IPv6: one /64).
     pub per_address: NonZeroU32,
+    /// Bytes of registrations and sigchains in a day from one address (IPv6: one /64).
+    pub address_bytes: NonZeroU64,
     /// Posts a minute of one device.
     pub per_device: NonZeroU32,
     /// Signed requests without a body a minute of one device: reads and streams.
@@ -45,6 +49,7 @@ impl Default for Limits {
         let size = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         Self {
             per_address: number(240),
+            address_bytes: NonZeroU64::new(16 << 20).unwrap_or(NonZeroU64::MIN),
             per_device: number(600),
             reads: number(1200),
             claims: number(60),
@@ -62,6 +67,7 @@ impl Default for Limits {
 
 pub(crate) struct Limiter {
     addresses: PerMinute<IpAddr>,
+    bytes: Allowance<IpAddr>,
     devices: PerMinute<String>,
     reads: PerMinute<String>,
     claims: PerMinute<String>,
@@ -72,6 +78,7 @@ impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             addresses: PerMinute::new(limits.per_address),
+            bytes: Allowance::new(limits.address_bytes.get(), DAY),
             devices: PerMinute::new(limits.per_device),
             reads: PerMinute::new(limits.reads),
             claims: PerMinute::new(limits.claims),
@@ -82,6 +89,15 @@ impl Limiter {
     /// Counts a request that nobody signed.
     pub(crate) fn address(&self, address: IpAddr) -> Result<(), u64> {
         self.addresses.check(&network(address))
+    }
+
+    /// Counts the bytes of a registration or a sigchain that verified, and was not signed by a
+    /// device. What is refused does not count.
+    pub(crate) fn bytes(&self, address: IpAddr, bytes: usize) -> Result<(), u64> {
+        let (address, now) = (network(address), Instant::now());
+        self.bytes.check(&address, now)?;
+        self.bytes.charge(&address, bytes as u64, now);
+        Ok(())
     }
 
     /// Counts a post.

@@ -409,3 +409,42 @@ fn a_device_reads_at_a_bounded_rate() {
     alice.converse(&server, &[&bob]);
     bob.poll(&server, 0);
 }
+
+/// One address cannot fill the disk with handles and chains, and an owner behind it can still
+/// revoke.
+#[test]
+fn an_address_brings_a_bounded_number_of_bytes() {
+    let (_dir, server) = server(&["--address-bytes", "40000"]);
+    let mut alice = Person::join("alice", &server);
+    // What does not verify does not count, however large it is.
+    let mut stranger = Person::join("stranger", &server);
+    for _ in 0..20 {
+        stranger.end_claim("x".repeat(100));
+    }
+    let url = format!("{}/v1/handles/stranger/chain", server.url());
+    for _ in 0..10 {
+        let cut = stranger.chain.to_bundle().replacen("\"sig", "\"gis", 1);
+        let refused = send("PUT", &url, None, Some(cut));
+        assert!((400..429).contains(&refused.0), "{refused:?}");
+    }
+    let mut taken = 0;
+    let refused = loop {
+        stranger.add_device();
+        let answer = stranger.put_chain(&server);
+        if answer.0 != 204 {
+            break answer;
+        }
+        taken += stranger.chain.to_bundle().len();
+    };
+    assert_eq!((refused.0, refused.code()), (429, "rate_limited"));
+    assert!((20_000..55_000).contains(&taken), "{taken}");
+    let carol = Person::new("carol");
+    let answer = server.plain("POST", "/v1/handles", Some(&carol.registration(&server)));
+    assert_eq!((answer.0, answer.code()), (429, "rate_limited"));
+    alice.revoke(0);
+    assert_eq!(alice.put_chain(&server).0, 204);
+    assert_eq!(alice.send(&server, "GET", "/v1/keypackages", None).code(), "device_revoked");
+    // With something else, it is no revocation.
+    alice.add_device();
+    assert_eq!(alice.put_chain(&server).0, 429);
+}
