@@ -3,8 +3,8 @@
 //! of nothing else. If no server answers, nobody comes in.
 
 use crate::{
-    api::{self, Shared},
-    store::{Store, subject},
+    api::{self, Caller, Shared},
+    store::{self, Store, subject},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::StreamExt as _;
@@ -19,7 +19,7 @@ use kez_server::{
 use nkeys::{KeyPair, KeyPairType, XKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{fmt, net::IpAddr, path::Path, sync::Arc};
+use std::{fmt, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 /// Where NATS asks.
 const SUBJECT: &str = "$SYS.REQ.USER.AUTH";
@@ -237,9 +237,10 @@ impl Answers {
         user.filter(|key| key.key_pair_type() == KeyPairType::User).ok_or("it names no user")?;
         let mut nats = json!({ "type": "authorization_response", "version": 2 });
         match admitted(app, &request).await {
-            Ok(handle) => {
+            Ok(Caller { handle, not_after, .. }) => {
                 app.metrics.admitted.inc();
-                let life = LIFE.min(app.limits.stream_life.as_secs());
+                let most = Duration::from_secs(LIFE).min(app.limits.stream_life);
+                let life = store::life(not_after, most).as_secs();
                 let permissions = self.permissions(&request.user_nkey, &handle, now, life);
                 nats["jwt"] = self.sign(permissions)?.into();
             }
@@ -307,8 +308,8 @@ fn read(text: &[u8]) -> Result<Token, String> {
     Ok(token)
 }
 
-/// The handle whose device it is that wants in.
-async fn admitted(app: &Shared, request: &Request) -> Result<String, Problem> {
+/// The device that wants in.
+async fn admitted(app: &Shared, request: &Request) -> Result<Caller, Problem> {
     let address: Option<IpAddr> = request.client_info.host.as_ref().and_then(|h| h.parse().ok());
     if let Some(address) = address {
         app.limiter.address(address).map_err(Problem::too_often)?;
@@ -318,5 +319,5 @@ async fn admitted(app: &Shared, request: &Request) -> Result<String, Problem> {
     let path = nats_path(request.client_info.nonce.as_deref().unwrap_or_default())?;
     // What another server acknowledged before, a revocation for one, counts.
     app.store.current().await?;
-    Ok(api::enter(app, credentials, NATS, &path, Binds::Nothing).await?.handle)
+    api::enter(app, credentials, NATS, &path, Binds::Nothing).await
 }

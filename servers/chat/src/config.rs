@@ -5,7 +5,7 @@ use kez_server::{client::TrustedProxy, nats, process};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
 };
 
@@ -84,9 +84,17 @@ pub(crate) struct Settings {
     /// Requests a minute that one address may make without a device's signature [default: 240].
     #[arg(long, env = "KEZ_CHAT_ADDRESS_RATE")]
     pub(crate) address_rate: Option<NonZeroU32>,
+    /// Bytes of registrations and sigchains that one address may bring in a day
+    /// [default: 16777216].
+    #[arg(long, env = "KEZ_CHAT_ADDRESS_BYTES")]
+    pub(crate) address_bytes: Option<NonZeroU64>,
     /// Posts a minute that one device may make [default: 600].
     #[arg(long, env = "KEZ_CHAT_DEVICE_RATE")]
     pub(crate) device_rate: Option<NonZeroU32>,
+    /// Signed requests without a body, such as reads, a minute that one device may make
+    /// [default: 1200].
+    #[arg(long, env = "KEZ_CHAT_READ_RATE")]
+    pub(crate) read_rate: Option<NonZeroU32>,
     /// Handles a minute whose key packages one device may claim [default: 60].
     #[arg(long, env = "KEZ_CHAT_CLAIM_RATE")]
     pub(crate) claim_rate: Option<NonZeroU32>,
@@ -146,7 +154,9 @@ impl Settings {
             inbox_bytes: self.inbox_bytes.or(file.inbox_bytes),
             retention: self.retention.or(file.retention),
             address_rate: self.address_rate.or(file.address_rate),
+            address_bytes: self.address_bytes.or(file.address_bytes),
             device_rate: self.device_rate.or(file.device_rate),
+            read_rate: self.read_rate.or(file.read_rate),
             claim_rate: self.claim_rate.or(file.claim_rate),
             commit_rate: self.commit_rate.or(file.commit_rate),
             connections: self.connections.or(file.connections),

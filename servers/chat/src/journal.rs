@@ -4,7 +4,8 @@
 //! A request must not wait for the disk, so that the files are written and not synced. What is
 //! written survives the end of the process, however it ends, and is lost only with the machine. Each
 //! file names the boot of the machine that wrote it: after another boot, or after a write that
-//! failed, signatures may be missing, and the server says for how long it accepts none.
+//! failed, signatures may be missing, and the server says for how long it accepts none. Until then
+//! the files say that they are incomplete, so that another restart does not forget it.
 
 use std::{
     collections::HashSet,
@@ -22,7 +23,7 @@ const FILES: [&str; 2] = ["seen.0", "seen.1"];
 const HEADER: usize = 36;
 /// The first line after a clean end: everything was synced.
 const CLEAN: [u8; HEADER] = *b"clean-------------------------------";
-/// The first line after a failed write.
+/// The first line after a failed write, and as long as signatures of before may be missing.
 const BROKEN: [u8; HEADER] = *b"broken------------------------------";
 
 /// The two files.
@@ -32,7 +33,10 @@ pub(crate) struct Journal {
     files: [File; 2],
     /// Which one is written.
     current: usize,
+    /// A write failed.
     broken: bool,
+    /// Signatures of before the start may be missing, and could still be used.
+    doubtful: bool,
 }
 
 /// What the files have.
@@ -65,15 +69,17 @@ impl Journal {
         found.incomplete |= there && headers == 0;
         // All of them in one file, complete before it takes the place of the old one.
         let (new, first) = (dir.join("seen.new"), dir.join(FILES[0]));
-        let mut file = create(&new, &boot)?;
+        let header = if found.incomplete { BROKEN } else { boot };
+        let mut file = create(&new, &header)?;
         file.write_all(&found.nonces.iter().flatten().copied().collect::<Vec<_>>())?;
         file.sync_all()?;
         fs::rename(&new, &first)?;
-        let second = create(&dir.join(FILES[1]), &boot)?;
+        let second = create(&dir.join(FILES[1]), &header)?;
         second.sync_all()?;
         File::open(dir)?.sync_all()?;
-        let journal = Self { boot, files: [file, second], current: 1, broken: false };
-        Ok((journal, found))
+        let files = [file, second];
+        let doubtful = found.incomplete;
+        Ok((Self { boot, files, current: 1, broken: false, doubtful }, found))
     }
 
     /// Notes a signature. If that fails, the files say so from then on.
@@ -85,9 +91,18 @@ impl Journal {
     /// Empties the older file, and continues there.
     pub(crate) fn rotate(&mut self) {
         self.current = 1 - self.current;
-        let (file, boot) = (&mut self.files[self.current], self.boot);
-        let emptied = file.set_len(0).and_then(|()| start(file, &boot));
+        let header = if self.doubtful { BROKEN } else { self.boot };
+        let file = &mut self.files[self.current];
+        let emptied = file.set_len(0).and_then(|()| start(file, &header));
         self.check(emptied);
+    }
+
+    /// What is missing can be used no more: a restart from now on is an ordinary one.
+    pub(crate) fn settle(&mut self) {
+        if std::mem::take(&mut self.doubtful) && !self.broken {
+            let boot = self.boot;
+            self.mark(&boot);
+        }
     }
 
     fn check(&mut self, done: io::Result<()>) {
@@ -114,7 +129,7 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         let synced = self.files.iter().all(|file| file.sync_all().is_ok());
-        if synced && !self.broken {
+        if synced && !self.broken && !self.doubtful {
             self.mark(&CLEAN);
         }
     }
@@ -212,6 +227,9 @@ mod tests {
         let (journal, found, incomplete) = open(dir.path(), [b'c'; HEADER]);
         assert_eq!((found, incomplete), (vec![1, 2], true));
         kill(journal);
+        let (mut journal, ..) = open(dir.path(), [b'c'; HEADER]);
+        journal.settle();
+        kill(journal);
         // A file that was just being emptied is no doubt; two are.
         fs::write(dir.path().join("seen.1"), "").unwrap();
         let (journal, _, incomplete) = open(dir.path(), [b'c'; HEADER]);
@@ -220,6 +238,51 @@ mod tests {
         fs::write(dir.path().join("seen.0"), "").unwrap();
         fs::write(dir.path().join("seen.1"), "").unwrap();
         assert!(open(dir.path(), [b'c'; HEADER]).2);
+    }
+
+    #[test]
+    fn doubt_lasts_until_it_is_settled() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (mut journal, ..) = open(dir.path(), BOOT);
+        journal.note(&[1; 32]);
+        kill(journal);
+        let boot = [b'b'; HEADER];
+        // However the process ends meanwhile, and whatever it writes.
+        for n in 2..8 {
+            let (mut journal, found, incomplete) = open(dir.path(), boot);
+            assert_eq!((found, incomplete), ((1..n).collect(), true));
+            journal.note(&[n; 32]);
+            if n % 2 == 0 { kill(journal) } else { drop(journal) }
+        }
+        let (mut journal, ..) = open(dir.path(), boot);
+        journal.rotate();
+        journal.rotate();
+        journal.note(&[8; 32]);
+        kill(journal);
+        let (mut journal, found, incomplete) = open(dir.path(), boot);
+        assert_eq!((found, incomplete), (vec![8], true));
+        journal.note(&[9; 32]);
+        journal.settle();
+        journal.note(&[10; 32]);
+        kill(journal);
+        let (journal, found, incomplete) = open(dir.path(), boot);
+        assert_eq!((found, incomplete), (vec![8, 9, 10], false));
+        drop(journal);
+        assert!(!open(dir.path(), [b'c'; HEADER]).2);
+    }
+
+    /// A write that fails meanwhile is a doubt of its own.
+    #[test]
+    fn a_failed_write_is_not_settled() {
+        let dir = tempfile::TempDir::new().unwrap();
+        kill(open(dir.path(), BOOT).0);
+        let boot = [b'b'; HEADER];
+        let (mut journal, _, incomplete) = open(dir.path(), boot);
+        assert!(incomplete);
+        journal.check(Err(io::ErrorKind::StorageFull.into()));
+        journal.settle();
+        drop(journal);
+        assert!(open(dir.path(), boot).2);
     }
 
     #[test]

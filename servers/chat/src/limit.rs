@@ -2,21 +2,27 @@
 
 use kez_server::{
     client::TrustedProxy,
-    limit::{PerMinute, network},
+    limit::{Allowance, PerMinute, network},
 };
 use std::{
     net::IpAddr,
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    time::{Duration, Instant},
 };
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// What is allowed. A burst of a whole minute's at once passes.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Requests a minute that are not signed by a device, from one address (IPv6: one /64).
     pub per_address: NonZeroU32,
+    /// Bytes of registrations and sigchains in a day from one address (IPv6: one /64).
+    pub address_bytes: NonZeroU64,
     /// Posts a minute of one device.
     pub per_device: NonZeroU32,
+    /// Signed requests without a body a minute of one device: reads and streams.
+    pub reads: NonZeroU32,
     /// Key packages of others that one device may claim a minute, by handle.
     pub claims: NonZeroU32,
     /// Commits a minute of one handle in one conversation.
@@ -43,7 +49,9 @@ impl Default for Limits {
         let size = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         Self {
             per_address: number(240),
+            address_bytes: NonZeroU64::new(16 << 20).unwrap_or(NonZeroU64::MIN),
             per_device: number(600),
+            reads: number(1200),
             claims: number(60),
             commits: number(60),
             connections: size(20_000),
@@ -59,7 +67,9 @@ impl Default for Limits {
 
 pub(crate) struct Limiter {
     addresses: PerMinute<IpAddr>,
+    bytes: Allowance<IpAddr>,
     devices: PerMinute<String>,
+    reads: PerMinute<String>,
     claims: PerMinute<String>,
     commits: PerMinute<String>,
 }
@@ -68,7 +78,9 @@ impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             addresses: PerMinute::new(limits.per_address),
+            bytes: Allowance::new(limits.address_bytes.get(), DAY),
             devices: PerMinute::new(limits.per_device),
+            reads: PerMinute::new(limits.reads),
             claims: PerMinute::new(limits.claims),
             commits: PerMinute::new(limits.commits),
         }
@@ -79,9 +91,23 @@ impl Limiter {
         self.addresses.check(&network(address))
     }
 
+    /// Counts the bytes of a registration or a sigchain that verified, and was not signed by a
+    /// device. What is refused does not count.
+    pub(crate) fn bytes(&self, address: IpAddr, bytes: usize) -> Result<(), u64> {
+        let (address, now) = (network(address), Instant::now());
+        self.bytes.check(&address, now)?;
+        self.bytes.charge(&address, bytes as u64, now);
+        Ok(())
+    }
+
     /// Counts a post.
     pub(crate) fn device(&self, device: &str) -> Result<(), u64> {
         self.devices.check(&device.to_owned())
+    }
+
+    /// Counts a signed request without a body.
+    pub(crate) fn read(&self, device: &str) -> Result<(), u64> {
+        self.reads.check(&device.to_owned())
     }
 
     /// Counts a claim.

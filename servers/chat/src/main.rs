@@ -103,7 +103,9 @@ async fn serve(settings: Settings, data: &Path) -> Result<(), String> {
     let life = settings.stream_life.map(|seconds| Duration::from_secs(seconds.get().into()));
     let limits = Limits {
         per_address: settings.address_rate.unwrap_or(usual.per_address),
+        address_bytes: settings.address_bytes.unwrap_or(usual.address_bytes),
         per_device: settings.device_rate.unwrap_or(usual.per_device),
+        reads: settings.read_rate.unwrap_or(usual.reads),
         claims: settings.claim_rate.unwrap_or(usual.claims),
         commits: settings.commit_rate.unwrap_or(usual.commits),
         connections: settings.connections.unwrap_or(usual.connections),

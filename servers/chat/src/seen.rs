@@ -22,7 +22,7 @@ use tokio::time::sleep;
 const SUBJECT: &str = "kez.chat.seen";
 /// What of the servers' key they know each other by here.
 const PURPOSE: &[u8] = b"KEZ-SEEN";
-/// How long nothing is tried after a failure.
+/// How long nothing is tried after a failure, and how often the clock is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Signatures that were used, for as long as they would count: two generations, each of a whole
@@ -104,8 +104,23 @@ impl Seen {
         new
     }
 
-    /// Hears of what others have seen, for ever.
+    /// Hears of what others have seen, without an end, and settles the doubt when its time is over.
     pub(crate) async fn listen(&self) {
+        tokio::join!(self.hear(), self.settle());
+    }
+
+    /// A signature of before the start can have a time of up to [`Seen::doubtful`], and counts for a
+    /// window after that. Until then another start must doubt, too.
+    async fn settle(&self) {
+        if self.doubtful > 0 {
+            while crate::now_ms() <= self.doubtful + WINDOW_MS {
+                sleep(PAUSE).await;
+            }
+            self.own.lock().unwrap_or_else(PoisonError::into_inner).journal.settle();
+        }
+    }
+
+    async fn hear(&self) {
         let Some((client, key)) = &self.others else { return std::future::pending().await };
         loop {
             match client.subscribe(SUBJECT).await {

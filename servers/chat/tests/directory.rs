@@ -359,3 +359,92 @@ fn posts_that_are_refused() {
     assert_eq!((none.0, none.code()), (404, "usage"));
     assert_eq!(server.plain("PUT", "/v1/handles", Some(&json!({}))).0, 405);
 }
+
+#[test]
+fn a_log_comes_in_pages_of_bounded_size() {
+    let (_dir, server) = server(&["--inbox-bytes", "1000000000"]);
+    let (alice, bob) = (Person::join("alice", &server), Person::join("bob", &server));
+    let conversation = alice.converse(&server, &[&bob]);
+    let path = format!("/v1/conversations/{conversation}/commits");
+    for expect in 1..7 {
+        let commit = json!({
+            "expect": expect, "id": id(16), "body": base64(&vec![7; 600_000]),
+            "recipients": ["alice", "bob"],
+        });
+        assert_eq!(alice.send(&server, "POST", &path, Some(&commit)).0, 201);
+    }
+    // At least one, and no second one beyond 1 MiB; the pages have everything, in order.
+    let (mut since, mut sizes) = (0, Vec::new());
+    loop {
+        let path = format!("/v1/conversations/{conversation}/log?since={since}");
+        let page = alice.send(&server, "GET", &path, None).1;
+        let items = page["items"].as_array().unwrap();
+        if items.is_empty() {
+            break;
+        }
+        sizes.push(items.len());
+        for item in items {
+            assert_eq!(item["position"], since + 1);
+            since += 1;
+        }
+    }
+    assert_eq!((since, sizes), (7, vec![2, 1, 1, 1, 1, 1]));
+}
+
+#[test]
+fn a_device_reads_at_a_bounded_rate() {
+    let (_dir, server) = server(&["--read-rate", "10"]);
+    let (alice, bob) = (Person::join("alice", &server), Person::join("bob", &server));
+    for _ in 0..9 {
+        assert_eq!(alice.poll(&server, 0).len(), 0);
+    }
+    // A stream counts, too.
+    alice.stream(&server, 0);
+    let answer = alice.send(&server, "GET", "/v1/inbox/alice?since=0", None);
+    assert_eq!((answer.0, answer.code()), (429, "rate_limited"));
+    let query = alice.stream_query(&server, 0);
+    let path = format!("/v1/inbox/alice/stream?{query}");
+    assert_eq!(common::Stream::open(&server, &path, &[]).status, 429);
+    // Posts and other devices are counted apart.
+    alice.converse(&server, &[&bob]);
+    bob.poll(&server, 0);
+}
+
+/// One address cannot fill the disk with handles and chains, and an owner behind it can still
+/// revoke.
+#[test]
+fn an_address_brings_a_bounded_number_of_bytes() {
+    let (_dir, server) = server(&["--address-bytes", "40000"]);
+    let mut alice = Person::join("alice", &server);
+    // What does not verify does not count, however large it is.
+    let mut stranger = Person::join("stranger", &server);
+    for _ in 0..20 {
+        stranger.end_claim("x".repeat(100));
+    }
+    let url = format!("{}/v1/handles/stranger/chain", server.url());
+    for _ in 0..10 {
+        let cut = stranger.chain.to_bundle().replacen("\"sig", "\"gis", 1);
+        let refused = send("PUT", &url, None, Some(cut));
+        assert!((400..429).contains(&refused.0), "{refused:?}");
+    }
+    let mut taken = 0;
+    let refused = loop {
+        stranger.add_device();
+        let answer = stranger.put_chain(&server);
+        if answer.0 != 204 {
+            break answer;
+        }
+        taken += stranger.chain.to_bundle().len();
+    };
+    assert_eq!((refused.0, refused.code()), (429, "rate_limited"));
+    assert!((20_000..55_000).contains(&taken), "{taken}");
+    let carol = Person::new("carol");
+    let answer = server.plain("POST", "/v1/handles", Some(&carol.registration(&server)));
+    assert_eq!((answer.0, answer.code()), (429, "rate_limited"));
+    alice.revoke(0);
+    assert_eq!(alice.put_chain(&server).0, 204);
+    assert_eq!(alice.send(&server, "GET", "/v1/keypackages", None).code(), "device_revoked");
+    // With something else, it is no revocation.
+    alice.add_device();
+    assert_eq!(alice.put_chain(&server).0, 429);
+}

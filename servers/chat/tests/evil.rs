@@ -401,3 +401,30 @@ fn answers_that_make_no_sense() {
     }
     assert_eq!(key(Scheme::Ed25519).public().identity().scheme(), Scheme::Ed25519);
 }
+
+/// What the inbox lacks comes from the log, however few entries one page of it has.
+#[test]
+fn a_log_in_short_pages() {
+    let mut stage = stage();
+    for text in ["three", "four", "five", "six"] {
+        stage.alice.write("bob", text).unwrap();
+    }
+    let log = Arc::new(AtomicBool::new(false));
+    let asked = log.clone();
+    stage.bob.between(Arc::new(move |call: &Call, answer: Answer| {
+        let (status, body) = answer?;
+        let mut value: Value = serde_json::from_slice(&body).unwrap();
+        let Some(items) = value["items"].as_array_mut() else { return Ok((status, body)) };
+        if call.url.contains("/log?") {
+            log.store(true, Ordering::Relaxed);
+            items.truncate(1);
+        } else {
+            items.retain(|item| item["position"] == 7);
+        }
+        Ok((status, value.to_string().into_bytes()))
+    }));
+    stage.bob.sync().unwrap();
+    assert!(asked.load(Ordering::Relaxed));
+    assert_eq!(stage.bob.texts(), ["one", "two", "three", "four", "five", "six"]);
+    assert!(stage.bob.refused().is_empty());
+}

@@ -182,7 +182,18 @@ fn a_used_signature_is_refused_after_a_restart() {
     let mut file = fs::read(dir.path().join("seen.1")).unwrap();
     file[..36].copy_from_slice(&[b'x'; 36]);
     fs::write(dir.path().join("seen.1"), file).unwrap();
-    let server = Server::listening(dir.path(), &address, &[]);
+    let mut server = Server::listening(dir.path(), &address, &[]);
+    for clean in [true, false, true] {
+        // Another restart does not make it forget.
+        let answer = bob.send(&server, "GET", "/v1/keypackages", None);
+        assert_eq!((answer.0, answer.code()), (503, "rate_limited"));
+        if clean {
+            server.0.terminate();
+        } else {
+            server.0.kill();
+        }
+        server = Server::listening(dir.path(), &address, &[]);
+    }
     let answer = bob.send(&server, "GET", "/v1/keypackages", None);
     assert_eq!((answer.0, answer.code()), (503, "rate_limited"));
     assert_eq!(server.plain("GET", "/v1/handles/bob", None).0, 200);
@@ -433,4 +444,43 @@ fn settings_and_what_the_messages_say() {
     for secret in ["alice", query.rsplit(':').next().unwrap(), person.device(0).value()] {
         assert!(!said.contains(secret), "{secret}: {said}");
     }
+}
+
+/// Strangers cannot use up the room that is kept for owners who revoke a device.
+#[test]
+fn the_reserve_is_for_revocations() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &["--quota", "2000000"]);
+    let [mut alice, bob, mut mallory, mut eve] =
+        ["alice", "bob", "mallory", "eve"].map(|name| Person::join(name, &server));
+    let conversation = bob.converse(&server, &[&alice]);
+    let full = (0..100).any(|_| bob.message(&server, &conversation, &"x".repeat(60_000)).0 == 507);
+    assert!(full);
+    // Chains grow by revocations and rotations alone.
+    let mut adding = mallory.stolen();
+    adding.add_device();
+    let answer = adding.put_chain(&server);
+    assert_eq!((answer.0, answer.code()), (507, "quota_exceeded"));
+    adding.revoke(0);
+    assert_eq!(adding.put_chain(&server).0, 507);
+    let grow = |person: &mut Person, events: usize| {
+        for _ in 0..events {
+            person.end_claim("x".repeat(100));
+        }
+        person.put_chain(&server).0
+    };
+    // At most 16 KiB at once, and what is refused does not count.
+    assert_eq!(grow(&mut mallory.stolen(), 40), 507);
+    assert_eq!(grow(&mut mallory, 15), 204);
+    assert_eq!(mallory.put_chain(&server).0, 204);
+    // And 64 KiB a handle and day.
+    let taken = (0..30).take_while(|_| grow(&mut eve, 15) == 204).count();
+    assert!((4..=12).contains(&taken), "{taken}");
+    // Neither a stranger nor another history uses up what the owner may add.
+    let mut thief = mallory.stolen();
+    thief.handle = "alice".into();
+    assert_eq!(grow(&mut thief, 1), 422);
+    alice.revoke(0);
+    assert_eq!(alice.put_chain(&server).0, 204);
+    assert_eq!(alice.send(&server, "GET", "/v1/keypackages", None).code(), "device_revoked");
 }

@@ -4,7 +4,13 @@
 mod common;
 
 use common::{Person, Server, Stream, base64, id, send};
-use kez_core::chat::auth::{Binds, Request, WINDOW_MS};
+use kez_core::{
+    Op, Scheme,
+    chat::{
+        CAPABILITY,
+        auth::{Binds, Request, WINDOW_MS},
+    },
+};
 use serde_json::json;
 use std::{
     sync::Barrier,
@@ -382,4 +388,33 @@ fn of_two_commits_one_wins() {
         }
         expect = position;
     }
+}
+
+#[test]
+fn a_stream_ends_with_its_devices_time() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let mut bob = Person::join("bob", &server);
+    let device = common::key(Scheme::Ed25519);
+    let op = Op::AddDevice {
+        device: device.public().clone(),
+        caps: vec![CAPABILITY.into()],
+        not_after: Some(common::now().plus(4)),
+        name: None,
+    };
+    bob.append_with(op, Some(&device), None);
+    bob.devices.push(device);
+    assert_eq!(bob.put_chain(&server).0, 204);
+    let (mut lasting, mut limited) = (bob.stream_as(&server, 0, 0), bob.stream_as(&server, 1, 0));
+    // News of the devices do not lengthen it.
+    bob.add_device();
+    assert_eq!(bob.put_chain(&server).0, 204);
+    let end = limited.next().unwrap();
+    assert_eq!((&*end.event, &*end.data), ("end", r#"{"reason":"age"}"#));
+    assert!(limited.next().is_none());
+    let query = bob.stream_query(&server, 1);
+    let path = format!("/v1/inbox/bob/stream?{query}");
+    assert_eq!(Stream::open(&server, &path, &[]).status, 401);
+    assert_eq!(lasting.next_raw().unwrap().retry, "1000");
+    assert!(lasting.is_quiet(Duration::from_millis(100)));
 }

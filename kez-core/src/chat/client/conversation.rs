@@ -262,7 +262,7 @@ impl<P: Platform> Client<P> {
                     (_, group) = self.write(&mut record, Ok(group), Body::Leave).await?;
                 }
                 // One has left when one's word stands in the log.
-                return self.pull(&mut record, &mut group).await;
+                return self.pull(&mut record, &mut group, u64::MAX).await;
             }
             let plan = Plan { about: Some(about), ..Plan::default() };
             group = self.change(&mut record, group, plan).await?;
@@ -333,7 +333,7 @@ impl<P: Platform> Client<P> {
     /// changes that the gate asks for.
     pub(super) async fn settle(&mut self, record: &mut Record, mut group: Group) -> Result<Group> {
         for _ in 0..MAX_ROUNDS {
-            self.pull(record, &mut group).await?;
+            self.pull(record, &mut group, u64::MAX).await?;
             self.post_commit_that_waits(record, &mut group).await?;
             if record.state == State::Removed {
                 return Err(Error::about(Code::ConversationUnknown, &record.id));
@@ -448,7 +448,7 @@ impl<P: Platform> Client<P> {
             self.save_record(record, &[]).await?;
         }
         // It takes effect where it stands in the log.
-        self.pull(record, group).await?;
+        self.pull(record, group, u64::MAX).await?;
         if record.outbox.iter().any(|out| out.id == id) {
             return Err(Error::about(Code::MessageMissing, &record.id));
         }
@@ -492,15 +492,23 @@ impl<P: Platform> Client<P> {
         self.save_record(record, &[]).await
     }
 
-    /// Takes what is new in a conversation, from its log.
-    async fn pull(&mut self, record: &mut Record, group: &mut Group) -> Result<()> {
-        while record.state != State::Removed {
-            let items = self.get_log(&record.id, record.position).await?;
-            if items.is_empty() {
-                break;
+    /// Takes what is new in a conversation before a position, from its log. A page of the log can
+    /// have fewer entries than the server has; it ends with a page that has nothing new.
+    pub(super) async fn pull(
+        &mut self,
+        record: &mut Record,
+        group: &mut Group,
+        before: u64,
+    ) -> Result<()> {
+        while record.state != State::Removed && record.position + 1 < before {
+            let position = record.position;
+            for item in self.get_log(&record.id, position).await? {
+                if item.position < before {
+                    self.take_entry(record, group, &item).await?;
+                }
             }
-            for item in items {
-                self.take_entry(record, group, &item).await?;
+            if record.position == position {
+                break;
             }
         }
         Ok(())

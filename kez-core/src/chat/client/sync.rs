@@ -138,11 +138,7 @@ impl<P: Platform> Client<P> {
         let mut group = self.group(&record).await?;
         // What is missing before it may be in the log.
         if item.position > record.position + 1 {
-            for earlier in self.get_log(&record.id, record.position).await? {
-                if earlier.position < item.position {
-                    self.take_entry(&mut record, &mut group, &earlier).await?;
-                }
-            }
+            self.pull(&mut record, &mut group, item.position).await?;
         }
         self.take_entry(&mut record, &mut group, item).await?;
         self.tell_accepted(&record, item);

@@ -7,7 +7,7 @@ use axum::{
     http::{Extensions, Method, StatusCode, Uri, header, request::Parts},
 };
 use kez_core::{
-    Code, Identity,
+    Code, Identity, Timestamp,
     chat::auth::{Binds, Credentials, Request},
 };
 use kez_server::{client, problem::Problem};
@@ -21,6 +21,8 @@ pub(crate) struct Caller {
     pub(crate) handle: String,
     /// Its owner.
     pub(crate) person: String,
+    /// When the device's time is over, if it is limited.
+    pub(crate) not_after: Option<Timestamp>,
 }
 
 impl Caller {
@@ -117,9 +119,12 @@ async fn admit(
     binds: Binds<'_>,
 ) -> Result<Caller, Problem> {
     let caller = enter(app, credentials, method.as_str(), uri.path(), binds).await?;
-    if matches!(binds, Binds::Body(_)) {
-        app.limiter.device(caller.device.as_str()).map_err(Problem::too_often)?;
-    }
+    let device = caller.device.as_str();
+    let counted = match binds {
+        Binds::Body(_) => app.limiter.device(device),
+        Binds::Nothing | Binds::Since(_) => app.limiter.read(device),
+    };
+    counted.map_err(Problem::too_often)?;
     Ok(caller)
 }
 
@@ -145,7 +150,8 @@ pub(crate) async fn enter(
     if !app.seen.insert(credentials.nonce(), now).await {
         return Err(unauthorized(app, Code::AuthRefused, "the signature was used already"));
     }
-    Ok(Caller { device, handle: found.handle, person: found.person })
+    let DeviceRow { handle, person, not_after, .. } = found;
+    Ok(Caller { device, handle, person, not_after })
 }
 
 fn unauthorized(app: &Shared, code: Code, why: &str) -> Problem {

@@ -111,7 +111,8 @@ pub(super) struct LogBody {
     items: Vec<ItemBody>,
 }
 
-/// The entries of a conversation after a position that are still kept: at most 100.
+/// The entries of a conversation after a position that are still kept: at most 100, and 1 MiB of bodies
+/// beyond the first. No items means that there are no more.
 #[utoipa::path(get, path = "/v1/conversations/{conversation}/log", tag = "conversations",
     params(
         ("conversation" = String, Path, description = "64 hex digits"),

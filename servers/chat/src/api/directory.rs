@@ -76,7 +76,7 @@ pub(super) async fn register(
     request: Request,
 ) -> Result<Response, Problem> {
     app.limiter.address(peer.ip()).map_err(Problem::too_often)?;
-    let (body, _) = read_json::<Registration>(&app, request).await?;
+    let (body, bytes) = read_json::<Registration>(&app, request).await?;
     let now = kez_server::now();
     let handle = SignedHandle::read(envelope(&body.record)?)?;
     let record = handle.record().clone();
@@ -85,6 +85,7 @@ pub(super) async fn register(
     }
     let chain = replay(body.chain.into(), now).await?;
     handle.check(&record.handle, &app.origin, &chain)?;
+    app.limiter.bytes(peer.ip(), bytes.len()).map_err(Problem::too_often)?;
     let new = app.store.register(handle, chain).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(show(&app, record.handle).await?)).into_response())
@@ -182,6 +183,12 @@ pub(super) async fn put_chain(
     let handle: Handle = handle.parse()?;
     let (body, _memory) = read_body(&app, request, JSONL).await?;
     let chain = replay(body.to_vec(), kez_server::now()).await?;
+    // Whoever has the address before them, owners can take the power from a key or a device.
+    if let Err(seconds) = app.limiter.bytes(peer.ip(), body.len())
+        && !app.store.take_urgent(handle.as_str(), &chain).await?
+    {
+        return Err(Problem::too_often(seconds));
+    }
     app.store.update_chain(handle, chain).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     broker::{News, Subscription},
     feed::{Feed, Step},
-    store::Item,
+    store::{Item, life},
 };
 use axum::{
     Json,
@@ -300,6 +300,7 @@ pub(super) async fn stream(
     };
     // First subscribed, then read: nothing falls between.
     let news = app.store.broker().subscribe(&caller.handle);
+    let until = Instant::now() + app.limits.stream_life;
     let streaming = Streaming {
         news,
         feed: Feed::since(since),
@@ -309,7 +310,8 @@ pub(super) async fn stream(
         ended: app.ended.clone(),
         evicted: app.streams.enter(&caller.device, app.limits.streams.get()),
         quiet: Box::pin(sleep(app.limits.keep_alive)),
-        life: Box::pin(sleep(app.limits.stream_life)),
+        life: Box::pin(sleep(life(caller.not_after, app.limits.stream_life))),
+        until,
         handle: caller.handle,
         device: caller.device,
         _open: Open::new(&app.metrics.http.streams),
@@ -349,7 +351,10 @@ struct Streaming {
     ended: watch::Receiver<bool>,
     evicted: Place,
     quiet: Pin<Box<Sleep>>,
+    /// Until then it goes on, within the device's time.
     life: Pin<Box<Sleep>>,
+    /// The end of a stream of a device whose time is not limited.
+    until: Instant,
     _open: Open,
 }
 
@@ -368,6 +373,10 @@ impl Streaming {
             }
             if self.over {
                 return None;
+            }
+            if self.life.deadline() <= Instant::now() {
+                self.end("age");
+                continue;
             }
             if self.behind {
                 self.read().await?;
@@ -391,13 +400,7 @@ impl Streaming {
                         Step::Read => self.behind = true,
                     }
                 }
-                Woken::News(Some(News::Devices)) => {
-                    let now = kez_server::now();
-                    let device = self.app.store.device(self.device.clone(), now).await.ok()?;
-                    if !device.is_some_and(|device| device.active) {
-                        self.end("revoked");
-                    }
-                }
+                Woken::News(Some(News::Devices)) => self.check_device().await?,
                 Woken::News(None) => {
                     self.app.metrics.resyncs.inc();
                     let position = self.feed.position();
@@ -407,6 +410,19 @@ impl Streaming {
                 }
             }
         }
+    }
+
+    /// Ends with the device, or with its time, which may be another one now.
+    async fn check_device(&mut self) -> Option<()> {
+        let now = kez_server::now();
+        match self.app.store.device(self.device.clone(), now).await.ok()? {
+            Some(device) if device.active => {
+                let left = self.until.saturating_duration_since(Instant::now());
+                self.life.as_mut().reset(Instant::now() + life(device.not_after, left));
+            }
+            _ => self.end("revoked"),
+        }
+        Some(())
     }
 
     /// Reads a page from the storage. `None` if it cannot be read: the client comes back.

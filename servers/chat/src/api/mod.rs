@@ -6,7 +6,7 @@ mod directory;
 mod inbox;
 mod pages;
 
-pub(crate) use auth::enter;
+pub(crate) use auth::{Caller, enter};
 pub(crate) use inbox::{Streams, frame, text};
 
 use crate::{

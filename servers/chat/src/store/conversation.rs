@@ -9,6 +9,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+/// The most entries of a log in one answer.
+const LOG_PAGE: i64 = 100;
+
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Posted {
@@ -109,7 +112,7 @@ impl Store {
     }
 
     /// The entries of a conversation after a position that are still kept, for one of its
-    /// members.
+    /// members: one page. After the last page comes an empty one.
     ///
     /// # Errors
     /// `Absent`, `Failed`.
@@ -123,9 +126,10 @@ impl Store {
             heads(db, &conversation, &reader)?;
             let mut query = db.prepare_cached(
                 "SELECT position, kind, id, at, body FROM entries
-                 WHERE conversation = ?1 AND position > ?2 ORDER BY position LIMIT 100",
+                 WHERE conversation = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
             )?;
-            let rows = query.query_map(params![conversation, since], |row| {
+            let rows = query.query(params![conversation, since, LOG_PAGE])?;
+            inbox::page(rows, |row| {
                 Ok(Item {
                     position: 0,
                     entry: row.get(0)?,
@@ -136,8 +140,7 @@ impl Store {
                     conversation: conversation.clone(),
                     device: None,
                 })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            })
         })
         .await
     }

@@ -2,13 +2,14 @@
 
 use super::{Command, Refusal, Store};
 use kez_core::{
-    Chain, Code, Envelope, Error, Identity, Timestamp,
+    Chain, Code, Envelope, Error, Event, Identity, Op, Timestamp,
     chat::{CAPABILITY, Handle, SignedBundle, SignedHandle},
     fork::Fork,
     json::Value,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How many key packages of a device are kept, those of last resort apart.
 const MAX_KEY_PACKAGES: u64 = 20;
@@ -33,6 +34,15 @@ pub struct DeviceRow {
     pub handle: String,
     /// Whether it was not revoked, nor is its time over.
     pub active: bool,
+    /// When its time is over, if it is limited.
+    pub not_after: Option<Timestamp>,
+}
+
+/// How long a stream or connection of a device may last: `most`, but not beyond the device's time.
+pub(crate) fn life(not_after: Option<Timestamp>, most: Duration) -> Duration {
+    let Some(end) = not_after else { return most };
+    let end = Duration::from_secs(end.seconds().try_into().unwrap_or_default());
+    end.saturating_sub(kez_server::since_epoch()).min(most)
 }
 
 /// A key package to keep.
@@ -123,11 +133,16 @@ impl Store {
         self.read(move |db| {
             let mut query = db.prepare_cached(
                 "SELECT devices.person, handles.handle,
-                        active = 1 AND (not_after IS NULL OR not_after > ?2)
+                        active = 1 AND (not_after IS NULL OR not_after > ?2), not_after
                  FROM devices JOIN handles ON handles.person = devices.person WHERE device = ?1",
             )?;
             let row = query.query_row(params![device.as_str(), now.seconds()], |row| {
-                Ok(DeviceRow { person: row.get(0)?, handle: row.get(1)?, active: row.get(2)? })
+                Ok(DeviceRow {
+                    person: row.get(0)?,
+                    handle: row.get(1)?,
+                    active: row.get(2)?,
+                    not_after: row.get::<_, Option<_>>(3)?.map(Timestamp::from_seconds),
+                })
             });
             Ok(row.optional()?)
         })
@@ -248,10 +263,7 @@ pub(super) fn release(db: &Connection, handle: &str) -> Result<(), Refusal> {
 
 /// [`Store::update_chain`].
 pub(super) fn update_chain(db: &Connection, handle: &str, chain: &Chain) -> Result<bool, Refusal> {
-    let (person, _) = find_handle(db, handle)?;
-    if person != chain.name().as_str() {
-        return Err(Error::about(Code::ChainId, chain.name()).into());
-    }
+    old_chain(db, handle, chain)?;
     save_chain(db, chain)
 }
 
@@ -395,6 +407,71 @@ fn load_chain(db: &Connection, person: &str) -> Result<Option<String>, Refusal> 
     Ok(query.query_row([person], |row| row.get(0)).optional()?)
 }
 
+/// The bytes of the events that a chain adds to the stored one, or [`Growth::Other`] if not all of
+/// them take power from keys and devices.
+///
+/// # Errors
+/// As [`update_chain`].
+pub(super) fn growth(db: &Connection, handle: &str, chain: &Chain) -> Result<Growth, Refusal> {
+    let old = old_chain(db, handle, chain)?;
+    if !is_news(old.as_deref(), chain)? {
+        return Ok(Growth::None);
+    }
+    let old = Chain::replay_trusted(old.unwrap_or_default().as_bytes(), chain.name())?;
+    let same = |seq: &usize| old.events().get(*seq) == chain.events().get(*seq);
+    let common = (0..chain.events().len()).take_while(same).count();
+    let urgent = |event: &Event| {
+        matches!(event.op, Op::Revoke { .. } | Op::Rotate { .. } | Op::RevokeDevice { .. })
+    };
+    if !chain.events()[common..].iter().all(urgent) {
+        return Ok(Growth::Other);
+    }
+    Ok(Growth::Urgent(chain.lines()[common..].iter().map(|line| line.len() as u64 + 1).sum()))
+}
+
+/// What a chain adds to the stored one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Growth {
+    /// Nothing.
+    None,
+    /// So many bytes of revocations and rotations.
+    Urgent(u64),
+    /// Other events, too.
+    Other,
+}
+
+/// The stored chain of a handle's owner, whose new chain this is.
+fn old_chain(db: &Connection, handle: &str, chain: &Chain) -> Result<Option<String>, Refusal> {
+    let (person, _) = find_handle(db, handle)?;
+    if person != chain.name().as_str() {
+        return Err(Error::about(Code::ChainId, chain.name()).into());
+    }
+    load_chain(db, &person)
+}
+
+/// Whether a chain continues the stored one, or settles a fork with it.
+///
+/// # Errors
+/// `forked` for another history, unless it is the branch of the committed key.
+fn is_news(old: Option<&str>, chain: &Chain) -> Result<bool, Refusal> {
+    let Some(old) = old else { return Ok(true) };
+    let bundle = chain.to_bundle();
+    if old.starts_with(&bundle) {
+        return Ok(false);
+    }
+    if bundle.starts_with(old) {
+        return Ok(true);
+    }
+    let old = Chain::replay_trusted(old.as_bytes(), chain.name())?;
+    let longer = chain.events().len() > old.events().len();
+    match Fork::of(old, chain.clone())?.map(Fork::into_settled) {
+        // Common events are the same, and their signatures differ.
+        None => Ok(longer),
+        Some(Ok(settled)) if settled == *chain => Ok(true),
+        Some(_) => Err(Error::about(Code::Forked, chain.name()).into()),
+    }
+}
+
 /// Stores a chain that continues the stored one, or settles a fork with it. Gives whether that
 /// changed anything.
 ///
@@ -402,28 +479,14 @@ fn load_chain(db: &Connection, person: &str) -> Result<Option<String>, Refusal> 
 /// `forked` for another history, unless it is the branch of the committed key.
 fn save_chain(db: &Connection, chain: &Chain) -> Result<bool, Refusal> {
     let person = chain.name().as_str();
-    let bundle = chain.to_bundle();
-    if let Some(old) = load_chain(db, person)? {
-        if old.starts_with(&bundle) {
-            return Ok(false);
-        }
-        if !bundle.starts_with(old.as_str()) {
-            let old = Chain::replay_trusted(old.as_bytes(), chain.name())?;
-            let longer = chain.events().len() > old.events().len();
-            match Fork::of(old, chain.clone())?.map(Fork::into_settled) {
-                // Common events are the same, and their signatures differ.
-                None if longer => {}
-                None => return Ok(false),
-                Some(Ok(settled)) if settled == *chain => {}
-                Some(_) => return Err(Error::about(Code::Forked, person).into()),
-            }
-        }
+    if !is_news(load_chain(db, person)?.as_deref(), chain)? {
+        return Ok(false);
     }
     db.prepare_cached(
         "INSERT INTO chains (person, bundle) VALUES (?1, ?2)
          ON CONFLICT (person) DO UPDATE SET bundle = ?2",
     )?
-    .execute([person, &bundle])?;
+    .execute([person, &chain.to_bundle()])?;
     let inbox: i64 = db
         .prepare_cached("SELECT inbox FROM handles WHERE person = ?")?
         .query_row([person], |row| row.get(0))?;

@@ -5,7 +5,7 @@ use super::{
     share::{self, Amount, Sender, Waiting},
 };
 use kez_core::{Identity, Timestamp, chat::Handle};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params};
 use std::collections::BTreeMap;
 
 /// What an item is.
@@ -81,6 +81,24 @@ pub struct Page {
 const PAGE: usize = 200;
 /// How many bytes of bodies one answer has, beyond the first item.
 const PAGE_BYTES: usize = 1024 * 1024;
+
+/// The first rows that fit into one answer: at least one, if there is one.
+pub(super) fn page(
+    mut rows: Rows<'_>,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<Item>,
+) -> Result<Vec<Item>, Refusal> {
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let item = read(row)?;
+        bytes += item.body.len();
+        if bytes > PAGE_BYTES && !items.is_empty() {
+            break;
+        }
+        items.push(item);
+    }
+    Ok(items)
+}
+
 /// How many handles one owner may block.
 const BLOCKS: u64 = 1000;
 
@@ -97,17 +115,8 @@ impl Store {
                 "SELECT {COLUMNS} FROM inbox LEFT JOIN entries ON {ENTRY}
                  WHERE handle = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
             ))?;
-            let mut rows = query.query(params![handle, since, PAGE as i64])?;
-            let (mut items, mut bytes) = (Vec::new(), 0);
-            while let Some(row) = rows.next()? {
-                let item = read_item(row)?;
-                bytes += item.body.len();
-                if bytes > PAGE_BYTES && !items.is_empty() {
-                    break;
-                }
-                items.push(item);
-            }
-            Ok(Page { items, last })
+            let rows = query.query(params![handle, since, PAGE as i64])?;
+            Ok(Page { items: page(rows, read_item)?, last })
         })
         .await
     }

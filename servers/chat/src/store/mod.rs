@@ -13,6 +13,8 @@ mod share;
 mod stream;
 mod upkeep;
 
+pub(crate) use directory::life;
+
 pub use conversation::{Commit, NewEntry, Posted, Welcome};
 pub use directory::{Claimed, DeviceRow, HandleRow, NewKeyPackage};
 pub use inbox::{Item, ItemKind, Page};
@@ -21,10 +23,12 @@ pub use stream::KEY_FILE;
 
 use crate::broker::{Broker, Local};
 use command::{Command, News, Output};
+use directory::Growth;
 use ed25519_dalek::SigningKey;
-use kez_core::{Code, Error};
+use kez_core::{Chain, Code, Error};
 use kez_server::{
     folder::{Lock, Room, Space},
+    limit::Allowance,
     nats,
     replica::{self, Progress, Shared},
     sqlite::{self, Failure, Readers, Schema, Writer, open_reader},
@@ -39,6 +43,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 use stream::Stream;
 use tokio::sync::watch;
@@ -174,6 +179,11 @@ impl Default for Quotas {
 /// After how many written bytes the server looks how much room there is, at the latest.
 const LOOK: u64 = 1 << 20;
 
+/// The most bytes of revocations and rotations that one request may add to the reserve.
+const URGENT: u64 = 16 << 10;
+/// The bytes of them that a handle may add to the reserve in a day.
+const URGENT_A_DAY: u64 = 64 << 10;
+
 /// Why a request was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -252,6 +262,8 @@ pub struct Store {
     room: Arc<watch::Sender<Room>>,
     /// The bytes that were written since then, about.
     unseen: Arc<AtomicU64>,
+    /// The bytes of revocations and rotations that each handle may still add to the reserve.
+    urgent: Arc<Allowance<String>>,
 }
 
 impl Store {
@@ -305,6 +317,7 @@ impl Store {
             space: Arc::new(Space::new(dir, quotas.file)),
             room: Arc::new(watch::Sender::new(Room::Plenty)),
             unseen: Arc::default(),
+            urgent: Arc::new(Allowance::new(URGENT_A_DAY, Duration::from_hours(24))),
         };
         Ok((store, thread))
     }
@@ -351,13 +364,36 @@ impl Store {
         if room == Room::Plenty {
             Ok(())
         } else if room == Room::Reserve {
-            if matches!(command, Command::UpdateChain { .. }) {
+            if let Command::UpdateChain { handle, chain } = command
+                && self.take_urgent(handle, chain).await?
+            {
                 return Ok(());
             }
-            Err(Refusal::Quota("of the server: it takes sigchains, and no more messages".into()))
+            let why = "of the server: it takes revocations and rotations alone";
+            Err(Refusal::Quota(why.into()))
         } else {
             Err(Failure::Full.into())
         }
+    }
+
+    /// Whether what a chain adds to the stored one is for the reserve: revocations and rotations,
+    /// few of them at once, and within what each handle may add in a day. They count for that.
+    ///
+    /// # Errors
+    /// As [`Store::update_chain`].
+    pub(crate) async fn take_urgent(&self, handle: &str, chain: &Chain) -> Result<bool, Refusal> {
+        let (owner, chain) = (handle.to_owned(), chain.clone());
+        let bytes = match self.read(move |db| directory::growth(db, &owner, &chain)).await? {
+            Growth::None => return Ok(true),
+            Growth::Urgent(bytes) if bytes <= URGENT => bytes,
+            Growth::Urgent(_) | Growth::Other => return Ok(false),
+        };
+        let (handle, now) = (handle.to_owned(), Instant::now());
+        let left = self.urgent.check(&handle, now).is_ok();
+        if left {
+            self.urgent.charge(&handle, bytes, now);
+        }
+        Ok(left)
     }
 
     /// Does what a command says; subscribers are told after the commit, in its order.

@@ -6,7 +6,7 @@ pub mod several;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use kez_core::{
-    Chain, Event, Identity, Op, Reason, Scheme, SecretKey, Timestamp,
+    Chain, Event, Identity, Op, Reason, Scheme, SecretKey, Target, Timestamp,
     chat::{
         Bundle, CAPABILITY, HandleRecord, SEALED_KEY,
         auth::{Binds, Credentials, Request},
@@ -25,6 +25,16 @@ use std::{
 };
 use ureq::Agent;
 
+/// The limits that tests raise, so that they meet only those that they set themselves.
+pub const RATES: [&str; 6] = [
+    "--address-rate",
+    "--address-bytes",
+    "--device-rate",
+    "--read-rate",
+    "--claim-rate",
+    "--commit-rate",
+];
+
 pub struct Server(pub Process);
 
 impl Server {
@@ -37,9 +47,9 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kez-chat-server"));
         command.args(["--listen", at, "--data"]).arg(data);
         command.envs(nats_url(data).map(|url| ("NATS_URL", url)));
-        for rate in ["--address-rate", "--device-rate", "--claim-rate", "--commit-rate"] {
+        for rate in RATES {
             if !options.contains(&rate) {
-                command.args([rate, "1000000"]);
+                command.args([rate, "1000000000"]);
             }
         }
         Self(Process::start(command.args(options).stderr(Stdio::null())))
@@ -206,6 +216,12 @@ impl Person {
     pub fn revoke(&mut self, device: usize) {
         let device = self.devices[device].public().identity().clone();
         self.append(Op::RevokeDevice { device, reason: Reason::Retired }, None);
+    }
+
+    /// Revokes a subject that was never claimed, with a text.
+    pub fn end_claim(&mut self, text: String) {
+        let target = Target::Subject(Identity::from_canonical("dns:a.example").unwrap());
+        self.append(Op::Revoke { target, reason: Reason::Retired, text: Some(text) }, None);
     }
 
     pub fn record(&self, origin: &str) -> HandleRecord {

@@ -1,6 +1,6 @@
 //! Several real servers behind one address.
 
-use super::Server;
+use super::{RATES, Server};
 use kez_server::testing::{Nats, Process};
 use std::{
     fs, io,
@@ -82,8 +82,8 @@ impl Front {
 pub fn command(data: &Path, nats: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kez-chat-server"));
     command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
-    for rate in ["--address-rate", "--device-rate", "--claim-rate", "--commit-rate"] {
-        command.args([rate, "1000000"]);
+    for rate in RATES {
+        command.args([rate, "1000000000"]);
     }
     let log = fs::File::options().create(true).append(true).open(data.join("messages")).unwrap();
     command.env("NATS_URL", nats).stderr(log);
