@@ -236,6 +236,8 @@ pub struct Store {
     checkpoint: watch::Receiver<Arc<Checkpoint>>,
     cosigned: Arc<watch::Sender<Option<Arc<Checkpoint>>>>,
     stream: Option<Arc<Stream>>,
+    /// The data folder is this process's as long as the store is used.
+    _lock: Arc<Lock>,
 }
 
 /// How a store is opened.
@@ -297,7 +299,6 @@ impl Store {
         let first = Arc::new(key.checkpoint(&connection, size)?);
         let (signed, checkpoint) = watch::channel(first);
         let writer = Writer {
-            _lock: lock,
             connection,
             heads: heads.clone(),
             key: key.clone(),
@@ -328,6 +329,7 @@ impl Store {
             checkpoint,
             cosigned,
             stream: None,
+            _lock: Arc::new(lock),
         };
         Ok((store, thread))
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::log::{self, LogKey};
 use axum::body::Bytes;
 use kez_core::{Chain, Code, Error, Fork, Head, Identity, Op, Timestamp, log::Checkpoint};
-use kez_server::{folder::Lock, replica, sqlite::Failure, topics::Topics};
+use kez_server::{replica, sqlite::Failure, topics::Topics};
 use rusqlite::{Connection, params};
 use std::{sync::Arc, thread, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -79,8 +79,6 @@ pub(super) enum Done {
 }
 
 pub(super) struct Writer {
-    /// The data folder is this process's as long as it writes.
-    pub(super) _lock: Lock,
     pub(super) connection: Connection,
     pub(super) heads: Topics<Head>,
     pub(super) key: Arc<LogKey>,
