@@ -8,26 +8,22 @@ use common::{Server, add, agent, append, chain_of, code, key, now};
 use kez_core::{
     Chain, Fork, Identity, ObjectId, Op, Reason, Scheme, SecretKey, Target, commitment, fork,
 };
+use kez_server::testing::attack::{self, ATTACKER as OTHER};
 use serde_json::Value;
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, TcpStream},
     process::Command,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
-const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
-
 /// A connection from another address of this machine.
 fn connect_from(from: IpAddr, server: &Server) -> TcpStream {
-    let to: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    socket.into()
+    let stream = attack::connect(from, server).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
 }
 
 /// Sends a request on a connection, and returns what comes until it is quiet or closed.
@@ -579,14 +575,6 @@ fn the_operator_removes_a_chain() {
     assert_eq!(server.text("/v1/log/checkpoint").1.lines().nth(1), Some("2"));
 }
 
-/// The resident memory of a server in MiB.
-#[cfg(target_os = "linux")]
-fn memory(server: &Server) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().split(' ').next().unwrap().parse::<u64>().unwrap() / 1024
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn slow_readers_share_a_large_chain() {
@@ -599,7 +587,7 @@ fn slow_readers_share_a_large_chain() {
     }
     let bundle = chain.to_bundle();
     assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
-    let before = memory(&server);
+    let before = attack::memory(&server);
     for encoding in ["identity", "gzip"] {
         let request = format!(
             "GET /v1/sigchains/{} HTTP/1.1\r\nhost: x\r\naccept-encoding: {encoding}\r\n\r\n",
@@ -609,7 +597,7 @@ fn slow_readers_share_a_large_chain() {
         for reader in &mut readers {
             assert!(talk(reader, &request).contains("200 OK"));
         }
-        let more = memory(&server).saturating_sub(before);
+        let more = attack::memory(&server).saturating_sub(before);
         let copies = more as usize * (1 << 20) / bundle.len();
         assert!(copies < 15, "{encoding}: {more} MiB for 40 readers");
         assert_eq!(server.text("/healthz").0, 200);
