@@ -87,12 +87,13 @@ fn stored(home: &Home<'_>) -> Option<Observation> {
 ///
 /// # Errors
 /// `chain_future` if the clock is ahead of the last date of a configured server, `chain_time` if it
-/// is behind it, each by more than readers accept.
+/// is behind it, each by more than readers accept; `chain_future` if `--at` is more than 31 days
+/// ahead of both.
 pub(crate) fn signing_time(context: &Context<'_, impl Net>) -> Result<Timestamp> {
-    if let Some(at) = context.global.at {
-        return Ok(at);
-    }
     let now = context.host.now();
+    if let Some(at) = context.global.at {
+        return check_given(context, at, now);
+    }
     let Some(seen) = stored(context.home) else { return Ok(now) };
     let repair = "set the clock, or give the right time with --at";
     if now.seconds() < seen.served - MAX_SKEW {
@@ -108,6 +109,29 @@ pub(crate) fn signing_time(context: &Context<'_, impl Net>) -> Result<Timestamp>
         return Err(Error::about(Code::ChainFuture, why));
     }
     Ok(now)
+}
+
+/// How far ahead of the clock, or of a server's date, `--at` may sign, in seconds.
+const MAX_AHEAD: i64 = 31 * 86_400;
+
+/// A typing error in `--at` must not end a chain: others refuse an event, and all that follow it,
+/// until its date.
+fn check_given(
+    context: &Context<'_, impl Net>,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<Timestamp> {
+    let served = stored(context.home).map_or(i64::MIN, |seen| seen.served);
+    let ahead = at.seconds() - now.seconds().max(served);
+    if ahead <= MAX_AHEAD {
+        return Ok(at);
+    }
+    let why = format!(
+        "--at is {} ahead of your clock: others would refuse the chain until then. If the clock is \
+         wrong, set it",
+        human_span(ahead)
+    );
+    Err(Error::about(Code::ChainFuture, why))
 }
 
 /// The date of the chain's next event: the time to sign with, but never before the last event.

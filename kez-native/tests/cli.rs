@@ -744,6 +744,9 @@ fn an_event_of_a_wrong_clock() {
     me.ok(&["sigchain", "add", "dns:a.example"]);
     me.key("second", "ed25519");
     let later = kez_native::now().plus(30 * 86_400).to_string();
+    // A typing error does not end the chain.
+    me.run(&["--at", "9999-12-31T23:59:59Z", "sigchain", "add", "dns:b.example"])
+        .fails(1, "chain_future");
     me.ok(&["--at", &later, "sigchain", "add", "dns:b.example"]);
     let shown = me.run(&["sigchain", "show"]);
     assert_eq!((shown.code, shown.json()["head"]["seq"].as_u64()), (0, Some(2)));
