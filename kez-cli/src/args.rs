@@ -735,7 +735,7 @@ pub(crate) enum ChatCommand {
         #[command(flatten)]
         account: WithAccount,
     },
-    /// Unblock a handle; what it sent meanwhile stays away
+    /// Unblock a handle. Messages that were refused meanwhile may arrive when its owner retries
     Unblock {
         /// The handle
         handle: Handle,

@@ -438,7 +438,12 @@ impl Store {
     /// # Errors
     /// `Storage`.
     pub async fn room(&self) -> Result<Room, Refusal> {
-        Ok(self.space.room_now(self.read(|db| Ok(used(db)?)).await? + USUAL))
+        let used = self.read(|db| Ok(used(db)?)).await?;
+        let usual = USUAL.min(self.space.reserve() / 2);
+        Ok(match self.space.room_now(used) {
+            Room::Plenty => self.space.room(used + usual).max(Room::Reserve),
+            less => less,
+        })
     }
 
     async fn write(&self, change: Box<Change>) -> Result<Done, Refusal> {
