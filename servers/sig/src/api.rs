@@ -295,7 +295,10 @@ async fn chain(
 
 /// Bytes that are being sent, with what counts or is shared as long as they are.
 fn hold<T: Send + Sync + 'static>(bytes: Bytes, with: T) -> Bytes {
-    struct Held<T>(Bytes, #[allow(dead_code, reason = "it is held until it is dropped")] T);
+    struct Held<T>(
+        Bytes,
+        #[allow(dead_code, reason = "never read: it lives as long as the bytes are sent")] T,
+    );
     impl<T> AsRef<[u8]> for Held<T> {
         fn as_ref(&self) -> &[u8] {
             &self.0

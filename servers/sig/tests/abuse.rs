@@ -405,6 +405,30 @@ fn a_thief_cannot_erase_the_owners_branch() {
     assert_eq!(evidence(&server, &base).0, lines);
 }
 
+/// KEZ-SRC-28
+#[test]
+fn evidence_that_is_cut_is_not_taken_for_complete() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let owner = key(Scheme::Ed25519);
+    let mut chain = Chain::new(owner.public().identity()).unwrap();
+    for n in 0..3500 {
+        append(&mut chain, add_with_url(n), None, &[&owner]);
+    }
+    assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
+    for n in 0..4 {
+        let mut branch = chain.truncated(3499 - n);
+        append(&mut branch, add("github:other"), None, &[&owner]);
+        let from = 3499 - n;
+        assert_eq!(server.post(chain.name(), &branch.lines()[from..]).unwrap().0, 409);
+    }
+    let lines = server.get(&format!("/v1/sigchains/{}/fork", chain.name()));
+    let lines = lines.into_body().into_with_config().limit(64 << 20).read_to_string().unwrap();
+    let (forks, error) = fork::read_evidence(lines.as_bytes(), now());
+    assert!((1..4).contains(&forks.len()), "{}", forks.len());
+    assert!(error.is_some(), "it seems to be complete");
+}
+
 #[test]
 fn the_branch_that_settles_is_found_among_all() {
     let (owner, paper) = (key(Scheme::Ed25519), key(Scheme::Ed25519));

@@ -28,6 +28,9 @@ CREATE INDEX IF NOT EXISTS branches_of ON branches (chain);
 const MAX_BRANCH: usize = 1 << 20;
 /// The most bytes of an answer with more than one fork object.
 pub(super) const MAX_ANSWER: usize = 8 << 20;
+/// The last line of an answer that leaves objects out. It is no fork object, so that readers do not
+/// take the answer for complete.
+const CUT: &str = "{\"cut\":true}\n";
 /// The most bytes of all branches of a chain.
 const MAX_BYTES: usize = 16 << 20;
 /// The most branches of a chain.
@@ -239,6 +242,7 @@ pub(super) fn objects(
         let Some(next) = own.first() else { continue };
         let size = stored.iter().map(|line| line.len()).sum::<usize>() + branch.lines.len();
         if !out.is_empty() && out.len() + size > most {
+            out += CUT;
             break;
         }
         memory.grow(size).map_err(super::too_large)?;
