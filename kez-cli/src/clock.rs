@@ -2,7 +2,7 @@
 //! and a date must not lock owners out of their own chain.
 //!
 //! The hint for the right time is the `Date` of answers by the servers that the user configured.
-//! Other servers do not count: they are chosen by whoever wrote a claim.
+//! Other servers do not count: the author of a claim chooses them.
 
 use crate::{
     home::Home,

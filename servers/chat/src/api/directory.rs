@@ -183,7 +183,7 @@ pub(super) async fn put_chain(
     let handle: Handle = handle.parse()?;
     let (body, _memory) = read_body(&app, request, JSONL).await?;
     let chain = replay(body.to_vec(), kez_server::now()).await?;
-    // Whoever has the address before them, owners can take the power from a key or a device.
+    // However much others at this address have sent, an owner can revoke a key or a device.
     if let Err(seconds) = app.limiter.bytes(peer.ip(), body.len())
         && !app.store.take_urgent(handle.as_str(), &chain).await?
     {
