@@ -139,9 +139,10 @@ fn bodies_are_refused_before_they_are_read() {
     let start_of_body = own + &first + &"x".repeat(400_000);
     let mut streams: Vec<TcpStream> = (0..4).map(|_| connect_from(OTHER, &server)).collect();
     for stream in &mut streams {
-        stream.write_all(start_of_body.as_bytes()).unwrap();
+        // Which of them are refused is the server's to choose, and when.
+        let _ = stream.write_all(start_of_body.as_bytes());
     }
-    let answers: Vec<String> = streams[2..].iter_mut().map(|stream| talk(stream, "")).collect();
+    let answers: Vec<String> = streams.iter_mut().map(|stream| talk(stream, "")).collect();
     assert!(answers.iter().any(|answer| answer.contains("429")), "{answers:?}");
     let chain = chain_of(&key(Scheme::Ed25519), 2);
     assert_eq!(server.post(chain.name(), chain.lines()).unwrap().0, 201);
